@@ -1,0 +1,134 @@
+//! `manifest.json`: what was run, with what, where and when; everything a reader needs that is not a table.
+//!
+//! It is the only file of a result folder that says which files are ours, so `--fresh` deletes by its list.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The version of the folder's layout; a folder with a later one is refused.
+pub const FORMAT: u32 = 1;
+
+/// Contents of `manifest.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Layout of the folder, [`FORMAT`].
+    pub format: u32,
+    /// Name of the experiment.
+    pub name: String,
+    /// One sentence about it, from the file; may be empty.
+    pub about: String,
+    /// Digest of all that the trials of this folder share; only a run of the same identity may add to it.
+    pub identity: String,
+    /// The resolved study as TOML, defaults written out.
+    pub spec: String,
+    /// Text of each plugin that was used and is not built in, by file name.
+    pub plugins: BTreeMap<String, String>,
+    /// The command that repeats the run.
+    pub command: String,
+    /// What the network is, for people: one entry a layer.
+    pub layers: Vec<LayerSummary>,
+    /// Learned and fixed parameters of the network, numbers in all.
+    pub parameters: usize,
+    /// The dataset, for people.
+    pub data: DataSummary,
+    /// How the loss and each metric are called and read, in the order of the columns.
+    pub loss: Quantity,
+    /// The metrics, in the order of their columns in `trials.parquet`.
+    pub metrics: Vec<Quantity>,
+    /// Program, machine and device.
+    pub environment: Environment,
+    /// Start of the first run, RFC 3339, UTC.
+    pub started: String,
+    /// End of the latest run; none while one is going on.
+    pub finished: Option<String>,
+    /// State of the study.
+    pub status: StudyStatus,
+    /// Trials that the latest plan asks for.
+    pub planned: usize,
+    /// Files of this folder that we wrote, relative to it.
+    pub files: Vec<String>,
+}
+
+/// State of a study when the manifest was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StudyStatus {
+    /// Trials are being trained, or the process was killed.
+    Running,
+    /// Every planned trial has ended, completed or failed.
+    Finished,
+    /// Stopped by a signal.
+    Interrupted,
+}
+
+/// One layer for the report and `runner check`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LayerSummary {
+    /// Name of the layer.
+    pub name: String,
+    /// Its kind: a neuron, or a layer such as `linear`.
+    pub kind: String,
+    /// Inputs a step.
+    pub inputs: usize,
+    /// Neurons, or outputs.
+    pub size: usize,
+    /// Signal that it hands on: `spikes`, `membrane`, ...
+    pub output: String,
+    /// Parameters by name with their shape, in PyTorch's orientation.
+    pub parameters: Vec<(String, Vec<usize>)>,
+    /// Firing threshold of the trained first trial, averaged over the neurons, if the layer has one.
+    pub threshold: Option<f64>,
+}
+
+/// The dataset for the report.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DataSummary {
+    /// Its kind.
+    pub kind: String,
+    /// Time steps of a sample.
+    pub steps: usize,
+    /// Samples.
+    pub samples: usize,
+    /// Names of the input channels.
+    pub inputs: Vec<String>,
+    /// Names of the target channels.
+    pub targets: Vec<String>,
+}
+
+/// A loss or metric, as a reader of tables needs it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quantity {
+    /// Name of its column.
+    pub name: String,
+    /// What it is, in one sentence.
+    pub about: String,
+    /// Its unit: `1` for a pure number, otherwise in terms of the target's unit.
+    pub unit: String,
+    /// Whether lower values are better.
+    pub lower_is_better: bool,
+}
+
+/// Program, machine and device of the latest run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Environment {
+    /// Version of the program.
+    pub runner: String,
+    /// Digest of the binary.
+    pub binary: String,
+    /// Operating system and architecture.
+    pub platform: String,
+    /// Vector instructions that the processor has and the numerics may use.
+    pub instructions: String,
+    /// Processor's name.
+    pub processor: String,
+    /// Host's name.
+    pub host: String,
+    /// Device: `cpu` or `cuda`.
+    pub device: String,
+    /// Executor of the neurons.
+    pub executor: String,
+    /// Git commit of the folder that the experiment lies in, if any.
+    pub git_commit: Option<String>,
+    /// Whether that folder had changes that are not committed.
+    pub git_dirty: Option<bool>,
+}

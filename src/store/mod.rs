@@ -1,0 +1,3 @@
+//! The result folder: tables (Parquet), weights (safetensors), the manifest.
+
+pub mod manifest;
