@@ -1,6 +1,33 @@
 //! `runner`: a declarative experiment runner for spiking neural networks.
+//!
+//! An experiment file goes through the rooms of this house in this order:
+//!
+//! | room | what goes in and out |
+//! |---|---|
+//! | [`spec`] | TOML text to a checked spec, every value with its place |
+//! | [`study`] | a spec to a plan of trials with ids; workers that train them |
+//! | [`registry`] | names to components: datasets, layers, neurons, losses, ... |
+//! | [`data`], [`random`] | datasets and the random numbers they are drawn from |
+//! | [`nn`], [`neuron`], [`formula`] | networks, neuron models as text, the language they are written in |
+//! | [`tensor`] | dfdx tensors, devices, the tape |
+//! | [`train`] | losses, metrics, optimizers, the training loop |
+//! | [`store`] | the result folder |
+//! | [`report`] | plots and the page |
+//! | [`cli`] | commands, and everything that is printed |
+//!
+//! Imports run one way: `cli` to `report` and `study`, these to `store` and `train`, then `nn` and `data`, `neuron`,
+//! `formula`. ARCHITECTURE.md has the invariants.
 
+pub mod cli;
+pub mod data;
 pub mod formula;
+pub mod neuron;
+pub mod nn;
 pub mod random;
+pub mod registry;
 pub mod report;
+pub mod spec;
 pub mod store;
+pub mod study;
+pub mod tensor;
+pub mod train;

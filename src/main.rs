@@ -1,1 +1,5 @@
-fn main(){}
+//! The binary: the command line with the built-in components.
+
+fn main() -> std::process::ExitCode {
+    runner::cli::main().into()
+}

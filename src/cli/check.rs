@@ -1,0 +1,93 @@
+//! `runner check`: everything that can be known without computing.
+
+use super::{Exit, PluginArgs, load_registry, print, refuse};
+use crate::spec::source::Sources;
+use crate::spec::{self, Overrides};
+use crate::study::{Executor, Plan};
+use crate::tensor::DeviceName;
+use clap::{Args, ValueEnum};
+use std::path::PathBuf;
+
+/// Options of `runner check`.
+#[derive(Args)]
+pub struct CheckArgs {
+    /// Experiment files
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Set a key, for example optimizer.lr=1e-4
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Seeds: 7, or 1,5,9, or the half-open 0..40
+    #[arg(long)]
+    seeds: Option<String>,
+    /// Print the resolved study, or each trial, as TOML
+    #[arg(long, value_name = "WHAT")]
+    print: Option<Printed>,
+    #[command(flatten)]
+    plugins: PluginArgs,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Printed {
+    /// Defaults written out, formulas kept
+    Study,
+    /// Formulas computed, one seed each
+    Trials,
+}
+
+/// Checks files and prints their networks.
+pub fn check(args: &CheckArgs) -> Exit {
+    let mut exit = Exit::Fine;
+    for file in &args.files {
+        let mut sources = Sources::default();
+        let overrides = Overrides { set: args.set.clone(), seeds: args.seeds.clone() };
+        let plan = load_registry(&args.files, &args.plugins, &mut sources).and_then(|registry| {
+            let spec = spec::read(file, &overrides, &registry, &mut sources)?;
+            Plan::new(spec, &registry, Executor::Reference, DeviceName::Cpu)
+        });
+        match (plan, args.print) {
+            (Err(found), _) => exit = refuse(&found, &sources),
+            (Ok(plan), None) => print(&format!("{}: fine\n\n{}\n", file.display(), summary(&plan))),
+            (Ok(plan), Some(Printed::Study)) => {
+                print(&format!("# study {}\n{}", plan.identity, plan.study_toml()));
+            }
+            (Ok(plan), Some(Printed::Trials)) => {
+                plan.trials.iter().for_each(|trial| {
+                    print(&format!("# trial {}\n{}\n", trial.id, plan.trial_toml(trial)));
+                });
+            }
+        }
+    }
+    exit
+}
+
+/// The data and the network with shapes and parameter counts.
+fn summary(plan: &Plan) -> String {
+    let (steps, batch) = (plan.data.steps, plan.spec.train.batch.min(plan.data.samples));
+    let mut text = format!(
+        "data     {}: {} samples of {steps} steps, inputs {}, targets {}\n",
+        plan.spec.data.kind,
+        plan.data.samples,
+        plan.data.inputs.join(", "),
+        plan.data.targets.join(", "),
+    );
+    text += &format!("shapes   [time, batch, width] with time {steps} and batch {batch}\n\n");
+    text += &format!("{:<14} {:<10} {:<20} {:<20} {:>10}  parameters\n", "layer", "kind", "input", "output", "numbers");
+    for layer in &plan.network.layers {
+        let numbers: usize = layer.parameters.iter().map(|p| p.len()).sum();
+        let names: Vec<String> = layer.parameters.iter().map(|p| format!("{} {:?}", p.name, p.shape)).collect();
+        let shape = |width: usize| format!("[{steps}, {batch}, {width}]");
+        text += &format!(
+            "{:<14} {:<10} {:<20} {:<20} {numbers:>10}  {}\n",
+            layer.name,
+            layer.kind,
+            shape(layer.inputs),
+            format!("{} {}", shape(layer.size), layer.output),
+            names.join(", "),
+        );
+    }
+    let learned: usize = plan.network.parameters().filter(|(_, p)| p.learn).map(|(_, p)| p.len()).sum();
+    text += &format!("\n{} numbers in all, {learned} of them learned\n", plan.network.size());
+    let first = plan.trials.first().map_or(String::new(), |trial| format!(", the first is {}", trial.id));
+    text + &format!("{} trials of {} iterations{first}\n", plan.trials.len(), plan.iterations)
+}

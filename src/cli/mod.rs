@@ -1,0 +1,134 @@
+//! The command line: one file a command. Everything that is printed is printed here.
+
+mod check;
+mod init;
+mod progress;
+mod registry;
+mod render;
+mod report;
+mod run;
+
+use crate::registry::Registry;
+use crate::spec::diagnostic::Diagnostics;
+use crate::spec::source::Sources;
+use clap::{Args, Parser, Subcommand};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// How the program ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// Everything completed.
+    Fine = 0,
+    /// A trial failed.
+    TrialFailed = 1,
+    /// The request was wrong; nothing was computed or changed.
+    Request = 2,
+    /// Results could not be stored after work began.
+    Storage = 3,
+    /// Stopped by a signal.
+    Interrupted = 130,
+}
+
+/// Train spiking neural networks from a file: networks, seeds and sweeps in TOML, results in Parquet and one page.
+#[derive(Parser)]
+#[command(name = "runner", version, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    run: run::RunArgs,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Train what experiment files describe (the same as `runner FILE...`)
+    Run(run::RunArgs),
+    /// Check experiment files and show the resolved network, without computing anything
+    Check(check::CheckArgs),
+    /// List the components that experiments can name
+    List(PluginArgs),
+    /// Show a component: what it is, its equations and its keys
+    Show(registry::ShowArgs),
+    /// Print a JSON Schema of experiment files
+    Schema(PluginArgs),
+    /// Put a first experiment, the gallery and a plugin template into a folder
+    Init(init::InitArgs),
+    /// Make plots and page of a result folder again
+    Report(report::ReportArgs),
+}
+
+/// Where plugins are looked for.
+#[derive(Args, Clone, Default)]
+pub struct PluginArgs {
+    /// A folder with text plugins, beside `plugins/` next to the experiment and in the working directory
+    #[arg(long, value_name = "DIR")]
+    plugins: Vec<PathBuf>,
+}
+
+/// Runs the program for the process's arguments and gives its exit status.
+pub fn main() -> u8 {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Nothing is left to say where even the message cannot be written.
+            let _ = error.print();
+            return error.exit_code() as u8;
+        }
+    };
+    let exit = match cli.command {
+        None => run::run(&cli.run),
+        Some(Command::Run(args)) => run::run(&args),
+        Some(Command::Check(args)) => check::check(&args),
+        Some(Command::List(args)) => registry::list(&args),
+        Some(Command::Show(args)) => registry::show(&args),
+        Some(Command::Schema(args)) => registry::schema(&args),
+        Some(Command::Init(args)) => init::init(&args),
+        Some(Command::Report(args)) => report::report(&args),
+    };
+    exit as u8
+}
+
+/// The built-in components and the plugins that can be found for some experiment files.
+fn load_registry(files: &[PathBuf], plugins: &PluginArgs, sources: &mut Sources) -> Result<Registry, Diagnostics> {
+    let mut registry = Registry::builtin(sources)?;
+    let mut folders: Vec<PathBuf> = Vec::new();
+    let beside = files.iter().map(|file| file.parent().unwrap_or(Path::new("")).join("plugins"));
+    for folder in beside.chain([PathBuf::from("plugins")]).chain(plugins.plugins.iter().cloned()) {
+        let same = |other: &PathBuf| match (other.canonicalize(), folder.canonicalize()) {
+            (Ok(a), Ok(b)) => a == b,
+            _ => *other == folder,
+        };
+        if !folders.iter().any(same) {
+            folders.push(folder);
+        }
+    }
+    let mut found = Diagnostics::default();
+    for folder in folders {
+        registry.add_folder(&folder, sources, &mut found);
+    }
+    if found.is_empty() { Ok(registry) } else { Err(found) }
+}
+
+/// Prints to standard output; a reader that went away is no mistake.
+fn print(text: &str) {
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+}
+
+/// Prints to standard error.
+fn complain(text: &str) {
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// Prints all that is wrong with a request.
+fn refuse(found: &Diagnostics, sources: &Sources) -> Exit {
+    complain(&render::diagnostics(found, sources));
+    Exit::Request
+}
+
+/// Prints one error that is not about a place in a file.
+fn fail(error: impl std::fmt::Display, help: Option<&str>, exit: Exit) -> Exit {
+    let help = help.map_or(String::new(), |help| format!("  = help: {help}\n"));
+    complain(&format!("error: {error}\n{help}"));
+    exit
+}

@@ -1,0 +1,117 @@
+//! `runner list`, `runner show` and `runner schema`: what the registry has.
+
+use super::{Exit, PluginArgs, fail, load_registry, print, refuse};
+use crate::registry::Registry;
+use crate::spec::common_fields;
+use crate::spec::component::{Components, Info, Kind};
+use crate::spec::diagnostic::nearest;
+use crate::spec::fields::{Field, Presence};
+use crate::spec::print::{Formulas, toml};
+use crate::spec::schema::schema as json_schema;
+use crate::spec::source::{Sources, Span};
+use crate::spec::tree::{Entry, Node, Table, Value};
+use clap::Args;
+
+/// Options of `runner show`.
+#[derive(Args)]
+pub struct ShowArgs {
+    /// The component's name, or its kind and name
+    #[arg(required = true, num_args = 1..=2, value_name = "[KIND] NAME")]
+    words: Vec<String>,
+    #[command(flatten)]
+    plugins: PluginArgs,
+}
+
+/// Prints every component with a line about it.
+pub fn list(args: &PluginArgs) -> Exit {
+    with_registry(args, |registry| {
+        for kind in Kind::ALL.into_iter().filter(|kind| *kind != Kind::Neuron) {
+            print(&format!("{kind}s\n"));
+            for name in registry.names(kind) {
+                let Some(info) = registry.info(kind, name) else { continue };
+                let origin = info.plugin.as_ref().map_or(String::new(), |(file, _)| format!(" ({file})"));
+                print(&format!("  {name:<26} {}{origin}\n", info.about));
+            }
+            print("\n");
+        }
+        print("`runner show NAME` tells more.\n");
+        Exit::Fine
+    })
+}
+
+/// Prints what a component is, its equations and its keys.
+pub fn show(args: &ShowArgs) -> Exit {
+    with_registry(&args.plugins, |registry| {
+        let (kind, name) = match args.words.as_slice() {
+            [kind, name] => (Some(kind.as_str()), name.as_str()),
+            [name] => (None, name.as_str()),
+            _ => (None, ""),
+        };
+        let kinds = Kind::ALL.into_iter().filter(|k| *k != Kind::Layer || registry.layers.contains_key(name));
+        let kinds: Vec<Kind> = kinds.filter(|k| kind.is_none_or(|kind| k.to_string() == kind)).collect();
+        let infos: Vec<(Kind, &Info)> = kinds.iter().filter_map(|k| Some((*k, registry.info(*k, name)?))).collect();
+        if infos.is_empty() {
+            let names = Kind::ALL.iter().flat_map(|kind| registry.names(*kind));
+            let help = match nearest(name, names) {
+                Some(near) => format!("did you mean `{near}`? `runner list` shows them all"),
+                None => "`runner list` shows them all".into(),
+            };
+            let what = kind.unwrap_or("component");
+            return fail(format!("unknown {what} `{name}`"), Some(&help), Exit::Request);
+        }
+        infos.into_iter().for_each(|(kind, info)| print(&page(kind, info)));
+        Exit::Fine
+    })
+}
+
+/// Prints the JSON Schema of experiment files.
+pub fn schema(args: &PluginArgs) -> Exit {
+    with_registry(args, |registry| {
+        print(&format!("{:#}\n", json_schema(registry)));
+        Exit::Fine
+    })
+}
+
+fn with_registry(args: &PluginArgs, body: impl FnOnce(&Registry) -> Exit) -> Exit {
+    let mut sources = Sources::default();
+    match load_registry(&[], args, &mut sources) {
+        Ok(registry) => body(&registry),
+        Err(found) => refuse(&found, &sources),
+    }
+}
+
+fn page(kind: Kind, info: &Info) -> String {
+    let mut page = format!("{kind} `{}`\n\n{}\n", info.name, info.about);
+    if let Some(source) = &info.source {
+        page += &format!("source: {source}\n");
+    }
+    if let Some((file, _)) = &info.plugin {
+        page += &format!("plugin: {file}\n");
+    }
+    if !info.detail.is_empty() {
+        page += &format!("\n{}", info.detail);
+    }
+    let mut fields = info.fields.clone();
+    fields.extend(common_fields(if kind == Kind::Neuron { Kind::Layer } else { kind }));
+    if !fields.is_empty() {
+        page += "\nkeys\n";
+        fields.iter().for_each(|field| page += &line(field));
+    }
+    page + "\n"
+}
+
+fn line(field: &Field) -> String {
+    let default = match &field.presence {
+        Presence::Required => "required".to_string(),
+        Presence::Optional => "optional".to_string(),
+        Presence::Default(value) => format!("default {}", shown(value)),
+    };
+    format!("  {:<12} {} [{}; {default}]\n", field.name, field.about, field.ty.describe())
+}
+
+fn shown(value: &Value) -> String {
+    let at = Span { source: 0, start: 0, end: 0 };
+    let node = Node::new(value.clone(), at);
+    let table = Table { entries: vec![Entry { key: "v".into(), key_span: at, node }] };
+    toml(&table, Formulas::Kept).trim().trim_start_matches("v = ").to_string()
+}

@@ -1,0 +1,72 @@
+//! Diagnostics as text, the way rustc writes them.
+
+use crate::spec::diagnostic::{Diagnostic, Diagnostics};
+use crate::spec::source::{Sources, Span};
+use annotate_snippets::renderer::DecorStyle;
+use annotate_snippets::{Annotation, AnnotationKind, Level, Renderer, Snippet};
+use std::io::IsTerminal;
+
+/// Diagnostics that are shown at most.
+const MOST: usize = 50;
+
+/// All of them, with a closing line that counts them.
+pub fn diagnostics(found: &Diagnostics, sources: &Sources) -> String {
+    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let renderer = if colour { Renderer::styled() } else { Renderer::plain() }.decor_style(DecorStyle::Ascii);
+    let shown: Vec<String> =
+        found.list.iter().take(MOST).map(|diagnostic| one(diagnostic, sources, &renderer)).collect();
+    let total = found.list.len();
+    let closing = match total {
+        1 => "error: 1 problem; nothing was run\n".to_string(),
+        n if n > MOST => format!("error: {n} problems, of which {MOST} are shown; nothing was run\n"),
+        n => format!("error: {n} problems; nothing was run\n"),
+    };
+    format!("{}\n\n{closing}", shown.join("\n\n"))
+}
+
+fn one(diagnostic: &Diagnostic, sources: &Sources, renderer: &Renderer) -> String {
+    let title = diagnostic.problem.to_string();
+    let mut group = match diagnostic.span {
+        None => annotate_snippets::Group::with_title(Level::ERROR.primary_title(&title)),
+        Some(span) => {
+            let mut own = snippet(span, sources).annotation(place(span, &diagnostic.label, AnnotationKind::Primary, sources));
+            let mut other = None;
+            if let Some((also, label)) = &diagnostic.also {
+                let annotation = place(*also, label, AnnotationKind::Context, sources);
+                if also.source == span.source {
+                    own = own.annotation(annotation);
+                } else {
+                    other = Some(snippet(*also, sources).annotation(annotation));
+                }
+            }
+            let group = Level::ERROR.primary_title(&title).element(own);
+            match other {
+                Some(other) => group.element(other),
+                None => group,
+            }
+        }
+    };
+    if let Some(help) = &diagnostic.help {
+        group = group.element(Level::HELP.message(help));
+    }
+    renderer.render(&[group])
+}
+
+fn snippet(span: Span, sources: &Sources) -> Snippet<'_, Annotation<'_>> {
+    let source = sources.get(span);
+    Snippet::source(source.text.as_str()).path(source.name.as_str()).line_start(1)
+}
+
+fn place<'a>(span: Span, label: &'a str, kind: AnnotationKind, sources: &'a Sources) -> Annotation<'a> {
+    let range = underlined(span, &sources.get(span).text);
+    let annotation = kind.span(range);
+    if label.is_empty() { annotation } else { annotation.label(label) }
+}
+
+/// What is underlined: of a span over many lines the first line; never past the end of the text.
+fn underlined(span: Span, text: &str) -> std::ops::Range<usize> {
+    let start = span.start.min(text.len());
+    let end = span.end.clamp(start, text.len());
+    let line = text.get(start..end).and_then(|part| part.find('\n')).map_or(end, |newline| start + newline);
+    start..line
+}

@@ -1,0 +1,196 @@
+//! Datasets that a text describes: draws, and formulas over them and time.
+//!
+//! `t` runs from 0 at the first to 1 at the last step. Draws are made in the order in which they are written, each
+//! once a sample or once for the whole dataset; then inputs, and targets that may use inputs.
+
+use super::{Data, DataShape, Dataset};
+use crate::formula::{Expr, constant, parse};
+use crate::neuron::surrogate::info;
+use crate::random::Draws;
+use crate::spec::component::Info;
+use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem, suggest};
+use crate::spec::fields::{Field, Range, Type};
+use crate::spec::merge::wrong_type;
+use crate::spec::source::{Sources, Span};
+use crate::spec::tree::{Entry, Node, Table};
+use crate::spec::values::{formula_error, inside};
+use std::collections::HashMap;
+
+/// A dataset as its text describes it.
+#[derive(Debug, Clone)]
+pub struct FunctionModel {
+    /// What the registry shows.
+    pub info: Info,
+    draws: Vec<Draw>,
+    inputs: Vec<(String, Expr)>,
+    targets: Vec<(String, Expr)>,
+}
+
+#[derive(Debug, Clone)]
+struct Draw {
+    name: String,
+    distribution: Distribution,
+    per_sample: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Distribution {
+    Uniform(f64, f64),
+    Normal(f64, f64),
+}
+
+impl FunctionModel {
+    /// Reads a text plugin whose `kind` is `dataset`.
+    pub fn read(table: &Table, at: Span, sources: &Sources, found: &mut Diagnostics) -> Option<FunctionModel> {
+        let before = found.list.len();
+        let draws = read_draws(table, found);
+        let mut known: Vec<String> = draws.iter().map(|draw| draw.name.clone()).chain(["t".into()]).collect();
+        let inputs = read_channels(table, "inputs", at, &mut known, sources, found);
+        let targets = read_channels(table, "targets", at, &mut known, sources, found);
+        let mut fields = vec![
+            Field::required("steps", Type::at_least(1), "time steps of a sample"),
+            Field::default("samples", Type::at_least(1), crate::spec::tree::Value::Int(1), "samples"),
+        ];
+        let entries = table.get("draws").and_then(Node::as_table).map(|t| t.entries.as_slice()).unwrap_or_default();
+        for entry in entries {
+            let about = entry.node.as_table().and_then(|inner| inner.text("about")).unwrap_or("");
+            fields.push(Field::optional(&entry.key, Type::Number(Range::ANY), &format!("{about}; drawn unless given")));
+        }
+        let line = |(name, expr): &(String, Expr)| format!("{name} = {expr}\n");
+        let detail: String = inputs.iter().chain(&targets).map(line).collect();
+        (found.list.len() == before).then(|| FunctionModel { info: info(table, fields, detail), draws, inputs, targets })
+    }
+
+    /// The dataset for given keys.
+    pub fn build(&self, args: &Table) -> Box<dyn Dataset> {
+        let given = |draw: &Draw| args.get(&draw.name).and_then(Node::as_number);
+        Box::new(FunctionDataset {
+            steps: args.whole("steps"),
+            samples: args.whole("samples"),
+            given: self.draws.iter().map(given).collect(),
+            model: self.clone(),
+        })
+    }
+}
+
+struct FunctionDataset {
+    model: FunctionModel,
+    steps: usize,
+    samples: usize,
+    /// Values in place of draws.
+    given: Vec<Option<f64>>,
+}
+
+impl Dataset for FunctionDataset {
+    fn shape(&self) -> DataShape {
+        let names = |channels: &[(String, Expr)]| channels.iter().map(|(name, _)| name.clone()).collect();
+        DataShape {
+            steps: self.steps,
+            samples: self.samples,
+            inputs: names(&self.model.inputs),
+            targets: names(&self.model.targets),
+        }
+    }
+
+    fn draw(&self, draws: &mut dyn Draws) -> Data {
+        let drawn: Vec<Vec<f32>> = self.model.draws.iter().zip(&self.given).map(|(draw, given)| self.one(draw, *given, draws)).collect();
+        let mut data = Data { steps: self.steps, samples: self.samples, inputs: Vec::new(), targets: Vec::new() };
+        let mut values = HashMap::new();
+        for step in 0..self.steps {
+            for sample in 0..self.samples {
+                let last = (self.steps - 1).max(1) as f64;
+                values.insert("t", step as f64 / last);
+                for (draw, drawn) in self.model.draws.iter().zip(&drawn) {
+                    values.insert(&draw.name, f64::from(drawn[sample % drawn.len()]));
+                }
+                // Channels are checked on reading, so a formula that fails here has no value at this point.
+                for (name, expr) in &self.model.inputs {
+                    let value = expr.eval(&|name| values.get(name).copied()).unwrap_or(f64::NAN) as f32;
+                    values.insert(name, f64::from(value));
+                    data.inputs.push(value);
+                }
+                for (name, expr) in &self.model.targets {
+                    let value = expr.eval(&|name| values.get(name).copied()).unwrap_or(f64::NAN) as f32;
+                    values.insert(name, f64::from(value));
+                    data.targets.push(value);
+                }
+            }
+        }
+        data
+    }
+}
+
+impl FunctionDataset {
+    fn one(&self, draw: &Draw, given: Option<f64>, draws: &mut dyn Draws) -> Vec<f32> {
+        let n = if draw.per_sample { self.samples } else { 1 };
+        match (given, draw.distribution) {
+            (Some(value), _) => vec![value as f32; n],
+            (None, Distribution::Uniform(low, high)) => draws.uniform(low, high, n),
+            (None, Distribution::Normal(mean, sd)) => draws.normal(mean, sd, n),
+        }
+    }
+}
+
+fn read_draws(table: &Table, found: &mut Diagnostics) -> Vec<Draw> {
+    let Some(inner) = table.get("draws").and_then(Node::as_table) else { return Vec::new() };
+    let mut draws = Vec::new();
+    for Entry { key, node, .. } in &inner.entries {
+        let pair = |kind: &str| {
+            let numbers: Vec<f64> = node.as_table()?.nodes(kind).iter().filter_map(Node::as_number).collect();
+            <[f64; 2]>::try_from(numbers).ok()
+        };
+        let distribution = match (pair("uniform"), pair("normal")) {
+            (Some([low, high]), None) if low <= high => Distribution::Uniform(low, high),
+            (None, Some([mean, sd])) if sd >= 0.0 => Distribution::Normal(mean, sd),
+            _ => {
+                found.push(wrong_type(key, "a table with `uniform = [low, high]` or `normal = [mean, sd]`", node));
+                continue;
+            }
+        };
+        let per = node.as_table().and_then(|inner| inner.text("per")).unwrap_or("sample");
+        if !["sample", "dataset"].contains(&per) {
+            let problem = Problem::UnknownName { what: "per".into(), name: per.into() };
+            found.push(Diagnostic::new(problem, node.span).help("known here: `sample`, `dataset`".to_string()));
+        }
+        draws.push(Draw { name: key.clone(), distribution, per_sample: per == "sample" });
+    }
+    draws
+}
+
+fn read_channels(
+    table: &Table,
+    key: &str,
+    at: Span,
+    known: &mut Vec<String>,
+    sources: &Sources,
+    found: &mut Diagnostics,
+) -> Vec<(String, Expr)> {
+    let Some(inner) = table.get(key).and_then(Node::as_table).filter(|inner| !inner.entries.is_empty()) else {
+        let problem = Problem::MissingKey(key.into());
+        found.push(Diagnostic::new(problem, at).label("a table of channels and their formulas"));
+        return Vec::new();
+    };
+    let mut channels = Vec::new();
+    for entry in &inner.entries {
+        let Some(text) = entry.node.as_text() else {
+            found.push(wrong_type(&entry.key, "a formula in quotes", &entry.node));
+            continue;
+        };
+        let at = inside(entry.node.span, text, sources);
+        match parse(text) {
+            Ok(expr) => {
+                for name in expr.names() {
+                    if !known.contains(&name.text) && constant(&name.text).is_none() {
+                        let help = suggest(&name.text, known.iter().map(String::as_str), "");
+                        let problem = Problem::UnknownName { what: "name".into(), name: name.text.clone() };
+                        found.push(Diagnostic::new(problem, at.part(name.span.clone())).help(help));
+                    }
+                }
+                known.push(entry.key.clone());
+                channels.push((entry.key.clone(), expr));
+            }
+            Err(error) => found.push(formula_error(error, at)),
+        }
+    }
+    channels
+}

@@ -1,0 +1,193 @@
+//! A neuron model with its options chosen: checked equations in the order of their needs.
+
+use super::model::{Model, ParamDecl};
+use crate::formula::{self, Expr, Function, Name};
+use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem, suggest};
+use crate::spec::source::Span;
+
+/// What an executor runs: one time step as a list of assignments, and what goes in and out.
+#[derive(Debug, Clone)]
+pub struct Program {
+    /// Inputs, in the model's order.
+    pub inputs: Vec<String>,
+    /// States with their value before the first step; each is assigned in `body`.
+    pub states: Vec<(String, f64)>,
+    /// Signals with the assigned name that gives each.
+    pub outputs: Vec<(String, String)>,
+    /// Parameters.
+    pub params: Vec<ParamDecl>,
+    /// Assignments, each after those it needs. `prev.NAME` is a state of the step before.
+    pub body: Vec<(String, Expr)>,
+    /// Derivative that stands in for that of `spike`, over `x`.
+    pub surrogate: Expr,
+}
+
+/// An assignment with its place.
+struct Assignment<'a> {
+    name: &'a str,
+    name_at: Span,
+    expr: &'a Expr,
+    at: Span,
+}
+
+/// The state of the step before that a name means, if it begins with `prev.`.
+pub fn previous(name: &str) -> Option<&str> {
+    name.strip_prefix("prev.")
+}
+
+impl Program {
+    /// Chooses options (`(option, value)`; the first value of those not named) and a surrogate over `x`.
+    /// A model whose every choice passed `check` gives a program for each.
+    pub fn new(model: &Model, choices: &[(String, String)], surrogate: Expr) -> Program {
+        let assignments = assignments(model, choices);
+        let (mut order, _) = order(&assignments);
+        let needed = needed(model, &assignments);
+        order.retain(|i| needed.contains(i));
+        Program {
+            inputs: model.inputs.clone(),
+            states: model.states.clone(),
+            outputs: model.outputs.clone(),
+            params: model.params.clone(),
+            body: order.into_iter().map(|i| (assignments[i].name.into(), assignments[i].expr.clone())).collect(),
+            surrogate,
+        }
+    }
+}
+
+/// Checks a model under every value of each option.
+pub fn check(model: &Model, found: &mut Diagnostics) {
+    let mut seen = Vec::new();
+    let mut report = |diagnostic: Diagnostic, found: &mut Diagnostics| {
+        // A mistake outside of the options shows under each of their values.
+        if !seen.contains(&diagnostic.span) {
+            seen.push(diagnostic.span);
+            found.push(diagnostic);
+        }
+    };
+    check_choice(model, &[], &mut |d| report(d, found));
+    for option in &model.options {
+        for (value, _) in &option.values {
+            check_choice(model, &[(option.name.clone(), value.clone())], &mut |d| report(d, found));
+        }
+    }
+}
+
+fn assignments<'a>(model: &'a Model, choices: &[(String, String)]) -> Vec<Assignment<'a>> {
+    let mut list: Vec<Assignment<'a>> = Vec::new();
+    for equation in &model.equations {
+        let at = model.equations_at;
+        let name_at = at.part(equation.name.span.clone());
+        list.push(Assignment { name: &equation.name.text, name_at, expr: &equation.expr, at });
+    }
+    for option in &model.options {
+        let chosen = choices.iter().find(|(name, _)| *name == option.name).map(|(_, value)| value);
+        let value = option.values.iter().find(|(value, _)| Some(value) == chosen).or(option.values.first());
+        for definition in value.map(|(_, definitions)| definitions.as_slice()).unwrap_or_default() {
+            list.push(Assignment {
+                name: &definition.name,
+                name_at: definition.at,
+                expr: &definition.expr,
+                at: definition.at,
+            });
+        }
+    }
+    list
+}
+
+fn check_choice(model: &Model, choices: &[(String, String)], report: &mut dyn FnMut(Diagnostic)) {
+    let assignments = assignments(model, choices);
+    let assigned = |name: &str| assignments.iter().any(|a| a.name == name);
+    let given: Vec<&str> =
+        model.inputs.iter().chain(model.params.iter().map(|p| &p.name)).map(String::as_str).collect();
+    for (i, assignment) in assignments.iter().enumerate() {
+        let twice = assignments[..i].iter().find(|other| other.name == assignment.name);
+        if let Some(first) = twice {
+            let problem = Problem::Duplicate { what: "assignment of".into(), name: assignment.name.into() };
+            report(Diagnostic::new(problem, assignment.name_at).also(first.name_at, "first here"));
+        } else if given.contains(&assignment.name) {
+            let text = format!("`{}` is an input or parameter and cannot be assigned", assignment.name);
+            report(Diagnostic::new(Problem::Conflict(text), assignment.name_at));
+        }
+        for name in assignment.expr.names() {
+            check_name(name, assignment.at, &assignments, &given, model, report);
+        }
+        if assignment.expr.calls(Function::Surrogate) {
+            let text = "`surrogate` is only the derivative of `spike`; equations say `spike(x)`";
+            report(Diagnostic::new(Problem::Conflict(text.into()), assignment.name_at));
+        }
+    }
+    for name in model.states.iter().map(|(name, _)| name).chain(model.outputs.iter().map(|(_, name)| name)) {
+        if !assigned(name) {
+            let problem = Problem::UnknownName { what: "equation".into(), name: name.clone() };
+            report(Diagnostic::new(problem, model.at).label("states and outputs name equations of `step`"));
+        }
+    }
+    if let (_, Some(stuck)) = order(&assignments) {
+        let names: Vec<String> = stuck.iter().map(|&i| format!("`{}`", assignments[i].name)).collect();
+        let text = format!("these equations need each other in a circle: {}", names.join(", "));
+        let help = "a value of the step before is `prev.NAME`".to_string();
+        report(Diagnostic::new(Problem::Conflict(text), assignments[stuck[0]].name_at).help(help));
+    }
+}
+
+fn check_name(
+    name: &Name,
+    at: Span,
+    assignments: &[Assignment<'_>],
+    given: &[&str],
+    model: &Model,
+    report: &mut dyn FnMut(Diagnostic),
+) {
+    let at = at.part(name.span.clone());
+    let unknown = |what: &str| Problem::UnknownName { what: what.into(), name: name.text.clone() };
+    match previous(&name.text) {
+        Some(state) if !model.states.iter().any(|(known, _)| known == state) => {
+            let names: Vec<String> = model.states.iter().map(|(name, _)| format!("prev.{name}")).collect();
+            let help = suggest(&name.text, names.iter().map(String::as_str), "; only `states` are carried on");
+            report(Diagnostic::new(unknown("state"), at).help(help));
+        }
+        Some(_) => {}
+        None => {
+            let known: Vec<&str> = assignments.iter().map(|a| a.name).chain(given.iter().copied()).collect();
+            if !known.contains(&name.text.as_str()) && formula::constant(&name.text).is_none() {
+                let help = suggest(&name.text, known, "");
+                report(Diagnostic::new(unknown("name"), at).help(help));
+            }
+        }
+    }
+}
+
+/// Indices of what states and outputs need; a reset that does nothing leaves equations without use.
+fn needed(model: &Model, assignments: &[Assignment<'_>]) -> Vec<usize> {
+    let find = |name: &str| assignments.iter().position(|a| a.name == name);
+    let roots = model.states.iter().map(|(name, _)| name).chain(model.outputs.iter().map(|(_, name)| name));
+    let mut open: Vec<usize> = roots.filter_map(|name| find(name)).collect();
+    let mut needed = Vec::new();
+    while let Some(i) = open.pop() {
+        if !needed.contains(&i) {
+            needed.push(i);
+            open.extend(assignments[i].expr.names().iter().filter_map(|name| find(&name.text)));
+        }
+    }
+    needed
+}
+
+/// Indices in the order of needs, and those that no order fits.
+fn order(assignments: &[Assignment<'_>]) -> (Vec<usize>, Option<Vec<usize>>) {
+    let needs = |i: usize, done: &[usize]| {
+        assignments[i].expr.names().iter().any(|name| {
+            assignments.iter().enumerate().any(|(j, other)| other.name == name.text && !done.contains(&j))
+        })
+    };
+    let mut done: Vec<usize> = Vec::new();
+    loop {
+        let ready: Vec<usize> =
+            (0..assignments.len()).filter(|i| !done.contains(i) && !needs(*i, &done)).collect();
+        if ready.is_empty() {
+            break;
+        }
+        done.extend(ready);
+    }
+    let stuck: Vec<usize> = (0..assignments.len()).filter(|i| !done.contains(i)).collect();
+    (done, (!stuck.is_empty()).then_some(stuck))
+}

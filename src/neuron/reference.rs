@@ -1,0 +1,326 @@
+//! Reference executor: runs any neuron program, one dfdx operation after the other, on any device.
+//!
+//! It defines what is right; faster executors are held against it. Gradients come from dfdx's tape, except that of a
+//! spike, for which the surrogate stands in: with `y = z detach(d(z))`, `heaviside(z) + (y - detach(y))` has the
+//! value of the spike and the derivative `d(z)`.
+
+use super::program::{Program, previous};
+use crate::formula::{BinaryOp, Expr, Function, constant};
+use crate::tensor::{Backend, Matrix, Recorder, Steps, Taped, TensorError};
+use dfdx::prelude::*;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+/// States between two segments of time, each `[batch, neurons]`.
+pub type Carry<D> = HashMap<String, Matrix<D>>;
+
+/// What a neuron layer gives for a segment of time.
+pub struct Segment<D: Backend> {
+    /// The signals that were asked for, each `[time * batch, neurons]`.
+    pub signals: HashMap<String, Steps<D>>,
+    /// The states after the last step.
+    pub carry: Carry<D>,
+}
+
+/// Runs a program over a segment of time.
+///
+/// `params` are rows `[1, neurons]` or `[1, 1]`, `inputs` sequences `[time * batch, neurons]`; `wanted` says which
+/// signals are gathered. Without `carry` the states start as the model says.
+pub fn forward<D: Backend>(
+    program: &Program,
+    params: &HashMap<String, Matrix<D>>,
+    inputs: &HashMap<String, Steps<D>>,
+    carry: Option<Carry<D>>,
+    wanted: &dyn Fn(&str) -> bool,
+    recorder: &mut Recorder<D>,
+) -> Result<Segment<D>, TensorError> {
+    let Some(first) = inputs.values().next() else {
+        return Ok(Segment { signals: HashMap::new(), carry: HashMap::new() });
+    };
+    let (steps, shape) = (first.steps, (first.batch, first.width()));
+    let mut held = HashMap::new();
+    for param in &program.params {
+        let row = match param.clamp {
+            Some((low, high)) => recorder.unary(&params[&param.name], |p| p.try_clamp(low as f32, high as f32))?,
+            None => params[&param.name].clone(),
+        };
+        held.insert(param.name.clone(), Value::from(recorder.expand(&row, shape.0, shape.1)?));
+    }
+    let mut states = initial_states(program, carry, shape, recorder)?;
+    let signals: Vec<&(String, String)> = program.outputs.iter().filter(|(signal, _)| wanted(signal)).collect();
+    let mut gathered: Vec<Vec<Matrix<D>>> = vec![Vec::with_capacity(steps); signals.len()];
+    for t in 0..steps {
+        let mut values = held.clone();
+        for (name, sequence) in inputs {
+            values.insert(name.clone(), Value::from(recorder.step(sequence, t)?));
+        }
+        for (name, state) in states {
+            values.insert(format!("prev.{name}"), state);
+        }
+        let mut step = Step { values, shape, surrogate: &program.surrogate, recorder: &mut *recorder };
+        for (name, expr) in &program.body {
+            debug_assert!(previous(name).is_none());
+            let value = step.eval(expr)?;
+            step.values.insert(name.clone(), value);
+        }
+        states = HashMap::new();
+        for (name, _) in &program.states {
+            states.insert(name.clone(), Value::Lanes(step.lanes_of(name)?));
+        }
+        for ((_, name), parts) in signals.iter().zip(&mut gathered) {
+            parts.push((*step.lanes_of(name)?).clone());
+        }
+    }
+    let carry = states.into_iter().filter_map(|(name, state)| Some((name, state.matrix()?))).collect();
+    let mut segment = Segment { signals: HashMap::new(), carry };
+    for ((signal, _), parts) in signals.iter().zip(&gathered) {
+        segment.signals.insert(signal.clone(), recorder.sequence(parts)?);
+    }
+    Ok(segment)
+}
+
+fn initial_states<D: Backend>(
+    program: &Program,
+    carry: Option<Carry<D>>,
+    shape: (usize, usize),
+    recorder: &Recorder<D>,
+) -> Result<HashMap<String, Value<D>>, TensorError> {
+    let mut carry = carry.unwrap_or_default();
+    let mut states = HashMap::new();
+    for (name, start) in &program.states {
+        let state = match carry.remove(name) {
+            Some(state) => state,
+            None => recorder.constant(*start as f32, shape)?,
+        };
+        states.insert(name.clone(), Value::from(state));
+    }
+    Ok(states)
+}
+
+/// A value inside a step: one number for all lanes, or `[batch, neurons]`. Clones are known as the same value.
+#[derive(Clone)]
+enum Value<D: Backend> {
+    Number(f64),
+    Lanes(Rc<Matrix<D>>),
+}
+
+/// One time step.
+struct Step<'a, D: Backend> {
+    values: HashMap<String, Value<D>>,
+    shape: (usize, usize),
+    surrogate: &'a Expr,
+    recorder: &'a mut Recorder<D>,
+}
+
+impl<D: Backend> Step<'_, D> {
+    fn eval(&mut self, expr: &Expr) -> Result<Value<D>, TensorError> {
+        match expr {
+            Expr::Number(x) => Ok(Value::Number(*x)),
+            Expr::Name(name) => match (self.values.get(&name.text), constant(&name.text)) {
+                (Some(value), _) => Ok(value.clone()),
+                (None, Some(x)) => Ok(Value::Number(x)),
+                (None, None) => Err(TensorError(format!("the program has no value for `{}`", name.text))),
+            },
+            Expr::Negate(inner) => match self.eval(inner)? {
+                Value::Number(x) => Ok(Value::Number(-x)),
+                Value::Lanes(x) => self.unary(&x, |x| x.try_negate()),
+            },
+            Expr::Binary(op, a, b) => {
+                let (a, b) = (self.eval(a)?, self.eval(b)?);
+                self.binary(*op, a, b)
+            }
+            Expr::Call(function, arguments) => {
+                let values = arguments.iter().map(|a| self.eval(a)).collect::<Result<Vec<_>, _>>()?;
+                self.call(*function, values)
+            }
+        }
+    }
+
+    fn unary(
+        &mut self,
+        x: &Matrix<D>,
+        op: impl FnOnce(Taped<(usize, usize), D>) -> Result<Taped<(usize, usize), D>, D::Err>,
+    ) -> Result<Value<D>, TensorError> {
+        self.recorder.unary(x, op).map(Value::from)
+    }
+
+    fn binary(&mut self, op: BinaryOp, a: Value<D>, b: Value<D>) -> Result<Value<D>, TensorError> {
+        use BinaryOp::*;
+        match (op, a, b) {
+            (op, Value::Number(a), Value::Number(b)) => {
+                let (a, b) = (Box::new(Expr::number(a)), Box::new(Expr::number(b)));
+                let folded = Expr::Binary(op, a, b).eval(&|_| None).map_err(|e| TensorError(e.message))?;
+                Ok(Value::Number(folded))
+            }
+            (Add, Value::Lanes(x), Value::Number(c)) | (Add, Value::Number(c), Value::Lanes(x)) => {
+                self.unary(&x, |x| x.try_add(c as f32))
+            }
+            (Mul, Value::Lanes(x), Value::Number(c)) | (Mul, Value::Number(c), Value::Lanes(x)) => {
+                self.unary(&x, |x| x.try_mul(c as f32))
+            }
+            (Sub, Value::Lanes(x), Value::Number(c)) => self.unary(&x, |x| x.try_sub(c as f32)),
+            (Sub, Value::Number(c), Value::Lanes(x)) => self.unary(&x, |x| x.try_negate()?.try_add(c as f32)),
+            (Div, Value::Lanes(x), Value::Number(c)) => self.unary(&x, |x| x.try_div(c as f32)),
+            (Div, Value::Number(1.0), Value::Lanes(x)) => self.unary(&x, |x| x.try_recip()),
+            (Pow, Value::Lanes(x), Value::Number(c)) => self.power(&x, c),
+            (Pow, a, Value::Lanes(b)) => {
+                let a = self.lanes(a)?;
+                let log = self.recorder.unary(&a, |a| a.try_ln())?;
+                let product = self.recorder.binary(&b, &log, |b, log| b.try_mul(log))?;
+                self.unary(&product, |x| x.try_exp())
+            }
+            (Add, a, b) => self.both(a, b, |a, b| a.try_add(b)),
+            (Sub, a, b) => self.both(a, b, |a, b| a.try_sub(b)),
+            (Mul, a, b) => self.both(a, b, |a, b| a.try_mul(b)),
+            (Div, a, b) => self.both(a, b, |a, b| a.try_div(b)),
+            (Less, a, b) => self.compare(a, b, |a, b| a.try_lt(b)),
+            (LessEqual, a, b) => self.compare(a, b, |a, b| a.try_le(b)),
+            (Greater, a, b) => self.compare(a, b, |a, b| a.try_gt(b)),
+            (GreaterEqual, a, b) => self.compare(a, b, |a, b| a.try_ge(b)),
+            (Equal, a, b) => self.compare(a, b, |a, b| a.try_eq(b)),
+            (NotEqual, a, b) => self.compare(a, b, |a, b| a.try_ne(b)),
+        }
+    }
+
+    fn power(&mut self, x: &Matrix<D>, exponent: f64) -> Result<Value<D>, TensorError> {
+        if exponent == 2.0 {
+            self.unary(x, |x| x.try_square())
+        } else if exponent.fract() == 0.0 && exponent.abs() < 1e6 {
+            self.unary(x, |x| x.try_powi(exponent as i32))
+        } else {
+            self.unary(x, |x| x.try_powf(exponent as f32))
+        }
+    }
+
+    fn both(
+        &mut self,
+        a: Value<D>,
+        b: Value<D>,
+        op: impl FnOnce(Taped<(usize, usize), D>, Taped<(usize, usize), D>) -> Result<Taped<(usize, usize), D>, D::Err>,
+    ) -> Result<Value<D>, TensorError> {
+        let (a, mut b) = (self.lanes(a)?, self.lanes(b)?);
+        if Rc::ptr_eq(&a, &b) {
+            b = Rc::new(self.recorder.unary(&b, |b| b.try_add(0.0))?);
+        }
+        self.recorder.binary(&a, &b, op).map(Value::from)
+    }
+
+    fn compare(
+        &mut self,
+        a: Value<D>,
+        b: Value<D>,
+        op: impl FnOnce(&Matrix<D>, &Matrix<D>) -> Result<Tensor<(usize, usize), bool, D>, D::Err>,
+    ) -> Result<Value<D>, TensorError> {
+        let (a, b) = (self.lanes(a)?, self.lanes(b)?);
+        let mask = op(&a, &b).map_err(TensorError::from_device)?;
+        self.indicator(mask).map(Value::from)
+    }
+
+    /// 1 where the mask is true, else 0; without a gradient.
+    fn indicator(&self, mask: Tensor<(usize, usize), bool, D>) -> Result<Matrix<D>, TensorError> {
+        let (one, zero) = (self.recorder.constant(1.0, self.shape)?, self.recorder.constant(0.0, self.shape)?);
+        mask.try_choose(one, zero).map_err(TensorError::from_device)
+    }
+
+    fn call(&mut self, function: Function, mut arguments: Vec<Value<D>>) -> Result<Value<D>, TensorError> {
+        if let Some(numbers) = arguments.iter().map(Value::number).collect::<Option<Vec<f64>>>()
+            && function != Function::Surrogate
+        {
+            let call = Expr::Call(function, numbers.into_iter().map(Expr::number).collect());
+            return call.eval(&|_| None).map(Value::Number).map_err(|e| TensorError(e.message));
+        }
+        let first = self.lanes(arguments.remove(0))?;
+        match function {
+            Function::Abs => self.unary(&first, |x| x.try_abs()),
+            Function::Exp => self.unary(&first, |x| x.try_exp()),
+            Function::Log => self.unary(&first, |x| x.try_ln()),
+            Function::Sqrt => self.unary(&first, |x| x.try_sqrt()),
+            Function::Tanh => self.unary(&first, |x| x.try_tanh()),
+            Function::Sin => self.unary(&first, |x| x.try_sin()),
+            Function::Cos => self.unary(&first, |x| x.try_cos()),
+            Function::Sigmoid => self.unary(&first, |x| x.try_sigmoid()),
+            Function::Min => self.both(Value::Lanes(first.clone()), arguments.remove(0), |a, b| a.try_minimum(b)),
+            Function::Max => self.both(Value::Lanes(first.clone()), arguments.remove(0), |a, b| a.try_maximum(b)),
+            Function::Where => self.choose(&first, arguments.remove(0), arguments.remove(0)),
+            Function::Heaviside => self.heaviside(&first).map(Value::from),
+            Function::Sign => {
+                let (above, below) = (self.heaviside(&first)?, self.recorder.paused(|r| r.unary(&first, |x| x.try_negate()))?);
+                let below = self.heaviside(&below)?;
+                above.try_sub(below).map(Value::from).map_err(TensorError::from_device)
+            }
+            Function::Floor => {
+                let floor = first.as_vec().into_iter().map(f32::floor).collect();
+                self.recorder.matrix(floor, self.shape).map(Value::from)
+            }
+            Function::Detach => self.recorder.detach(&first).map(Value::from),
+            Function::Spike => self.spike(&first).map(Value::from),
+            Function::Surrogate => self.derivative(&first).map(Value::from),
+        }
+    }
+
+    fn choose(&mut self, condition: &Matrix<D>, a: Value<D>, b: Value<D>) -> Result<Value<D>, TensorError> {
+        let mask = condition.try_ne(0.0).map_err(TensorError::from_device)?;
+        self.both(a, b, |a, b| mask.try_choose(a, b))
+    }
+
+    fn heaviside(&self, x: &Matrix<D>) -> Result<Matrix<D>, TensorError> {
+        self.indicator(x.try_gt(0.0).map_err(TensorError::from_device)?)
+    }
+
+    fn spike(&mut self, z: &Matrix<D>) -> Result<Matrix<D>, TensorError> {
+        let slope = self.derivative(z)?;
+        let y = self.recorder.binary(z, &slope, |z, slope| z.try_mul(slope))?;
+        let level = self.recorder.detach(&y)?;
+        let nothing = self.recorder.binary(&y, &level, |y, level| y.try_sub(level))?;
+        let spikes = self.heaviside(z)?;
+        self.recorder.binary(&spikes, &nothing, |spikes, nothing| spikes.try_add(nothing))
+    }
+
+    /// The surrogate at `x`, as a number without a gradient.
+    fn derivative(&mut self, x: &Matrix<D>) -> Result<Matrix<D>, TensorError> {
+        let (surrogate, shape) = (self.surrogate, self.shape);
+        let values = HashMap::from([("x".to_string(), Value::from(x.clone()))]);
+        self.recorder.paused(|recorder| {
+            let mut inner = Step { values, shape, surrogate, recorder };
+            let value = inner.eval(surrogate)?;
+            let lanes = inner.lanes(value)?;
+            inner.recorder.detach(&lanes)
+        })
+    }
+
+    fn lanes(&self, value: Value<D>) -> Result<Rc<Matrix<D>>, TensorError> {
+        match value {
+            Value::Lanes(x) => Ok(x),
+            Value::Number(x) => self.recorder.constant(x as f32, self.shape).map(Rc::new),
+        }
+    }
+
+    fn lanes_of(&self, name: &str) -> Result<Rc<Matrix<D>>, TensorError> {
+        match self.values.get(name) {
+            Some(value) => self.lanes(value.clone()),
+            None => Err(TensorError(format!("the program does not assign `{name}`"))),
+        }
+    }
+}
+
+impl<D: Backend> From<Matrix<D>> for Value<D> {
+    fn from(matrix: Matrix<D>) -> Self {
+        Value::Lanes(Rc::new(matrix))
+    }
+}
+
+impl<D: Backend> Value<D> {
+    fn matrix(self) -> Option<Matrix<D>> {
+        match self {
+            Value::Lanes(x) => Some((*x).clone()),
+            Value::Number(_) => None,
+        }
+    }
+
+    fn number(&self) -> Option<f64> {
+        match self {
+            Value::Number(x) => Some(*x),
+            Value::Lanes(_) => None,
+        }
+    }
+}

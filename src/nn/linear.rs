@@ -1,0 +1,127 @@
+//! The dense layer `y = x W^T + b`, alone and in front of neurons.
+
+use super::layer::{Initialisers, Layer, LayerKind, LayerPlan, ParameterPlan, Surrogates};
+use crate::neuron::reference::{Carry, Segment};
+use crate::spec::component::{Info, Kind};
+use crate::spec::fields::{Field, Range, Type};
+use crate::spec::tree::{Node, Table, Value};
+use crate::tensor::{Backend, Matrix, Recorder, Steps, TensorError};
+use dfdx::prelude::*;
+use std::collections::HashMap;
+
+/// The dense layer.
+pub struct LinearKind;
+
+/// The keys of dense weights.
+pub fn weight_fields() -> Vec<Field> {
+    let init = Value::Text("torch_linear".into());
+    vec![
+        Field::default("bias", Type::Bool, Value::Bool(true), "whether a bias is added"),
+        Field::default("init", Type::Component(Kind::Initialiser), init, "how weights and bias begin"),
+    ]
+}
+
+/// The keys that say how a layer learns.
+pub fn learning_fields() -> Vec<Field> {
+    vec![
+        Field::default("learn", Type::Bool, Value::Bool(true), "whether training changes anything of this layer"),
+        Field::optional("lr", Type::Number(Range::POSITIVE), "the layer's own learning rate"),
+    ]
+}
+
+/// What the registry shows of the dense layer.
+pub fn info() -> Info {
+    let mut fields = vec![Field::required("size", Type::at_least(1), "outputs")];
+    fields.extend(weight_fields());
+    fields.extend(learning_fields());
+    Info {
+        name: "linear".into(),
+        about: "Dense layer without neurons: y = x W^T + b at every step".into(),
+        source: Some("PyTorch, torch.nn.Linear".into()),
+        fields,
+        detail: "weight [size, inputs], bias [size]; signal: `current`\n".into(),
+        meaning: 1,
+        plugin: None,
+    }
+}
+
+/// Weight and bias of a dense projection.
+pub fn weights(args: &Table, size: usize, inputs: usize, initialisers: &dyn Initialisers) -> Vec<ParameterPlan> {
+    let empty = Table::default();
+    let init = args.get("init").and_then(Node::as_table).unwrap_or(&empty);
+    let plan = |name: &str, shape: Vec<usize>, decays: bool| ParameterPlan {
+        name: name.into(),
+        shape,
+        fan_in: inputs,
+        init: initialisers.initialiser(init.text("kind").unwrap_or_default(), init, !decays),
+        learn: args.flag("learn"),
+        lr: args.get("lr").and_then(Node::as_number),
+        decays,
+        project: None,
+    };
+    let mut list = vec![plan("weight", vec![size, inputs], true)];
+    if args.flag("bias") {
+        list.push(plan("bias", vec![size], false));
+    }
+    list
+}
+
+/// `x W^T + b` over all steps at once; without a weight the input itself.
+pub fn project<D: Backend>(
+    parameters: &HashMap<String, Matrix<D>>,
+    input: &Steps<D>,
+    recorder: &mut Recorder<D>,
+) -> Result<Steps<D>, TensorError> {
+    let Some(weight) = parameters.get("weight") else { return Ok(input.clone()) };
+    let mut data = recorder.binary(&input.data, weight, |x, w| {
+        x.try_matmul(w.try_permute::<(usize, usize), Axes2<1, 0>>()?)
+    })?;
+    if let Some(bias) = parameters.get("bias") {
+        let width = bias.shape().1;
+        data = recorder.binary(&data, bias, |y, b| {
+            let wide = b.try_reshape_like(&(width,))?.try_broadcast_like::<_, Axis<0>>(y.shape())?;
+            y.try_add(wide)
+        })?;
+    }
+    Ok(Steps { data, ..*input })
+}
+
+impl LayerKind for LinearKind {
+    fn plan(&self, args: &Table, inputs: usize, initialisers: &dyn Initialisers) -> LayerPlan {
+        let size = args.whole("size");
+        LayerPlan {
+            name: args.string("name"),
+            kind: args.string("kind"),
+            inputs,
+            size,
+            output: "current".into(),
+            signals: vec!["current".into()],
+            parameters: weights(args, size, inputs, initialisers),
+        }
+    }
+
+    fn on_cpu(&self, _: &Table, _: &dyn Surrogates) -> Box<dyn Layer<Cpu>> {
+        Box::new(Linear)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn on_cuda(&self, _: &Table, _: &dyn Surrogates) -> Box<dyn Layer<Cuda>> {
+        Box::new(Linear)
+    }
+}
+
+struct Linear;
+
+impl<D: Backend> Layer<D> for Linear {
+    fn forward(
+        &self,
+        parameters: &HashMap<String, Matrix<D>>,
+        input: &Steps<D>,
+        _: Option<Carry<D>>,
+        _: &dyn Fn(&str) -> bool,
+        recorder: &mut Recorder<D>,
+    ) -> Result<Segment<D>, TensorError> {
+        let current = project(parameters, input, recorder)?;
+        Ok(Segment { signals: HashMap::from([("current".to_string(), current)]), carry: HashMap::new() })
+    }
+}

@@ -1,0 +1,11 @@
+//! Networks with run-time sizes on dfdx tensors: layers, their parameters by name, and how these begin.
+
+pub mod init;
+pub mod layer;
+pub mod linear;
+pub mod network;
+pub mod neurons;
+
+pub use init::Initialiser;
+pub use layer::{Layer, LayerKind, LayerPlan, ParameterPlan};
+pub use network::{Network, NetworkPlan, Parameter};

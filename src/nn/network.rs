@@ -1,0 +1,138 @@
+//! A network: layers one behind the other, and its parameters by path (`hidden_1.weight`).
+
+use super::layer::{Initialisers, Layer, LayerKind, LayerPlan, ParameterPlan, Surrogates};
+use crate::spec::LayerSpec;
+use crate::tensor::{Backend, Matrix, Recorder, Steps, TensorError};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// A network as it will be, before parameters are drawn.
+#[derive(Clone)]
+pub struct NetworkPlan {
+    /// Its layers, from the input on.
+    pub layers: Vec<LayerPlan>,
+}
+
+impl NetworkPlan {
+    /// Every parameter with its path, layer by layer.
+    pub fn parameters(&self) -> impl Iterator<Item = (String, &ParameterPlan)> {
+        self.layers.iter().flat_map(|layer| {
+            layer.parameters.iter().map(move |parameter| (format!("{}.{}", layer.name, parameter.name), parameter))
+        })
+    }
+
+    /// Numbers in all parameters.
+    pub fn size(&self) -> usize {
+        self.parameters().map(|(_, parameter)| parameter.len()).sum()
+    }
+
+    /// Channels of the network's output.
+    pub fn outputs(&self) -> usize {
+        self.layers.last().map_or(0, |layer| layer.size)
+    }
+
+    /// The signal that is the network's output, such as `readout.membrane`.
+    pub fn output(&self) -> String {
+        self.layers.last().map_or(String::new(), |layer| format!("{}.{}", layer.name, layer.output))
+    }
+
+    /// The width of a signal.
+    pub fn width(&self, signal: &str) -> Option<usize> {
+        let (layer, signal) = signal.split_once('.')?;
+        let layer = self.layers.iter().find(|plan| plan.name == layer)?;
+        layer.signals.iter().any(|name| name == signal).then_some(layer.size)
+    }
+
+    /// All signals.
+    pub fn signals(&self) -> Vec<String> {
+        let of = |layer: &LayerPlan| layer.signals.iter().map(|s| format!("{}.{s}", layer.name)).collect::<Vec<_>>();
+        self.layers.iter().flat_map(of).collect()
+    }
+}
+
+/// The kinds of layers that a network is built from.
+pub struct Kinds<'a> {
+    /// Kind of each layer, in order.
+    pub layers: Vec<Arc<dyn LayerKind>>,
+    /// Where surrogates are looked up.
+    pub surrogates: &'a dyn Surrogates,
+}
+
+/// Plans the layers of an experiment for a number of input channels.
+pub fn plan(
+    specs: &[LayerSpec],
+    kinds: &Kinds<'_>,
+    inputs: usize,
+    initialisers: &dyn Initialisers,
+) -> NetworkPlan {
+    let mut width = inputs;
+    let mut layers = Vec::new();
+    for (spec, kind) in specs.iter().zip(&kinds.layers) {
+        let plan = kind.plan(&spec.component.args, width, initialisers);
+        width = plan.size;
+        layers.push(plan);
+    }
+    NetworkPlan { layers }
+}
+
+/// A parameter on a device.
+pub struct Parameter<D: Backend> {
+    /// Its path.
+    pub path: String,
+    /// Its values: weights `[out, in]`, everything else a row.
+    pub values: Matrix<D>,
+    /// How it is held.
+    pub plan: ParameterPlan,
+}
+
+/// A network on a device.
+pub struct Network<D: Backend> {
+    layers: Vec<(LayerPlan, Box<dyn Layer<D>>)>,
+    /// Its parameters, layer by layer.
+    pub parameters: Vec<Parameter<D>>,
+}
+
+impl<D: Backend> Network<D> {
+    /// Builds a network from its plan, its layers on the device, and initial values by path.
+    pub fn build(
+        plan: &NetworkPlan,
+        layers: Vec<Box<dyn Layer<D>>>,
+        values: &HashMap<String, Vec<f32>>,
+        device: &D,
+    ) -> Result<Self, TensorError> {
+        let mut parameters = Vec::new();
+        for (path, parameter) in plan.parameters() {
+            let numbers = values.get(&path).cloned().unwrap_or_default();
+            let matrix =
+                device.try_tensor_from_vec(numbers, parameter.matrix_shape()).map_err(TensorError::from_device)?;
+            parameters.push(Parameter { path, values: matrix, plan: parameter.clone() });
+        }
+        Ok(Network { layers: plan.layers.iter().cloned().zip(layers).collect(), parameters })
+    }
+
+    /// Runs whole sequences `[time * batch, inputs]`; gives the wanted signals by path. The output is always wanted.
+    pub fn forward(
+        &self,
+        input: &Steps<D>,
+        wanted: &dyn Fn(&str) -> bool,
+        recorder: &mut Recorder<D>,
+    ) -> Result<HashMap<String, Steps<D>>, TensorError> {
+        let mut gathered = HashMap::new();
+        let mut current = input.clone();
+        for (plan, layer) in &self.layers {
+            let of_layer = format!("{}.", plan.name);
+            let own: HashMap<String, Matrix<D>> = (self.parameters.iter())
+                .filter_map(|p| Some((p.path.strip_prefix(&of_layer)?.to_string(), p.values.clone())))
+                .collect();
+            let gather = |signal: &str| signal == plan.output || wanted(&format!("{of_layer}{signal}"));
+            let segment = layer.forward(&own, &current, None, &gather, recorder)?;
+            for (signal, steps) in segment.signals {
+                if signal == plan.output {
+                    current = steps.clone();
+                }
+                gathered.insert(format!("{of_layer}{signal}"), steps);
+            }
+        }
+        Ok(gathered)
+    }
+}

@@ -1,0 +1,81 @@
+//! What the check needs to know of the registry: which components there are, and which keys each takes.
+
+use super::fields::Field;
+use std::fmt;
+
+/// The kinds of components.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// Where inputs and targets come from.
+    Dataset,
+    /// A stage of the network, among them every neuron.
+    Layer,
+    /// A neuron model.
+    Neuron,
+    /// A stand-in for the derivative of a spike.
+    Surrogate,
+    /// What training lowers.
+    Loss,
+    /// What is recorded.
+    Metric,
+    /// How parameters change with their gradients.
+    Optimizer,
+    /// How parameters are drawn.
+    Initialiser,
+}
+
+impl Kind {
+    /// All kinds, in the order in which they are listed.
+    pub const ALL: [Kind; 8] = [
+        Kind::Dataset,
+        Kind::Layer,
+        Kind::Neuron,
+        Kind::Surrogate,
+        Kind::Loss,
+        Kind::Metric,
+        Kind::Optimizer,
+        Kind::Initialiser,
+    ];
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Kind::Dataset => "dataset",
+            Kind::Layer => "layer",
+            Kind::Neuron => "neuron",
+            Kind::Surrogate => "surrogate",
+            Kind::Loss => "loss",
+            Kind::Metric => "metric",
+            Kind::Optimizer => "optimizer",
+            Kind::Initialiser => "initialiser",
+        })
+    }
+}
+
+/// What `runner list` and `show`, the schema and the check know of a component.
+#[derive(Debug, Clone)]
+pub struct Info {
+    /// Its name.
+    pub name: String,
+    /// What it is, in a sentence.
+    pub about: String,
+    /// The paper or tutorial it comes from.
+    pub source: Option<String>,
+    /// The keys it takes.
+    pub fields: Vec<Field>,
+    /// More for `runner show`: equations, formulas.
+    pub detail: String,
+    /// Raised by hand when the component computes something else under the same keys.
+    pub meaning: u32,
+    /// The text it was read from, if it is a text plugin that is not built in: file name and text.
+    pub plugin: Option<(String, String)>,
+}
+
+/// A set of components, looked up by name.
+pub trait Components {
+    /// What is known of a component. A layer may be a layer or a neuron.
+    fn info(&self, kind: Kind, name: &str) -> Option<&Info>;
+    /// All names of a kind, sorted.
+    fn names(&self, kind: Kind) -> Vec<&str>;
+}

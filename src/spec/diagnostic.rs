@@ -1,0 +1,154 @@
+//! What is wrong with a file, where, and what was probably meant. Collected here, rendered at the edge.
+
+use super::source::{ReadError, Span};
+use crate::formula::FormulaError;
+use std::path::PathBuf;
+
+/// One thing that is wrong with a file or an option.
+#[derive(Debug, thiserror::Error)]
+pub enum Problem {
+    /// The text is not TOML.
+    #[error("not TOML: {0}")]
+    Syntax(String),
+    /// A file could not be read.
+    #[error("{}: {error}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: ReadError,
+    },
+    /// A file extends itself, over any number of others.
+    #[error("`extends` goes in a circle: {0}")]
+    ExtendsCycle(String),
+    /// A table has a key that means nothing there.
+    #[error("unknown key `{0}`")]
+    UnknownKey(String),
+    /// A required key is not there.
+    #[error("missing key `{0}`")]
+    MissingKey(String),
+    /// A value of the wrong type.
+    #[error("`{key}` must be {expected}, not {found}")]
+    WrongType {
+        /// The key.
+        key: String,
+        /// What it takes.
+        expected: String,
+        /// What stands there.
+        found: String,
+    },
+    /// A number outside of its range, or a list of the wrong length.
+    #[error("`{key}` is out of range")]
+    OutOfRange {
+        /// The key.
+        key: String,
+    },
+    /// A name that no component, layer or choice has.
+    #[error("unknown {what} `{name}`")]
+    UnknownName {
+        /// What was looked for: `layer`, `surrogate`, ...
+        what: String,
+        /// The name that was given.
+        name: String,
+    },
+    /// Two things have one name.
+    #[error("duplicate {what} `{name}`")]
+    Duplicate {
+        /// What they are.
+        what: String,
+        /// Their name.
+        name: String,
+    },
+    /// A formula that cannot be read or computed.
+    #[error("{0}")]
+    Formula(FormulaError),
+    /// Named values that need each other.
+    #[error("the names of `[let]` need each other in a circle: {0}")]
+    LetCycle(String),
+    /// Shapes of two things that meet do not fit.
+    #[error("{0}")]
+    Shape(String),
+    /// Keys that exclude each other, or a combination that means nothing.
+    #[error("{0}")]
+    Conflict(String),
+    /// The file is written for a later version of the format.
+    #[error("this file is of format {0}, but this program reads formats up to 1")]
+    LaterFormat(i64),
+}
+
+/// A problem with its place, a word beside the underline, and a next step.
+#[derive(Debug)]
+pub struct Diagnostic {
+    /// What is wrong.
+    pub problem: Problem,
+    /// Where; none for a file that could not be read.
+    pub span: Option<Span>,
+    /// Text beside the underline; may be empty.
+    pub label: String,
+    /// One next step.
+    pub help: Option<String>,
+    /// Another place that matters, with a word about it.
+    pub also: Option<(Span, String)>,
+}
+
+impl Diagnostic {
+    /// A problem at a place.
+    pub fn new(problem: Problem, span: Span) -> Self {
+        Diagnostic { problem, span: Some(span), label: String::new(), help: None, also: None }
+    }
+
+    /// Says something beside the underline.
+    pub fn label(mut self, text: impl Into<String>) -> Self {
+        self.label = text.into();
+        self
+    }
+
+    /// Proposes a next step.
+    pub fn help(mut self, text: impl Into<Option<String>>) -> Self {
+        self.help = text.into();
+        self
+    }
+
+    /// Points to another place.
+    pub fn also(mut self, span: Span, text: impl Into<String>) -> Self {
+        self.also = Some((span, text.into()));
+        self
+    }
+}
+
+/// All that is wrong, in the order in which it was found.
+#[derive(Debug, Default)]
+pub struct Diagnostics {
+    /// The list.
+    pub list: Vec<Diagnostic>,
+}
+
+impl Diagnostics {
+    /// Adds one.
+    pub fn push(&mut self, diagnostic: Diagnostic) {
+        self.list.push(diagnostic);
+    }
+
+    /// Whether nothing is wrong.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+}
+
+/// The nearest of some names, if one is near enough to be a slip of the pen.
+pub fn nearest<'a>(name: &str, among: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let distance = |other: &str| strsim::damerau_levenshtein(&name.to_lowercase(), &other.to_lowercase());
+    let (best, other) = among.into_iter().map(|other| (distance(other), other)).min_by_key(|(d, _)| *d)?;
+    (best <= name.chars().count().div_ceil(3)).then_some(other)
+}
+
+/// "did you mean", or else the names that there are.
+pub fn suggest<'a>(name: &str, among: impl IntoIterator<Item = &'a str> + Clone, all: &str) -> Option<String> {
+    match nearest(name, among.clone()) {
+        Some(near) => Some(format!("did you mean `{near}`?{all}")),
+        None => {
+            let names: Vec<String> = among.into_iter().map(|n| format!("`{n}`")).collect();
+            (!names.is_empty()).then(|| format!("known here: {}{all}", names.join(", ")))
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! How one file lies over another: `extends`, `[layer.NAME]` patches and `--set`.
+//!
+//! Tables merge; everything else is replaced. `[[layer]]` replaces the list of layers.
+
+use super::diagnostic::{Diagnostic, Diagnostics, Problem, suggest};
+use super::source::{Sources, Span, read};
+use super::tree::{Entry, Node, Table, Value, parse, parse_value};
+use std::path::{Path, PathBuf};
+
+/// Keys of one table of which only one can stand: setting one removes the others.
+const EXCLUSIVE: [&[&str]; 2] = [&["iterations", "epochs"], &["value", "uniform", "normal", "constant"]];
+
+/// Reads a file and all that it extends, and lays them over each other.
+pub fn load(path: &Path, sources: &mut Sources, found: &mut Diagnostics) -> Option<Table> {
+    load_over(path, None, &mut Vec::new(), sources, found)
+}
+
+fn load_over(
+    path: &Path,
+    named_at: Option<Span>,
+    chain: &mut Vec<(PathBuf, String)>,
+    sources: &mut Sources,
+    found: &mut Diagnostics,
+) -> Option<Table> {
+    let unreadable = |error| Diagnostic {
+        problem: Problem::Unreadable { path: path.to_path_buf(), error },
+        span: named_at,
+        label: String::new(),
+        help: None,
+        also: None,
+    };
+    let text = match read(path) {
+        Ok(text) => text,
+        Err(error) => {
+            found.push(unreadable(error));
+            return None;
+        }
+    };
+    let identity = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+    let shown = path.display().to_string();
+    chain.push((identity, shown.clone()));
+    let before = found.list.len();
+    let source = sources.add(shown, text);
+    let mut table = parse(sources, source, found);
+    if found.list.len() > before {
+        return None;
+    }
+    let base = match table.remove("extends") {
+        None => Table::default(),
+        Some(entry) => load_base(path, &entry, chain, sources, found)?,
+    };
+    Some(lay_over(base, table, found))
+}
+
+fn load_base(
+    path: &Path,
+    extends: &Entry,
+    chain: &mut Vec<(PathBuf, String)>,
+    sources: &mut Sources,
+    found: &mut Diagnostics,
+) -> Option<Table> {
+    let span = extends.node.span;
+    let Some(name) = extends.node.as_text() else {
+        found.push(wrong_type("extends", "the path of a file", &extends.node));
+        return None;
+    };
+    let base = path.parent().unwrap_or(Path::new("")).join(name);
+    let identity = base.canonicalize().unwrap_or_else(|_| base.clone());
+    if let Some(start) = chain.iter().position(|(seen, _)| *seen == identity) {
+        let circle: Vec<&str> = chain[start..].iter().map(|(_, shown)| shown.as_str()).collect();
+        let text = format!("{} -> {}", circle.join(" -> "), circle[0]);
+        found.push(Diagnostic::new(Problem::ExtendsCycle(text), span).label("this file is read already"));
+        return None;
+    }
+    load_over(&base, Some(span), chain, sources, found)
+}
+
+/// Lays the option `--set PATH=VALUE` over a document. A value that is not TOML is a string.
+pub fn set(document: Table, option: &str, sources: &mut Sources, found: &mut Diagnostics) -> Table {
+    let source = sources.add("--set", option);
+    let whole = Span { source, start: 0, end: option.len() };
+    let Some((path, _)) = option.split_once('=') else {
+        let problem = Problem::Conflict("`--set` takes PATH=VALUE".into());
+        found.push(Diagnostic::new(problem, whole).help("for example --set optimizer.lr=1e-4".to_string()));
+        return document;
+    };
+    let value_at = whole.part(path.len() + 1..option.len());
+    let value = parse_value(sources, value_at)
+        .unwrap_or_else(|| Node::new(Value::Text(sources.slice(value_at).to_string()), value_at));
+    lay_over(document, nest(path, whole, value), found)
+}
+
+/// Sets a key of `[run]` from an option of the command line whose whole text is the value.
+pub fn set_run(document: Table, key: &str, node: Node, found: &mut Diagnostics) -> Table {
+    let span = node.span;
+    let mut run = Table::default();
+    run.put(key, node);
+    let mut patch = Table::default();
+    patch.put("run", Node::new(Value::Table(run), span));
+    lay_over(document, patch, found)
+}
+
+/// The table `a = { b = { c = value } }` of the path `a.b.c`.
+fn nest(path: &str, at: Span, value: Node) -> Table {
+    let (key, rest) = path.split_once('.').unwrap_or((path, ""));
+    let key_span = at.part(0..key.len());
+    let node = if rest.is_empty() {
+        value
+    } else {
+        let inner = nest(rest, at.part(key.len() + 1..path.len()), value);
+        Node::new(Value::Table(inner), at.part(0..path.len()))
+    };
+    Table { entries: vec![Entry { key: key.trim().into(), key_span, node }] }
+}
+
+/// Lays one document over another.
+fn lay_over(mut base: Table, over: Table, found: &mut Diagnostics) -> Table {
+    for entry in over.entries {
+        match (entry.key.as_str(), entry.node.value) {
+            ("layer", Value::Table(patches)) => {
+                let list = base.entries.iter_mut().find(|e| e.key == "layer").map(|e| &mut e.node.value);
+                match list {
+                    Some(Value::Array(layers)) => patch_layers(layers, patches, found),
+                    Some(_) | None => found.push(
+                        Diagnostic::new(
+                            Problem::Conflict("`[layer.NAME]` patches a layer, but there is none".into()),
+                            entry.key_span,
+                        )
+                        .help("a file that extends none lists its layers as `[[layer]]`".to_string()),
+                    ),
+                }
+            }
+            (_, value) => merge_entry(&mut base, Entry { node: Node { value, ..entry.node }, ..entry }),
+        }
+    }
+    base
+}
+
+fn merge_entry(base: &mut Table, over: Entry) {
+    for group in EXCLUSIVE.iter().filter(|group| group.contains(&over.key.as_str())) {
+        base.entries.retain(|old| old.key == over.key || !group.contains(&old.key.as_str()));
+    }
+    let both = match (&over.node.value, base.get_mut(&over.key).map(|old| &mut old.value)) {
+        (Value::Table(new), Some(Value::Table(old))) => Some((old, new)),
+        _ => None,
+    };
+    match both {
+        Some((old, new)) => merge_table(old, new.clone()),
+        None => base.set(over),
+    }
+}
+
+/// A changed `kind` drops the keys that belonged to the old one; a layer keeps its name.
+fn merge_table(base: &mut Table, over: Table) {
+    if let (Some(old), Some(new)) = (base.text("kind"), over.text("kind"))
+        && old != new
+    {
+        base.entries.retain(|entry| entry.key == "name");
+    }
+    for entry in over.entries {
+        merge_entry(base, entry);
+    }
+}
+
+fn patch_layers(layers: &mut Vec<Node>, patches: Table, found: &mut Diagnostics) {
+    for patch in patches.entries {
+        let Value::Table(mut changes) = patch.node.value else {
+            let node = Node { value: patch.node.value, ..patch.node };
+            found.push(wrong_type(&format!("layer.{}", patch.key), "a table of changes", &node));
+            continue;
+        };
+        let position = layers.iter().position(|layer| name_of(layer) == Some(&patch.key));
+        match (position, changes.remove("remove"), changes.remove("after")) {
+            (Some(at), None, None) => {
+                if let Value::Table(layer) = &mut layers[at].value {
+                    merge_table(layer, changes);
+                }
+            }
+            (Some(at), Some(Entry { node: Node { value: Value::Bool(true), .. }, .. }), None) => {
+                layers.remove(at);
+            }
+            (None, None, Some(after)) => {
+                changes.put("name", Node::new(Value::Text(patch.key), patch.key_span));
+                match layers.iter().position(|layer| name_of(layer) == after.node.as_text()) {
+                    Some(at) => layers.insert(at + 1, Node::new(Value::Table(changes), patch.key_span)),
+                    None => found.push(unknown_layer(after.node.as_text().unwrap_or(""), after.node.span, layers)),
+                }
+            }
+            (None, _, _) => found.push(unknown_layer(&patch.key, patch.key_span, layers)),
+            (Some(_), remove, after) => {
+                let at = remove.or(after).map_or(patch.key_span, |entry| entry.node.span);
+                let text = "a layer that is there takes changes, or `remove = true`, and nothing beside it";
+                found.push(Diagnostic::new(Problem::Conflict(text.into()), at));
+            }
+        }
+    }
+}
+
+fn name_of(layer: &Node) -> Option<&str> {
+    layer.as_table().and_then(|table| table.text("name"))
+}
+
+fn unknown_layer(name: &str, at: Span, layers: &[Node]) -> Diagnostic {
+    let names: Vec<&str> = layers.iter().filter_map(name_of).collect();
+    let help = suggest(name, names, "; a new layer says `after = NAME`");
+    Diagnostic::new(Problem::UnknownName { what: "layer".into(), name: name.into() }, at).help(help)
+}
+
+/// A value of the wrong type.
+pub fn wrong_type(key: &str, expected: &str, node: &Node) -> Diagnostic {
+    let problem = Problem::WrongType { key: key.into(), expected: expected.into(), found: node.value.describe() };
+    Diagnostic::new(problem, node.span).label(format!("expected {expected}"))
+}

@@ -1,0 +1,105 @@
+//! A checked document as TOML again, and in the canonical form that digests are taken of.
+
+use super::tree::{Node, Table, Value};
+
+/// Whether formulas or their results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Formulas {
+    /// As they were written.
+    Kept,
+    /// As numbers and text.
+    Computed,
+}
+
+/// Prints a document as TOML: values first, then tables, then lists of tables such as `[[layer]]`.
+pub fn toml(document: &Table, formulas: Formulas) -> String {
+    let mut out = String::new();
+    for entry in document.entries.iter().filter(|e| !is_section(&e.node)) {
+        out += &format!("{} = {}\n", key(&entry.key), inline(&entry.node, formulas));
+    }
+    for entry in document.entries.iter().filter(|e| is_section(&e.node)) {
+        match &entry.node.value {
+            Value::Table(table) => section(&format!("[{}]", key(&entry.key)), table, formulas, &mut out),
+            Value::Array(items) => items.iter().filter_map(Node::as_table).for_each(|table| {
+                section(&format!("[[{}]]", key(&entry.key)), table, formulas, &mut out);
+            }),
+            Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Text(_) => {}
+        }
+    }
+    out
+}
+
+/// A document in one line with sorted keys and computed values: equal exactly where the meaning is equal.
+pub fn canonical(table: &Table) -> String {
+    let mut entries: Vec<_> = table.entries.iter().collect();
+    entries.sort_by(|a, b| a.key.cmp(&b.key));
+    let parts: Vec<String> = entries.iter().map(|e| format!("{} = {}", key(&e.key), canonical_node(&e.node))).collect();
+    format!("{{{}}}", parts.join(", "))
+}
+
+fn canonical_node(node: &Node) -> String {
+    match &node.value {
+        Value::Table(table) => canonical(table),
+        Value::Array(items) => {
+            let parts: Vec<String> = items.iter().map(canonical_node).collect();
+            format!("[{}]", parts.join(", "))
+        }
+        Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Text(_) => inline(node, Formulas::Computed),
+    }
+}
+
+fn is_section(node: &Node) -> bool {
+    match &node.value {
+        Value::Table(_) => true,
+        Value::Array(items) => !items.is_empty() && items.iter().all(|item| item.as_table().is_some()),
+        Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Text(_) => false,
+    }
+}
+
+fn section(header: &str, table: &Table, formulas: Formulas, out: &mut String) {
+    if table.entries.is_empty() {
+        return;
+    }
+    *out += &format!("\n{header}\n");
+    for entry in &table.entries {
+        *out += &format!("{} = {}\n", key(&entry.key), inline(&entry.node, formulas));
+    }
+}
+
+fn inline(node: &Node, formulas: Formulas) -> String {
+    if let (Some(formula), Formulas::Kept) = (&node.formula, formulas) {
+        return quoted(formula);
+    }
+    match &node.value {
+        Value::Bool(b) => b.to_string(),
+        Value::Int(i) => i.to_string(),
+        Value::Float(f) => format!("{f:?}"),
+        Value::Text(text) => quoted(text),
+        Value::Array(items) => {
+            let parts: Vec<String> = items.iter().map(|item| inline(item, formulas)).collect();
+            format!("[{}]", parts.join(", "))
+        }
+        Value::Table(table) => {
+            let entry = |e: &super::tree::Entry| format!("{} = {}", key(&e.key), inline(&e.node, formulas));
+            let parts: Vec<String> = table.entries.iter().map(entry).collect();
+            format!("{{ {} }}", parts.join(", "))
+        }
+    }
+}
+
+fn key(text: &str) -> String {
+    let bare = !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+    if bare { text.into() } else { quoted(text) }
+}
+
+fn quoted(text: &str) -> String {
+    let escape = |c: char| match c {
+        '"' => "\\\"".into(),
+        '\\' => "\\\\".into(),
+        '\n' => "\\n".into(),
+        '\t' => "\\t".into(),
+        c if c.is_control() => format!("\\u{:04X}", c as u32),
+        c => c.to_string(),
+    };
+    format!("\"{}\"", text.chars().map(escape).collect::<String>())
+}

@@ -1,0 +1,203 @@
+//! `[let]` and formulas: every string that begins with `=` becomes a number, or the text that a name stands for.
+
+use super::diagnostic::{Diagnostic, Diagnostics, Problem, suggest};
+use super::source::{Sources, Span};
+use super::tree::{Entry, Node, Table, Value};
+use crate::formula::{self, Expr, FormulaError};
+use std::collections::HashMap;
+
+/// Computes every formula of a document in place; each keeps its text beside the result.
+pub fn compute(document: &mut Table, sources: &Sources, found: &mut Diagnostics) {
+    let variables = Variables::read(document, sources, found);
+    for entry in &mut document.entries {
+        match (entry.key.as_str(), &mut entry.node.value) {
+            ("let", Value::Table(table)) => variables.write(table),
+            _ => compute_node(&mut entry.node, &variables, sources, found),
+        }
+    }
+}
+
+/// What a name of `[let]` stands for.
+#[derive(Debug, Clone)]
+enum Variable {
+    Known(Value),
+    /// Reported already; what uses it is silent.
+    Broken,
+}
+
+struct Variables {
+    values: HashMap<String, Variable>,
+}
+
+impl Variables {
+    fn read(document: &Table, sources: &Sources, found: &mut Diagnostics) -> Self {
+        let mut variables = Variables { values: HashMap::new() };
+        let Some(table) = document.get("let").and_then(Node::as_table) else { return variables };
+        for entry in &table.entries {
+            variables.settle(&entry.key, table, &mut Vec::new(), sources, found);
+        }
+        variables
+    }
+
+    /// Puts the results beside the formulas of `[let]`.
+    fn write(&self, table: &mut Table) {
+        for Entry { key, node, .. } in &mut table.entries {
+            let Value::Text(text) = &node.value else { continue };
+            if text.starts_with('=') {
+                node.formula = Some(text.clone());
+            }
+            if let Some(Variable::Known(value)) = self.values.get(key) {
+                node.value = value.clone();
+            }
+        }
+    }
+
+    /// Computes a name and, before it, all that it needs.
+    fn settle(
+        &mut self,
+        name: &str,
+        table: &Table,
+        open: &mut Vec<String>,
+        sources: &Sources,
+        found: &mut Diagnostics,
+    ) {
+        let Some(node) = table.get(name) else { return };
+        if self.values.contains_key(name) {
+            return;
+        }
+        if let Some(start) = open.iter().position(|other| other == name) {
+            let circle = format!("{} -> {name}", open[start..].join(" -> "));
+            found.push(Diagnostic::new(Problem::LetCycle(circle), node.span).label("this needs itself"));
+            self.values.insert(name.into(), Variable::Broken);
+            return;
+        }
+        let variable = match &node.value {
+            Value::Text(text) if text.starts_with('=') => {
+                open.push(name.into());
+                let parsed = parse(node, sources);
+                if let Ok((expr, _)) = &parsed {
+                    for needed in expr.names() {
+                        self.settle(&needed.text, table, open, sources, found);
+                    }
+                }
+                open.pop();
+                if self.values.contains_key(name) {
+                    return;
+                }
+                self.evaluate(parsed, found).map_or(Variable::Broken, Variable::Known)
+            }
+            Value::Int(_) | Value::Float(_) | Value::Text(_) => Variable::Known(node.value.clone()),
+            Value::Bool(_) | Value::Array(_) | Value::Table(_) => {
+                found.push(super::merge::wrong_type(name, "a number, a string or a formula", node));
+                Variable::Broken
+            }
+        };
+        self.values.insert(name.into(), variable);
+    }
+
+    /// The value of a formula; none where it was reported, here or before.
+    fn evaluate(&self, parsed: Result<(Expr, Span), Diagnostic>, found: &mut Diagnostics) -> Option<Value> {
+        match parsed.and_then(|(expr, at)| self.value_of(&expr, at)) {
+            Ok(value) => value,
+            Err(diagnostic) => {
+                found.push(diagnostic);
+                None
+            }
+        }
+    }
+
+    fn value_of(&self, expr: &Expr, at: Span) -> Result<Option<Value>, Diagnostic> {
+        if let Expr::Name(name) = expr
+            && let Some(Variable::Known(text @ Value::Text(_))) = self.values.get(&name.text)
+        {
+            return Ok(Some(text.clone()));
+        }
+        for name in expr.names() {
+            match self.values.get(&name.text) {
+                Some(Variable::Broken) => return Ok(None),
+                Some(Variable::Known(Value::Text(_))) => {
+                    let span = at.part(name.span.clone());
+                    let problem = Problem::Formula(error(format!("`{}` is text and cannot be computed with", name.text)));
+                    return Err(Diagnostic::new(problem, span));
+                }
+                Some(Variable::Known(_)) => {}
+                None if formula::constant(&name.text).is_some() => {}
+                None => {
+                    let problem = Problem::Formula(error(format!("unknown name `{}`", name.text)));
+                    let known = self.values.keys().map(String::as_str);
+                    let mut names: Vec<&str> = known.collect();
+                    names.sort_unstable();
+                    let help = suggest(&name.text, names, "; names are given values in `[let]`")
+                        .unwrap_or("names are given values in `[let]`".into());
+                    return Err(Diagnostic::new(problem, at.part(name.span.clone()))
+                        .label("no value of this name")
+                        .help(help));
+                }
+            }
+        }
+        let lookup = |name: &str| match self.values.get(name) {
+            Some(Variable::Known(Value::Int(i))) => Some(*i as f64),
+            Some(Variable::Known(Value::Float(f))) => Some(*f),
+            _ => None,
+        };
+        let number = expr.eval(&lookup).map_err(|e| formula_error(e, at))?;
+        if !number.is_finite() {
+            let problem = Problem::Formula(error(format!("this formula gives {number}, not a finite number")));
+            return Err(Diagnostic::new(problem, at));
+        }
+        Ok(Some(Value::Float(number)))
+    }
+}
+
+fn error(message: String) -> FormulaError {
+    FormulaError { message, span: 0..0, help: None }
+}
+
+/// A mistake in a formula, at its place in the file; `at` is where the formula stands.
+pub fn formula_error(error: FormulaError, at: Span) -> Diagnostic {
+    let span = at.part(error.span.clone());
+    let help = error.help.clone();
+    Diagnostic::new(Problem::Formula(error), span).help(help)
+}
+
+/// Parses a string that begins with `=`; also gives the place of the formula without the `=`.
+fn parse(node: &Node, sources: &Sources) -> Result<(Expr, Span), Diagnostic> {
+    let text = node.as_text().unwrap_or("");
+    let at = inside(node.span, text, sources);
+    let formula = &text[1..];
+    let at = if at == node.span { at } else { at.part(1..text.len()) };
+    match formula::parse(formula) {
+        Ok(expr) => Ok((expr, at)),
+        Err(error) => Err(formula_error(error, at)),
+    }
+}
+
+/// Where the characters of a string stand in its file: inside its quotes, if it is written without escapes.
+pub fn inside(span: Span, text: &str, sources: &Sources) -> Span {
+    let raw = sources.slice(span);
+    match raw.find(text) {
+        Some(offset) => span.part(offset..offset + text.len()),
+        None => span,
+    }
+}
+
+fn compute_table(table: &mut Table, variables: &Variables, sources: &Sources, found: &mut Diagnostics) {
+    for entry in &mut table.entries {
+        compute_node(&mut entry.node, variables, sources, found);
+    }
+}
+
+fn compute_node(node: &mut Node, variables: &Variables, sources: &Sources, found: &mut Diagnostics) {
+    match &mut node.value {
+        Value::Text(text) if text.starts_with('=') => {
+            let text = text.clone();
+            if let Some(value) = variables.evaluate(parse(node, sources), found) {
+                node.value = value;
+            }
+            node.formula = Some(text);
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| compute_node(item, variables, sources, found)),
+        Value::Table(inner) => compute_table(inner, variables, sources, found),
+        Value::Text(_) | Value::Bool(_) | Value::Int(_) | Value::Float(_) => {}
+    }
+}

@@ -1,0 +1,141 @@
+//! What is stored of a finished trial, as one line of the journal.
+//!
+//! Numbers go as bits, because JSON knows neither NaN nor infinity and rows must come back exactly.
+
+use serde::{Deserialize, Serialize};
+
+/// A finished trial, completed or failed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// Its id.
+    pub trial: String,
+    /// The id of its configuration, without the seed.
+    pub config: String,
+    /// Its seed.
+    pub seed: u64,
+    /// Why it failed; none if it completed.
+    pub error: Option<String>,
+    /// The loss after training, of the kept weights.
+    #[serde(with = "bits")]
+    pub loss: Vec<f64>,
+    /// The metrics after training; empty if it failed.
+    #[serde(with = "bits")]
+    pub metrics: Vec<f64>,
+    /// Updates done.
+    pub iterations: usize,
+    /// Start, microseconds since 1970, UTC.
+    pub started: i64,
+    /// End, likewise.
+    pub finished: i64,
+    /// Time spent in training, in seconds.
+    #[serde(with = "bits")]
+    pub duration_s: Vec<f64>,
+    /// Iterations of the rows of the history.
+    pub history: Vec<usize>,
+    /// Loss and metrics of each row, one after the other.
+    #[serde(with = "bits")]
+    pub history_values: Vec<f64>,
+    /// Inputs, targets and outputs of the first samples.
+    pub traces: Option<Traces>,
+    /// States of every neuron for the first sample.
+    pub layers: Vec<LayerTrace>,
+}
+
+/// Inputs, targets and outputs of some samples, `[sample, time, channels]` each.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Traces {
+    /// Time steps.
+    pub steps: usize,
+    /// Samples.
+    pub samples: usize,
+    /// Inputs.
+    #[serde(with = "bits32")]
+    pub input: Vec<f32>,
+    /// Targets.
+    #[serde(with = "bits32")]
+    pub target: Vec<f32>,
+    /// Output before training.
+    #[serde(with = "bits32")]
+    pub untrained: Vec<f32>,
+    /// Output after training.
+    #[serde(with = "bits32")]
+    pub output: Vec<f32>,
+}
+
+/// Membrane potentials and spikes of a layer, `[time, neurons]`; empty where it has none.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LayerTrace {
+    /// The layer.
+    pub layer: String,
+    /// Neurons.
+    pub neurons: usize,
+    /// Membrane potentials.
+    #[serde(with = "bits32")]
+    pub mem: Vec<f32>,
+    /// Spikes.
+    #[serde(with = "bits32")]
+    pub spk: Vec<f32>,
+    /// Mean threshold of its neurons, if it has one.
+    #[serde(with = "bits32")]
+    pub threshold: Vec<f32>,
+}
+
+impl Record {
+    /// Whether the trial ran to its end.
+    pub fn completed(&self) -> bool {
+        self.error.is_none()
+    }
+}
+
+mod bits {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<S: Serializer>(values: &[f64], to: S) -> Result<S::Ok, S::Error> {
+        values.iter().map(|v| v.to_bits()).collect::<Vec<u64>>().serialize(to)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<f64>, D::Error> {
+        Ok(Vec::<u64>::deserialize(from)?.into_iter().map(f64::from_bits).collect())
+    }
+}
+
+mod bits32 {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<S: Serializer>(values: &[f32], to: S) -> Result<S::Ok, S::Error> {
+        values.iter().map(|v| v.to_bits()).collect::<Vec<u32>>().serialize(to)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<f32>, D::Error> {
+        Ok(Vec::<u32>::deserialize(from)?.into_iter().map(f32::from_bits).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_comes_back_with_every_bit_also_of_nan() {
+        let record = Record {
+            trial: "a".into(),
+            config: "b".into(),
+            seed: u64::MAX,
+            error: Some("the loss is NaN".into()),
+            loss: vec![f64::NAN],
+            metrics: vec![f64::INFINITY, -0.0, 0.1 + 0.2],
+            iterations: 3,
+            started: 1,
+            finished: 2,
+            duration_s: vec![0.5],
+            history: vec![0],
+            history_values: vec![1e-300],
+            traces: None,
+            layers: vec![],
+        };
+        let line = serde_json::to_string(&record).unwrap();
+        let back: Record = serde_json::from_str(&line).unwrap();
+        assert_eq!(serde_json::to_string(&back).unwrap(), line);
+        assert_eq!(back.loss[0].to_bits(), f64::NAN.to_bits());
+    }
+}

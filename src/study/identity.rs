@@ -1,0 +1,85 @@
+//! What determines a trial's results, as a digest: equal ids mean equal rows.
+//!
+//! In: every resolved key except `name`, `about`, `let` (its values stand where they are used), `run` and `report`;
+//! the executor, the class of device, the version of meaning of each component and the text of plugins; the seed.
+
+use crate::spec::Spec;
+use crate::spec::component::{Components, Kind};
+use crate::spec::print::canonical;
+use crate::spec::tree::{Node, Table, Value};
+use std::collections::BTreeMap;
+
+/// Keys of an experiment file that do not change any number.
+const WITHOUT_EFFECT: [&str; 5] = ["name", "about", "let", "run", "report"];
+
+/// The digest of a configuration: all but the seed.
+pub fn configuration(spec: &Spec, components: &dyn Components, executor: &str, device: &str) -> String {
+    let mut table = spec.resolved.clone();
+    table.entries.retain(|entry| !WITHOUT_EFFECT.contains(&entry.key.as_str()));
+    let used: Vec<String> =
+        used(spec, components).iter().map(|((kind, name), value)| format!("{kind} {name} {value}")).collect();
+    digest("configuration", &[&canonical(&table), executor, device, &used.join("\n")])
+}
+
+/// The digest of a folder: what all of its trials share.
+pub fn study(configuration: &str) -> String {
+    digest("study", &[configuration])
+}
+
+/// The digest of a trial.
+pub fn trial(configuration: &str, seed: u64) -> String {
+    digest("trial", &[configuration, &seed.to_string()])
+}
+
+/// Text of each plugin that a spec uses and that is not built in, by file.
+pub fn plugins(spec: &Spec, components: &dyn Components) -> BTreeMap<String, String> {
+    let infos = used(spec, components);
+    let texts = infos.keys().filter_map(|(kind, name)| components.info(*kind, name)?.plugin.clone());
+    texts.collect()
+}
+
+fn digest(purpose: &str, parts: &[&str]) -> String {
+    let mut hasher = blake3::Hasher::new_derive_key(&format!("runner 1 {purpose}"));
+    for part in parts {
+        hasher.update(&(part.len() as u64).to_le_bytes());
+        hasher.update(part.as_bytes());
+    }
+    hasher.finalize().to_hex()[..16].to_string()
+}
+
+/// Every component that a spec names, with its meaning or the digest of its text.
+fn used(spec: &Spec, components: &dyn Components) -> BTreeMap<(Kind, String), String> {
+    let mut names = vec![(Kind::Dataset, spec.data.kind.clone()), (Kind::Optimizer, spec.optimizer.kind.clone())];
+    names.extend(spec.train.loss.iter().map(|term| (Kind::Loss, term.loss.kind.clone())));
+    names.extend(spec.train.metrics.iter().map(|metric| (Kind::Metric, metric.kind.clone())));
+    for layer in &spec.layers {
+        names.push((Kind::Layer, layer.component.kind.clone()));
+        for (key, kind) in [("surrogate", Kind::Surrogate), ("init", Kind::Initialiser)] {
+            let table = layer.component.args.get(key).and_then(Node::as_table);
+            names.extend(table.and_then(|table| table.text("kind")).map(|name| (kind, name.to_string())));
+        }
+        names.extend(distributions(&layer.component.args, components));
+    }
+    let known = |(kind, name): (Kind, String)| {
+        let info = components.info(kind, &name)?;
+        let value = match &info.plugin {
+            Some((_, text)) => blake3::hash(text.as_bytes()).to_hex().to_string(),
+            None => info.meaning.to_string(),
+        };
+        Some(((kind, name), value))
+    };
+    names.into_iter().filter_map(known).collect()
+}
+
+fn distributions(args: &Table, components: &dyn Components) -> Vec<(Kind, String)> {
+    let names = components.names(Kind::Initialiser);
+    let tables = args.entries.iter().filter_map(|entry| match &entry.node.value {
+        Value::Table(table) => Some(table),
+        _ => None,
+    });
+    tables
+        .flat_map(|table| &table.entries)
+        .filter(|entry| names.contains(&entry.key.as_str()))
+        .map(|entry| (Kind::Initialiser, entry.key.clone()))
+        .collect()
+}

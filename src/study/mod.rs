@@ -1,0 +1,8 @@
+//! Studies: which trials a spec means, what identifies them, and the workers that train them.
+
+pub mod identity;
+pub mod plan;
+pub mod train;
+
+pub use plan::{Executor, Plan, TrialPlan};
+pub use train::{Ended, TrainError, Watch, train};

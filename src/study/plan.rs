@@ -1,0 +1,189 @@
+//! The plan: trials with their ids, the network and the data they share. What needs more than one value of the file
+//! at once is checked here, before anything is computed: shapes, signals, and the order of PyTorch's draws.
+
+use super::identity;
+use crate::data::{DataShape, Dataset};
+use crate::nn::NetworkPlan;
+use crate::nn::network::{Kinds, plan as plan_network};
+use crate::registry::Registry;
+use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem, suggest};
+use crate::spec::print::{Formulas, toml};
+use crate::spec::source::Span;
+use crate::spec::tree::{Node, Table, Value};
+use crate::spec::{Length, RandomSpec, Spec};
+use crate::tensor::DeviceName;
+use crate::train::draws::{Generator, default_order};
+
+/// What runs the neurons.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Executor {
+    /// dfdx operations, one after the other.
+    Reference,
+}
+
+impl Executor {
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Executor::Reference => "reference",
+        }
+    }
+}
+
+/// A trial that is to be run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrialPlan {
+    /// Its id.
+    pub id: String,
+    /// Its seed.
+    pub seed: u64,
+}
+
+/// All that a study runs.
+pub struct Plan {
+    /// The experiment.
+    pub spec: Spec,
+    /// The network of every trial.
+    pub network: NetworkPlan,
+    /// The dataset.
+    pub dataset: Box<dyn Dataset>,
+    /// Its shape.
+    pub data: DataShape,
+    /// Where random numbers come from.
+    pub generator: Generator,
+    /// Updates of a trial.
+    pub iterations: usize,
+    /// What the trials of the folder share.
+    pub identity: String,
+    /// Id of the configuration.
+    pub configuration: String,
+    /// The trials, in the order of the file's seeds.
+    pub trials: Vec<TrialPlan>,
+}
+
+impl Plan {
+    /// Plans a checked experiment.
+    pub fn new(spec: Spec, registry: &Registry, executor: Executor, device: DeviceName) -> Result<Plan, Diagnostics> {
+        let mut found = Diagnostics::default();
+        let dataset = registry.dataset(&spec.data);
+        let data = dataset.shape();
+        let layers = spec.layers.iter().map(|layer| registry.layer_kind(&layer.component.kind)).collect();
+        let kinds = Kinds { layers, surrogates: registry };
+        let network = plan_network(&spec.layers, &kinds, data.inputs.len(), registry);
+        check_shapes(&spec, &network, &data, &mut found);
+        let generator = generator(&spec, &network, &mut found);
+        if !found.is_empty() {
+            return Err(found);
+        }
+        let configuration = identity::configuration(&spec, registry, executor.as_str(), device.as_str());
+        let trial = |&seed: &u64| TrialPlan { id: identity::trial(&configuration, seed), seed };
+        Ok(Plan {
+            iterations: match spec.train.length {
+                Length::Iterations(n) => n,
+                Length::Epochs(n) => n * data.samples.div_ceil(spec.train.batch),
+            },
+            identity: identity::study(&configuration),
+            trials: spec.seeds.iter().map(trial).collect(),
+            configuration,
+            network,
+            dataset,
+            data,
+            generator,
+            spec,
+        })
+    }
+
+    /// The resolved study as TOML: defaults written out, formulas kept.
+    pub fn study_toml(&self) -> String {
+        toml(&self.spec.resolved, Formulas::Kept)
+    }
+
+    /// A trial as TOML: formulas computed, its seed alone.
+    pub fn trial_toml(&self, trial: &TrialPlan) -> String {
+        let mut table = self.spec.resolved.clone();
+        table.remove("let");
+        if let Some(Value::Table(run)) = table.get_mut("run").map(|node| &mut node.value) {
+            let at = Span { source: 0, start: 0, end: 0 };
+            let seed = Node::new(Value::Int(trial.seed as i64), at);
+            run.put("seeds", Node::new(Value::Array(vec![seed]), at));
+        }
+        toml(&table, Formulas::Computed)
+    }
+}
+
+fn check_shapes(spec: &Spec, network: &NetworkPlan, data: &DataShape, found: &mut Diagnostics) {
+    let targets = data.targets.len();
+    let shape = |width: usize| format!("[{} steps, {} samples, {width}]", data.steps, data.samples);
+    let reads_output = spec.train.loss.iter().any(|term| term.of.is_none()) || !spec.train.metrics.is_empty();
+    if let Some(last) = spec.layers.last().filter(|_| network.outputs() != targets && reads_output) {
+        let text = format!(
+            "shapes do not fit: layer `{}` gives {}, but the target of dataset `{}` is {}",
+            last.name,
+            shape(network.outputs()),
+            spec.data.kind,
+            shape(targets)
+        );
+        let at = last.component.args.get("size").map_or(last.component.span, |node| node.span);
+        let label = format!("the last layer needs {targets} here, one a target channel");
+        found.push(Diagnostic::new(Problem::Shape(text), at).label(label).also(spec.data.span, "the dataset"));
+    }
+    for term in &spec.train.loss {
+        let Some((signal, at)) = &term.of else { continue };
+        match network.width(signal) {
+            None => {
+                let signals = network.signals();
+                let help = suggest(signal, signals.iter().map(String::as_str), "");
+                let problem = Problem::UnknownName { what: "signal".into(), name: signal.clone() };
+                found.push(Diagnostic::new(problem, *at).help(help));
+            }
+            Some(width) if width != targets => {
+                let text = format!(
+                    "shapes do not fit: signal `{signal}` is {}, but the target of dataset `{}` is {}",
+                    shape(width),
+                    spec.data.kind,
+                    shape(targets)
+                );
+                found.push(Diagnostic::new(Problem::Shape(text), *at));
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+fn generator(spec: &Spec, network: &NetworkPlan, found: &mut Diagnostics) -> Generator {
+    let RandomSpec::Torch { order } = &spec.random else { return Generator::Runner };
+    let at = spec.resolved.get("random").map_or(Span { source: 0, start: 0, end: 0 }, |node| node.span);
+    check_torch_seeds(spec, found);
+    let drawn = default_order(network);
+    let Some(order) = order else { return Generator::Torch(drawn) };
+    for (i, (name, at)) in order.iter().enumerate() {
+        if let Some((_, first)) = order[..i].iter().find(|(other, _)| other == name) {
+            let problem = Problem::Duplicate { what: "draw".into(), name: name.clone() };
+            found.push(Diagnostic::new(problem, *at).also(*first, "first here"));
+        }
+        if !drawn.contains(name) {
+            let help = suggest(name, drawn.iter().map(String::as_str), "");
+            let problem = Problem::UnknownName { what: "draw".into(), name: name.clone() };
+            found.push(Diagnostic::new(problem, *at).label("nothing of this name is drawn").help(help));
+        }
+    }
+    let missing: Vec<String> =
+        drawn.iter().filter(|name| !order.iter().any(|(n, _)| n == *name)).map(|name| format!("\"{name}\"")).collect();
+    if !missing.is_empty() && found.is_empty() {
+        let text = format!("`order` leaves out {}", missing.join(", "));
+        let at = order.first().map_or(at, |(_, first)| *first);
+        found.push(Diagnostic::new(Problem::Conflict(text), at).help("everything that is drawn needs a place".to_string()));
+    }
+    Generator::Torch(order.iter().map(|(name, _)| name.clone()).collect())
+}
+
+/// PyTorch's generator takes 32 bits of a seed.
+fn check_torch_seeds(spec: &Spec, found: &mut Diagnostics) {
+    let seeds = spec.seeds.iter().copied().chain(spec.data_seed).chain(spec.init_seed);
+    if let Some(seed) = seeds.into_iter().find(|seed| *seed > u64::from(u32::MAX)) {
+        let run: Option<&Table> = spec.resolved.get("run").and_then(Node::as_table);
+        let at = run.and_then(|run| run.get("seeds")).map_or(Span { source: 0, start: 0, end: 0 }, |node| node.span);
+        let label = format!("{seed} is not below 2^32, which `generator = \"torch\"` needs");
+        found.push(Diagnostic::new(Problem::OutOfRange { key: "seeds".into() }, at).label(label));
+    }
+}

@@ -1,0 +1,305 @@
+//! Workers: each trains one trial after the other on one thread; one writer stores what they finish.
+//!
+//! A trial depends on its plan alone, so neither the number of workers nor their order changes a row.
+
+use super::plan::{Plan, TrialPlan};
+use crate::nn::Network;
+use crate::registry::{OnDevice, Registry};
+use crate::spec::{Save, Select};
+use crate::store::record::{LayerTrace, Record, Traces};
+use crate::store::tables::TRACED_TRIALS;
+use crate::store::{Store, StoreError, Weights};
+use crate::tensor::TensorError;
+use crate::train::draws::{Seeds, draw};
+use crate::train::trial::{LossTerm, Settings};
+use crate::train::{Outcome, Progress, Trial};
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// Sees a study go on.
+pub trait Watch: Sync {
+    /// A trial did so many iterations more, and has this loss.
+    fn advanced(&self, iterations: usize, loss: Option<f64>);
+
+    /// A trial ended.
+    fn ended(&self, record: &Record);
+}
+
+/// How a study ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended {
+    /// Trials that ended in this run.
+    pub trained: usize,
+    /// Whether it was asked to stop before all had.
+    pub interrupted: bool,
+}
+
+/// Why a study could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// Results cannot be stored.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// No threads can be had.
+    #[error("worker threads cannot be started: {0}")]
+    Threads(String),
+}
+
+/// What of a trial is kept beside its loss and history.
+#[derive(Debug, Clone, Copy)]
+struct Keep {
+    traces: bool,
+    layers: bool,
+    weights: bool,
+}
+
+/// Trains every planned trial that the store does not have, on `jobs` workers.
+pub fn train<D: OnDevice>(
+    plan: &Plan,
+    registry: &Registry,
+    store: &mut Store,
+    jobs: usize,
+    stop: &AtomicBool,
+    watch: &dyn Watch,
+) -> Result<Ended, TrainError> {
+    let ranks = ranks(plan, store)?;
+    let known: Vec<String> = store.known()?.into_iter().map(|(id, ..)| id).collect();
+    let missing: Vec<&TrialPlan> = plan.trials.iter().filter(|trial| !known.contains(&trial.id)).collect();
+    let next = AtomicUsize::new(0);
+    let (to_writer, from_workers) = mpsc::channel();
+    let keep = |trial: &TrialPlan| {
+        let rank = ranks.get(&trial.id).copied().unwrap_or(usize::MAX);
+        Keep { traces: rank < TRACED_TRIALS, layers: rank == 0, weights: plan.spec.save != Save::None }
+    };
+    let pools = (0..jobs.clamp(1, missing.len().max(1)))
+        .map(|_| rayon::ThreadPoolBuilder::new().num_threads(1).build())
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| TrainError::Threads(error.to_string()))?;
+    std::thread::scope(|scope| {
+        for pool in &pools {
+            let to_writer = to_writer.clone();
+            let (missing, next, keep) = (&missing, &next, &keep);
+            scope.spawn(move || {
+                pool.install(|| {
+                    while let Some(trial) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        let Some(result) = run_trial::<D>(plan, registry, trial, keep(trial), stop, watch) else { return };
+                        if to_writer.send(result).is_err() {
+                            return;
+                        }
+                    }
+                });
+            });
+        }
+        drop(to_writer);
+        write_results(store, from_workers, stop, watch)
+    })?;
+    let trained = store.known()?.len().saturating_sub(known.len());
+    Ok(Ended { trained, interrupted: trained < missing.len() })
+}
+
+/// The place of every trial, known and planned, in the order of rows.
+fn ranks(plan: &Plan, store: &Store) -> Result<HashMap<String, usize>, StoreError> {
+    let mut all: Vec<(u64, String)> = store.known()?.into_iter().map(|(id, _, seed)| (seed, id)).collect();
+    all.extend(plan.trials.iter().map(|trial| (trial.seed, trial.id.clone())));
+    all.sort();
+    all.dedup();
+    Ok(all.into_iter().enumerate().map(|(rank, (_, id))| (id, rank)).collect())
+}
+
+fn write_results(
+    store: &mut Store,
+    from_workers: mpsc::Receiver<(Record, Option<Weights>)>,
+    stop: &AtomicBool,
+    watch: &dyn Watch,
+) -> Result<(), StoreError> {
+    for (record, weights) in from_workers {
+        watch.ended(&record);
+        if let Err(error) = store.add(record, weights.as_ref()) {
+            stop.store(true, Ordering::Relaxed);
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+/// Trains one trial; nothing if it was asked to stop. Whatever goes wrong inside is the trial's failure alone.
+fn run_trial<D: OnDevice>(
+    plan: &Plan,
+    registry: &Registry,
+    planned: &TrialPlan,
+    keep: Keep,
+    stop: &AtomicBool,
+    watch: &dyn Watch,
+) -> Option<(Record, Option<Weights>)> {
+    let started = now();
+    let attempt = catch_unwind(AssertUnwindSafe(|| attempt::<D>(plan, registry, planned, keep, stop, watch)));
+    let failure = |error: String| Record {
+        error: Some(error),
+        ..blank(plan, planned, started)
+    };
+    match attempt {
+        Ok(Ok(None)) => None,
+        Ok(Ok(Some((record, weights)))) => Some((Record { started, finished: now(), ..record }, weights)),
+        Ok(Err(error)) => Some((Record { finished: now(), ..failure(error.to_string()) }, None)),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().cloned();
+            let text = text.or_else(|| panic.downcast_ref::<&str>().map(|s| s.to_string())).unwrap_or_default();
+            Some((Record { finished: now(), ..failure(format!("internal error: {text}")) }, None))
+        }
+    }
+}
+
+fn blank(plan: &Plan, planned: &TrialPlan, started: i64) -> Record {
+    Record {
+        trial: planned.id.clone(),
+        config: plan.configuration.clone(),
+        seed: planned.seed,
+        error: None,
+        loss: Vec::new(),
+        metrics: Vec::new(),
+        iterations: 0,
+        started,
+        finished: started,
+        duration_s: vec![0.0],
+        history: Vec::new(),
+        history_values: Vec::new(),
+        traces: None,
+        layers: Vec::new(),
+    }
+}
+
+fn attempt<D: OnDevice>(
+    plan: &Plan,
+    registry: &Registry,
+    planned: &TrialPlan,
+    keep: Keep,
+    stop: &AtomicBool,
+    watch: &dyn Watch,
+) -> Result<Option<(Record, Option<Weights>)>, TensorError> {
+    let mut trial = prepare::<D>(plan, registry, planned.seed)?;
+    let output = plan.network.output();
+    let untrained = if keep.traces { Some(trial.evaluate(&|_| false)?) } else { None };
+    let clock = Instant::now();
+    let stride = (plan.iterations / 200).max(1);
+    let progress = loop {
+        let before = trial.iteration();
+        let progress = trial.advance(before + stride, stop)?;
+        watch.advanced(trial.iteration() - before, trial.latest_loss());
+        if progress != Progress::Reached {
+            break progress;
+        }
+    };
+    let duration = clock.elapsed().as_secs_f64();
+    let mut record = blank(plan, planned, 0);
+    record.iterations = trial.iteration();
+    record.duration_s = vec![duration];
+    record.history = trial.history.iter().map(|row| row.iteration).collect();
+    record.history_values =
+        trial.history.iter().flat_map(|row| std::iter::once(row.loss).chain(row.metrics.iter().copied())).collect();
+    match progress {
+        Progress::Interrupted => return Ok(None),
+        Progress::Failed(reason) => {
+            record.error = Some(reason);
+            return Ok(Some((record, None)));
+        }
+        Progress::Reached | Progress::Finished => {}
+    }
+    if plan.spec.train.select == Select::Best {
+        trial.select()?;
+    }
+    let inner = |path: &str| keep.layers && (path.ends_with(".membrane") || path.ends_with(".spikes"));
+    let trained = trial.evaluate(&inner)?;
+    if !trained.loss.is_finite() {
+        record.error = Some(format!("the loss is {} after training: the last update was too large", trained.loss));
+        return Ok(Some((record, None)));
+    }
+    record.loss = vec![trained.loss];
+    record.metrics = trained.metrics.clone();
+    record.traces = untrained.map(|untrained| traces(plan, &trial, &untrained, &trained, &output));
+    let parameters = trial.parameters();
+    if keep.layers {
+        record.layers = layer_traces(plan, &trained, &parameters);
+    }
+    let weights = keep.weights.then_some(Weights { parameters });
+    Ok(Some((record, weights)))
+}
+
+/// Draws data and parameters of a seed, and builds the trial.
+pub fn prepare<D: OnDevice>(plan: &Plan, registry: &Registry, seed: u64) -> Result<Trial<D>, TensorError> {
+    let spec = &plan.spec;
+    let device = D::open().map_err(TensorError::from_device)?;
+    let seeds = Seeds { trial: seed, data: spec.data_seed, init: spec.init_seed };
+    let drawn = draw(&plan.generator, seeds, plan.dataset.as_ref(), &plan.network);
+    let layers = spec.layers.iter().map(|layer| {
+        D::layer(registry.layer_kind(&layer.component.kind).as_ref(), &layer.component.args, registry)
+    });
+    let network = Network::build(&plan.network, layers.collect(), &drawn.parameters, &device)?;
+    let losses = spec.train.loss.iter().map(|term| LossTerm {
+        loss: D::loss(&registry.loss(&term.loss.kind).build, &term.loss.args),
+        weight: term.weight,
+        signal: term.of.as_ref().map_or_else(|| plan.network.output(), |(signal, _)| signal.clone()),
+    });
+    let settings = Settings {
+        iterations: plan.iterations,
+        batch: spec.train.batch,
+        shuffle: spec.train.shuffle,
+        clip_norm: spec.train.clip_norm,
+        record_every: spec.train.record_every,
+        select: spec.train.select,
+        metrics: spec.train.metrics.iter().map(|metric| registry.metric(&metric.kind).build.compute).collect(),
+        output: plan.network.output(),
+    };
+    let optimizer = registry.optimizer(&spec.optimizer);
+    Ok(Trial::new(device, network, optimizer, losses.collect(), drawn.data, drawn.order, settings))
+}
+
+fn traces<D: OnDevice>(plan: &Plan, trial: &Trial<D>, untrained: &Outcome, trained: &Outcome, output: &str) -> Traces {
+    let data = trial.data();
+    let samples = data.samples.min(plan.spec.report_samples);
+    // From [time, sample, channel] to [sample, time, channel].
+    let turn = |values: &[f32]| -> Vec<f32> {
+        let width = values.len() / (data.steps * data.samples).max(1);
+        let cell = |s: usize, t: usize| (t * data.samples + s) * width;
+        (0..samples)
+            .flat_map(|s| (0..data.steps).flat_map(move |t| cell(s, t)..cell(s, t) + width))
+            .map(|i| values[i])
+            .collect()
+    };
+    let signal = |outcome: &Outcome| outcome.signals.get(output).map_or(Vec::new(), |(_, values)| turn(values));
+    Traces {
+        steps: data.steps,
+        samples,
+        input: turn(&data.inputs),
+        target: turn(&data.targets),
+        untrained: signal(untrained),
+        output: signal(trained),
+    }
+}
+
+fn layer_traces(plan: &Plan, trained: &Outcome, parameters: &[(String, Vec<usize>, Vec<f32>)]) -> Vec<LayerTrace> {
+    let of = |layer: &crate::nn::LayerPlan| {
+        let first = |signal: &str| {
+            let Some((width, values)) = trained.signals.get(&format!("{}.{signal}", layer.name)) else {
+                return Vec::new();
+            };
+            values.chunks(width * plan.data.samples).flat_map(|step| step[..*width].to_vec()).collect()
+        };
+        let threshold = parameters.iter().find(|(path, ..)| *path == format!("{}.threshold", layer.name));
+        let mean = |values: &[f32]| values.iter().sum::<f32>() / values.len() as f32;
+        LayerTrace {
+            layer: layer.name.clone(),
+            neurons: layer.size,
+            mem: first("membrane"),
+            spk: first("spikes"),
+            threshold: threshold.map(|(.., values)| mean(values)).into_iter().collect(),
+        }
+    };
+    plan.network.layers.iter().map(of).collect()
+}
+
+fn now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64)
+}

@@ -1,0 +1,157 @@
+//! Records dfdx operations on one tape, so that a value can be used any number of times.
+//!
+//! A dfdx tensor owns its tape, which fits chains, not graphs. Here values carry no tape: an operation gets its
+//! operands with empty tapes, and what it recorded is moved to the recorder. dfdx orders operations by the time at
+//! which they were recorded, and finds gradients by a tensor's identity, so nothing is lost.
+
+use super::{Backend, Matrix, Scalar, TensorError};
+use dfdx::prelude::*;
+use dfdx::tensor::{Gradients, OwnedTape, Tape};
+
+/// A tensor with a tape of its own, inside an operation.
+pub type Taped<S, D> = Tensor<S, f32, D, OwnedTape<f32, D>>;
+
+/// A sequence: `data` is `[steps * batch, width]`, time first.
+#[derive(Debug, Clone)]
+pub struct Steps<D: Backend> {
+    /// The values.
+    pub data: Matrix<D>,
+    /// Time steps.
+    pub steps: usize,
+    /// Samples side by side.
+    pub batch: usize,
+}
+
+impl<D: Backend> Steps<D> {
+    /// Channels or neurons.
+    pub fn width(&self) -> usize {
+        self.data.shape().1
+    }
+
+    /// The values on the host, `[time, batch, width]`.
+    pub fn to_vec(&self) -> Vec<f32> {
+        self.data.as_vec()
+    }
+}
+
+/// Runs operations and keeps their tape.
+pub struct Recorder<D: Backend> {
+    device: D,
+    tape: Option<OwnedTape<f32, D>>,
+}
+
+impl<D: Backend> Recorder<D> {
+    /// A recorder for training.
+    pub fn recording(device: D) -> Self {
+        Recorder { device, tape: Some(OwnedTape::default()) }
+    }
+
+    /// A recorder that forgets, for evaluation.
+    pub fn forgetting(device: D) -> Self {
+        Recorder { device, tape: None }
+    }
+
+    /// The device.
+    pub fn device(&self) -> &D {
+        &self.device
+    }
+
+    /// An operation on one tensor.
+    pub fn unary<S: Shape, U: Shape>(
+        &mut self,
+        x: &Tensor<S, f32, D>,
+        op: impl FnOnce(Taped<S, D>) -> Result<Taped<U, D>, D::Err>,
+    ) -> Result<Tensor<U, f32, D>, TensorError> {
+        let (out, tape) = op(x.retaped()).map_err(TensorError::from_device)?.split_tape();
+        self.keep(tape);
+        Ok(out)
+    }
+
+    /// An operation on two tensors, which may not be one and the same: dfdx cannot lend out a gradient twice.
+    pub fn binary<A: Shape, B: Shape, U: Shape>(
+        &mut self,
+        a: &Tensor<A, f32, D>,
+        b: &Tensor<B, f32, D>,
+        op: impl FnOnce(Taped<A, D>, Taped<B, D>) -> Result<Taped<U, D>, D::Err>,
+    ) -> Result<Tensor<U, f32, D>, TensorError> {
+        let (out, tape) = op(a.retaped(), b.retaped()).map_err(TensorError::from_device)?.split_tape();
+        self.keep(tape);
+        Ok(out)
+    }
+
+    /// A copy through which no gradient flows.
+    pub fn detach(&self, x: &Matrix<D>) -> Result<Matrix<D>, TensorError> {
+        x.clone().try_add(0.0).map_err(TensorError::from_device)
+    }
+
+    /// A matrix filled with one number, which has no gradient.
+    pub fn constant(&self, value: f32, shape: (usize, usize)) -> Result<Matrix<D>, TensorError> {
+        let zeros = self.device.try_zeros_like(&shape).map_err(TensorError::from_device)?;
+        if value == 0.0 { Ok(zeros) } else { zeros.try_add(value).map_err(TensorError::from_device) }
+    }
+
+    /// A matrix from numbers of the host, row by row.
+    pub fn matrix(&self, values: Vec<f32>, shape: (usize, usize)) -> Result<Matrix<D>, TensorError> {
+        self.device.try_tensor_from_vec(values, shape).map_err(TensorError::from_device)
+    }
+
+    /// A row `[1, n]` under each other `rows` times; one number `[1, 1]` everywhere in `[rows, width]`.
+    pub fn expand(&mut self, row: &Matrix<D>, rows: usize, width: usize) -> Result<Matrix<D>, TensorError> {
+        let zeros = self.constant(0.0, (rows, width))?;
+        let n = row.shape().1;
+        self.binary(row, &zeros, |row, zeros| {
+            let wide = if n == 1 {
+                row.try_reshape_like(&())?.try_broadcast_like::<_, Axes2<0, 1>>(zeros.shape())?
+            } else {
+                row.try_reshape_like(&(n,))?.try_broadcast_like::<_, Axis<0>>(zeros.shape())?
+            };
+            wide.try_add(zeros)
+        })
+    }
+
+    /// The rows of one time step.
+    pub fn step(&mut self, sequence: &Steps<D>, t: usize) -> Result<Matrix<D>, TensorError> {
+        let (start, end) = (t * sequence.batch, (t + 1) * sequence.batch);
+        let out = self.unary(&sequence.data, |data| data.try_slice((start..end, ..)))?;
+        Ok(out)
+    }
+
+    /// Time steps `[batch, width]` under each other.
+    pub fn sequence(&mut self, parts: &[Matrix<D>]) -> Result<Steps<D>, TensorError> {
+        let (batch, width) = parts.first().map_or((0, 0), |part| *part.shape());
+        let mut values = Vec::with_capacity(parts.len() * batch * width);
+        parts.iter().for_each(|part| values.extend(part.as_vec()));
+        let data = self.matrix(values, (parts.len() * batch, width))?;
+        if let Some(tape) = &mut self.tape {
+            let (whole, ghosts) = (data.ghost(), parts.iter().map(|part| part.ghost()).collect::<Vec<_>>());
+            tape.add_backward_op(move |gradients| {
+                let gradient = D::read(gradients.get_or_alloc_mut(&whole)?)?;
+                for (ghost, part) in ghosts.iter().zip(gradient.chunks(batch * width)) {
+                    D::accumulate(gradients.get_or_alloc_mut(ghost)?, part)?;
+                }
+                Ok(())
+            });
+        }
+        Ok(Steps { data, steps: parts.len(), batch })
+    }
+
+    /// Gradients of a loss with respect to all that it was computed from.
+    pub fn backward(mut self, loss: &Scalar<D>) -> Result<Gradients<f32, D>, TensorError> {
+        let tape = self.tape.take().unwrap_or_default();
+        loss.clone().put_tape(tape).try_backward().map_err(TensorError::from_device)
+    }
+
+    /// Runs `body` without recording.
+    pub fn paused<T>(&mut self, body: impl FnOnce(&mut Self) -> T) -> T {
+        let tape = self.tape.take();
+        let out = body(self);
+        self.tape = tape;
+        out
+    }
+
+    fn keep(&mut self, tape: OwnedTape<f32, D>) {
+        if let Some(mine) = self.tape.take() {
+            self.tape = Some(mine.merge(tape));
+        }
+    }
+}

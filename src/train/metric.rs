@@ -1,0 +1,108 @@
+//! Metrics: what is recorded, computed on the host in f64. All values `[time, batch, channels]`.
+
+/// What a metric is computed from.
+#[derive(Debug, Clone, Copy)]
+pub struct Compared<'a> {
+    /// The network's output.
+    pub output: &'a [f32],
+    /// The target.
+    pub target: &'a [f32],
+    /// Samples side by side.
+    pub batch: usize,
+    /// Channels.
+    pub channels: usize,
+}
+
+impl Compared<'_> {
+    fn errors(&self) -> impl Iterator<Item = f64> {
+        self.output.iter().zip(self.target).map(|(o, t)| f64::from(*o) - f64::from(*t))
+    }
+
+    /// Mean squared error and population variance of the target of each channel.
+    fn by_channel(&self) -> Vec<(f64, f64)> {
+        let n = (self.target.len() / self.channels.max(1)) as f64;
+        let one = |channel: usize| {
+            let targets = || self.target.iter().skip(channel).step_by(self.channels).map(|t| f64::from(*t));
+            let mean = targets().sum::<f64>() / n;
+            let variance = targets().map(|t| (t - mean).powi(2)).sum::<f64>() / n;
+            let error = self.errors().skip(channel).step_by(self.channels).map(|e| e * e).sum::<f64>() / n;
+            (error, variance)
+        };
+        (0..self.channels).map(one).collect()
+    }
+}
+
+/// A metric. `NaN` where it is not defined.
+pub type Metric = fn(Compared<'_>) -> f64;
+
+/// Mean absolute error.
+pub fn l1(compared: Compared<'_>) -> f64 {
+    compared.errors().map(f64::abs).sum::<f64>() / compared.target.len() as f64
+}
+
+/// Mean squared error.
+pub fn mse(compared: Compared<'_>) -> f64 {
+    compared.errors().map(|e| e * e).sum::<f64>() / compared.target.len() as f64
+}
+
+/// Mean over the steps after the first, and over samples, of |error| / |target|, Euclidean over channels.
+/// Source: snnTorch tutorial Regression with SNNs, Part I.
+pub fn relative_error(compared: Compared<'_>) -> f64 {
+    let rows = compared.output.chunks(compared.channels).zip(compared.target.chunks(compared.channels));
+    let ratio = |(output, target): (&[f32], &[f32])| {
+        let error: f64 = output.iter().zip(target).map(|(o, t)| (f64::from(*o) - f64::from(*t)).powi(2)).sum();
+        let size: f64 = target.iter().map(|t| f64::from(*t).powi(2)).sum();
+        error.sqrt() / size.sqrt()
+    };
+    let ratios: Vec<f64> = rows.skip(compared.batch).map(ratio).collect();
+    ratios.iter().sum::<f64>() / ratios.len() as f64
+}
+
+/// Mean squared error divided by the variance of the target, mean over channels; 1 is what the mean gives.
+pub fn nmse(compared: Compared<'_>) -> f64 {
+    let ratios: Vec<f64> = compared.by_channel().into_iter().map(|(error, variance)| error / variance).collect();
+    ratios.iter().sum::<f64>() / ratios.len() as f64
+}
+
+/// Coefficient of determination, mean over channels; 1 is perfect, 0 is what the mean gives.
+pub fn r2(compared: Compared<'_>) -> f64 {
+    1.0 - nmse(compared)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OUTPUT: [f32; 6] = [9.0, 9.0, 1.0, 2.0, 4.0, 3.0];
+    const TARGET: [f32; 6] = [0.0, 0.0, 4.0, 6.0, 4.0, 4.0];
+
+    fn two_channels() -> Compared<'static> {
+        Compared { output: &OUTPUT, target: &TARGET, batch: 1, channels: 2 }
+    }
+
+    #[test]
+    fn relative_error_leaves_the_first_step_out_and_takes_norms_over_channels() {
+        let expected = (5.0 / 52f64.sqrt() + 1.0 / 32f64.sqrt()) / 2.0;
+        assert!((relative_error(two_channels()) - expected).abs() < 1e-12);
+    }
+
+    #[test]
+    fn l1_and_mse_are_means_over_everything() {
+        assert!((l1(two_channels()) - (9.0 + 9.0 + 3.0 + 4.0 + 0.0 + 1.0) / 6.0).abs() < 1e-12);
+        assert!((mse(two_channels()) - (81.0 + 81.0 + 9.0 + 16.0 + 0.0 + 1.0) / 6.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn nmse_of_the_mean_is_one_and_r2_is_zero() {
+        let target = [1.0, 2.0, 3.0, 6.0];
+        let compared = Compared { output: &[3.0; 4], target: &target, batch: 1, channels: 1 };
+        assert!((nmse(compared) - 1.0).abs() < 1e-12);
+        assert!(r2(compared).abs() < 1e-12);
+    }
+
+    #[test]
+    fn nmse_of_a_constant_target_is_not_defined() {
+        let compared = Compared { output: &[1.0, 1.0], target: &[1.0, 1.0], batch: 1, channels: 1 };
+        assert!(nmse(compared).is_nan());
+    }
+}

@@ -1,0 +1,12 @@
+//! Training: losses, metrics, optimizers, the draws of a trial, and the loop.
+
+pub mod draws;
+pub mod loss;
+pub mod metric;
+pub mod optimizer;
+pub mod trial;
+
+pub use loss::Loss;
+pub use metric::Metric;
+pub use optimizer::Optimizer;
+pub use trial::{Outcome, Progress, Trial};

@@ -1,0 +1,211 @@
+//! Optimizers: dfdx's update rules, with our own moments (dfdx hides its), and gradient clipping.
+
+use crate::nn::Parameter;
+use crate::spec::fields::{Field, Pair, Range, Type};
+use crate::spec::tree::{Node, Table, Value};
+use crate::tensor::{Backend, Buffer, TensorError};
+use dfdx::prelude::*;
+use dfdx::tensor::{Gradients, Storage};
+use dfdx::tensor_ops::{AdamConfig, RMSpropConfig, SgdConfig};
+
+/// Changes parameters by their gradients.
+pub trait Optimizer<D: Backend>: Send {
+    /// One update, the first being number 1. Gradients are multiplied with `scale` first, in place.
+    fn update(
+        &mut self,
+        number: usize,
+        parameters: &mut [Parameter<D>],
+        gradients: &mut Gradients<f32, D>,
+        scale: f32,
+    ) -> Result<(), TensorError>;
+}
+
+/// An update rule of dfdx.
+#[derive(Debug, Clone, Copy)]
+pub enum Rule {
+    /// Adam and AdamW.
+    Adam(AdamConfig),
+    /// Stochastic gradient descent.
+    Sgd(SgdConfig),
+    /// RMSprop; the small number is added inside of the root.
+    RmsProp(RMSpropConfig),
+}
+
+impl Rule {
+    /// Adam with weight decay as an L2 term of the loss.
+    pub fn adam(args: &Table) -> Rule {
+        Rule::Adam(AdamConfig { weight_decay: decay(args).map(WeightDecay::L2), ..adam_config(args) })
+    }
+
+    /// Adam with decoupled weight decay.
+    pub fn adamw(args: &Table) -> Rule {
+        Rule::Adam(AdamConfig { weight_decay: decay(args).map(WeightDecay::Decoupled), ..adam_config(args) })
+    }
+
+    /// Stochastic gradient descent, with momentum if asked for.
+    pub fn sgd(args: &Table) -> Rule {
+        let momentum = args.number("momentum");
+        let kind = if args.flag("nesterov") { Momentum::Nesterov(momentum) } else { Momentum::Classic(momentum) };
+        Rule::Sgd(SgdConfig {
+            lr: args.number("lr"),
+            momentum: (momentum > 0.0).then_some(kind),
+            weight_decay: decay(args).map(WeightDecay::L2),
+        })
+    }
+
+    /// RMSprop.
+    pub fn rmsprop(args: &Table) -> Rule {
+        let momentum = args.number("momentum");
+        Rule::RmsProp(RMSpropConfig {
+            lr: args.number("lr"),
+            alpha: args.number("alpha"),
+            eps: args.number("eps"),
+            momentum: (momentum > 0.0).then_some(momentum),
+            centered: args.flag("centered"),
+            weight_decay: decay(args).map(WeightDecay::L2),
+        })
+    }
+
+    /// The rule for one parameter: its own learning rate, and no decay where none acts.
+    fn for_parameter(self, lr: Option<f64>, decays: bool) -> Rule {
+        match self {
+            Rule::Adam(c) => Rule::Adam(AdamConfig {
+                lr: lr.unwrap_or(c.lr),
+                weight_decay: c.weight_decay.filter(|_| decays),
+                ..c
+            }),
+            Rule::Sgd(c) => {
+                Rule::Sgd(SgdConfig { lr: lr.unwrap_or(c.lr), weight_decay: c.weight_decay.filter(|_| decays), ..c })
+            }
+            Rule::RmsProp(c) => Rule::RmsProp(RMSpropConfig {
+                lr: lr.unwrap_or(c.lr),
+                weight_decay: c.weight_decay.filter(|_| decays),
+                ..c
+            }),
+        }
+    }
+}
+
+fn adam_config(args: &Table) -> AdamConfig {
+    let (first, second) = args.pair("betas");
+    AdamConfig { lr: args.number("lr"), betas: [first, second], eps: args.number("eps"), weight_decay: None }
+}
+
+fn decay(args: &Table) -> Option<f64> {
+    Some(args.number("weight_decay")).filter(|decay| *decay > 0.0)
+}
+
+/// The keys of Adam, with its default weight decay.
+pub fn adam_fields(weight_decay: f64) -> Vec<Field> {
+    let below_one = Range { max: 1.0 - f64::EPSILON, ..Range::UNIT };
+    let pair = Pair { names: ["beta_1", "beta_2"], ranges: [below_one; 2], ordered: false };
+    let number = |x: f64| Node::new(Value::Float(x), crate::spec::source::Span { source: 0, start: 0, end: 0 });
+    let betas = Value::Array(vec![number(0.9), number(0.999)]);
+    vec![
+        Field::number("lr", Range::POSITIVE, 1e-3, "learning rate"),
+        Field::default("betas", Type::Pair(pair), betas, "decay of the two moments, per update"),
+        Field::number("eps", Range::POSITIVE, 1e-8, "added to the root of the second moment"),
+        Field::number("weight_decay", Range::NOT_NEGATIVE, weight_decay, "decay of weights; neurons and biases have none"),
+    ]
+}
+
+/// The keys of stochastic gradient descent.
+pub fn sgd_fields() -> Vec<Field> {
+    vec![
+        Field::number("lr", Range::POSITIVE, 1e-2, "learning rate"),
+        Field::number("momentum", Range::UNIT, 0.0, "share of the last update that goes on"),
+        Field::default("nesterov", Type::Bool, Value::Bool(false), "Nesterov's momentum"),
+        Field::number("weight_decay", Range::NOT_NEGATIVE, 0.0, "decay of weights; neurons and biases have none"),
+    ]
+}
+
+/// The keys of RMSprop.
+pub fn rmsprop_fields() -> Vec<Field> {
+    vec![
+        Field::number("lr", Range::POSITIVE, 1e-2, "learning rate"),
+        Field::number("alpha", Range::UNIT, 0.99, "decay of the mean of squares, per update"),
+        Field::number("eps", Range::POSITIVE, 1e-8, "added inside of the root of the mean of squares"),
+        Field::number("momentum", Range::UNIT, 0.0, "share of the last update that goes on"),
+        Field::default("centered", Type::Bool, Value::Bool(false), "whether the mean gradient is taken off"),
+        Field::number("weight_decay", Range::NOT_NEGATIVE, 0.0, "decay of weights; neurons and biases have none"),
+    ]
+}
+
+/// A rule with its moments on a device.
+pub struct RuleOptimizer<D: Backend> {
+    rule: Rule,
+    /// Up to three buffers a parameter, made at the first update.
+    moments: Vec<[Buffer<D>; 3]>,
+}
+
+impl<D: Backend> RuleOptimizer<D> {
+    /// An optimizer that has not seen a gradient.
+    pub fn new(rule: Rule) -> Self {
+        RuleOptimizer { rule, moments: Vec::new() }
+    }
+
+    fn prepare(&mut self, parameters: &[Parameter<D>]) -> Result<(), D::Err> {
+        for parameter in &parameters[self.moments.len()..] {
+            let zeros = || Storage::<f32>::try_alloc_len(parameter.values.device(), parameter.plan.len());
+            self.moments.push([zeros()?, zeros()?, zeros()?]);
+        }
+        Ok(())
+    }
+}
+
+impl<D: Backend> Optimizer<D> for RuleOptimizer<D> {
+    fn update(
+        &mut self,
+        number: usize,
+        parameters: &mut [Parameter<D>],
+        gradients: &mut Gradients<f32, D>,
+        scale: f32,
+    ) -> Result<(), TensorError> {
+        self.prepare(parameters).map_err(TensorError::from_device)?;
+        for (parameter, moments) in parameters.iter_mut().zip(&mut self.moments) {
+            if parameter.plan.learn {
+                let rule = self.rule.for_parameter(parameter.plan.lr, parameter.plan.decays);
+                update_one(rule, number, parameter, moments, gradients, scale).map_err(TensorError::from_device)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn update_one<D: Backend>(
+    rule: Rule,
+    number: usize,
+    parameter: &mut Parameter<D>,
+    [first, second, third]: &mut [Buffer<D>; 3],
+    gradients: &mut Gradients<f32, D>,
+    scale: f32,
+) -> Result<(), D::Err> {
+    let gradient = gradients.get_or_alloc_mut(&parameter.values)?;
+    if scale != 1.0 {
+        D::scale(gradient, scale)?;
+    }
+    let values = &mut parameter.values;
+    match rule {
+        Rule::Adam(config) => config.try_update(number as i32, values, first, second, gradient)?,
+        Rule::Sgd(config) => config.try_update(values, first, gradient)?,
+        Rule::RmsProp(config) => config.try_update(values, first, second, third, gradient)?,
+    }
+    if let Some((low, high)) = parameter.plan.project {
+        parameter.values = parameter.values.clone().try_clamp(low as f32, high as f32)?;
+    }
+    Ok(())
+}
+
+/// The Euclidean norm of the gradients of all parameters that learn, together.
+pub fn gradient_norm<D: Backend>(
+    parameters: &[Parameter<D>],
+    gradients: &mut Gradients<f32, D>,
+) -> Result<f64, TensorError> {
+    let mut sum = 0.0;
+    for parameter in parameters.iter().filter(|parameter| parameter.plan.learn) {
+        let buffer = gradients.get_or_alloc_mut(&parameter.values).map_err(TensorError::from_device)?;
+        let values = D::read(buffer).map_err(TensorError::from_device)?;
+        sum += values.iter().map(|g| f64::from(*g).powi(2)).sum::<f64>();
+    }
+    Ok(sum.sqrt())
+}
