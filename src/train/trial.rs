@@ -183,6 +183,19 @@ impl<D: Backend> Trial<D> {
         Ok(None)
     }
 
+    /// The loss of the whole data and its gradient with respect to each parameter, by path; changes nothing.
+    pub fn gradients(&self) -> Result<(f64, Vec<(String, Vec<f32>)>), TensorError> {
+        let mut recorder = Recorder::recording(self.device.clone());
+        let (total, _) = self.losses_of(&self.data, &|_| false, &mut recorder)?;
+        let mut gradients = recorder.backward(&total)?;
+        let mut list = Vec::new();
+        for parameter in &self.network.parameters {
+            let buffer = gradients.get_or_alloc_mut(&parameter.values).map_err(TensorError::from_device)?;
+            list.push((parameter.path.clone(), D::read(buffer).map_err(TensorError::from_device)?));
+        }
+        Ok((f64::from(total.as_vec()[0]), list))
+    }
+
     /// Puts back the parameters of the lowest training loss, if they are to be kept and better than the last.
     pub fn select(&mut self) -> Result<(), TensorError> {
         let Some((best, parameters)) = self.best.take() else { return Ok(()) };

@@ -1,0 +1,315 @@
+//! Parity with snnTorch 1.0.0 and PyTorch: every file of the folder that `RUNNER_GOLDEN` names (default: the files
+//! beside this test) is read and compared; how its numbers were made stands in its metadata.
+
+use dfdx::prelude::Cpu;
+use runner::formula::Expr;
+use runner::neuron::reference;
+use runner::neuron::{Model, Program};
+use runner::nn::Initialiser;
+use runner::nn::init::TorchLinear;
+use runner::nn::layer::Surrogates;
+use runner::random::{Draws, TorchGenerator};
+use runner::registry::Registry;
+use runner::spec::source::{Sources, Span};
+use runner::spec::tree::parse;
+use runner::spec::{self, Overrides};
+use runner::study::train::prepare;
+use runner::study::{Executor, Plan};
+use runner::tensor::{DeviceName, Recorder, Steps};
+use runner::train::Trial;
+use safetensors::SafeTensors;
+use std::collections::{BTreeMap, HashMap};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+struct Golden {
+    name: String,
+    tensors: BTreeMap<String, (Vec<usize>, Vec<f32>)>,
+    meta: HashMap<String, serde_json::Value>,
+}
+
+impl Golden {
+    fn values(&self, name: &str) -> &[f32] {
+        &self.tensors[name].1
+    }
+
+    fn text(&self, key: &str) -> Option<&str> {
+        self.meta.get(key)?.as_str()
+    }
+}
+
+fn folder() -> PathBuf {
+    match std::env::var_os("RUNNER_GOLDEN") {
+        Some(folder) => folder.into(),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden"),
+    }
+}
+
+/// Every file of the folder; one that is empty or cannot be read is a failure.
+fn files() -> Vec<Golden> {
+    let folder = folder();
+    let entries = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "safetensors"));
+    paths.sort();
+    assert!(!paths.is_empty(), "{}: no golden files", folder.display());
+    paths.iter().map(|path| read(path)).collect()
+}
+
+fn read(path: &Path) -> Golden {
+    let bytes = std::fs::read(path).unwrap();
+    let (_, metadata) = SafeTensors::read_metadata(&bytes).unwrap();
+    let meta = metadata.metadata().clone().unwrap_or_default();
+    let numbers = |data: &[u8]| data.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    Golden {
+        name: path.file_stem().unwrap().to_string_lossy().into_owned(),
+        tensors: tensors.tensors().into_iter().map(|(k, v)| (k, (v.shape().to_vec(), numbers(v.data())))).collect(),
+        meta: meta.into_iter().map(|(k, v)| (k, serde_json::from_str(&v).unwrap())).collect(),
+    }
+}
+
+/// Says something whether or not the test's output is captured.
+fn say(text: &str) {
+    writeln!(std::io::stderr(), "{text}").unwrap();
+}
+
+fn registry() -> Registry {
+    Registry::builtin(&mut Sources::default()).unwrap_or_else(|found| panic!("{:?}", found.list))
+}
+
+fn close(got: &[f32], expected: &[f32], absolute: f32, relative: f32, what: &str) {
+    assert_eq!(got.len(), expected.len(), "{what}");
+    for (i, (g, e)) in got.iter().zip(expected).enumerate() {
+        assert!((g - e).abs() <= absolute + relative * e.abs(), "{what}[{i}]: {g}, but the trace has {e}");
+    }
+}
+
+/// The norm of the difference is within a share of the norm.
+fn close_in_norm(got: &[f32], expected: &[f32], share: f64, what: &str) {
+    assert_eq!(got.len(), expected.len(), "{what}");
+    let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
+    let difference = norm(&mut got.iter().zip(expected).map(|(g, e)| f64::from(*g) - f64::from(*e)));
+    let size = norm(&mut expected.iter().map(|e| f64::from(*e)));
+    assert!(difference <= share * size + 1e-12, "{what}: {difference} of {size}");
+}
+
+/// The model of a neuron's text, if it is built in and has no recurrence of its own yet.
+fn model(golden: &Golden, registry: &Registry) -> Option<Model> {
+    let name = golden.text("neuron")?;
+    if !registry.neurons.contains_key(name) || golden.text("recurrence").is_some() {
+        return None;
+    }
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("plugins/builtin/neurons/{name}.toml"));
+    let mut sources = Sources::default();
+    let source = sources.add(name, std::fs::read_to_string(path).unwrap());
+    let mut found = Default::default();
+    let table = parse(&sources, source, &mut found);
+    Model::read(&table, Span { source, start: 0, end: 0 }, &sources, &mut found)
+}
+
+/// The surrogate of a name with its default keys, which are those of the traces.
+fn surrogate(name: &str, registry: &Registry) -> Expr {
+    let text = format!("kind = \"{name}\"");
+    let mut sources = Sources::default();
+    let source = sources.add("test", text);
+    let mut table = parse(&sources, source, &mut Default::default());
+    for field in &registry.surrogates[name].info.fields {
+        if let runner::spec::fields::Presence::Default(value) = &field.presence {
+            let at = Span { source, start: 0, end: 0 };
+            table.put(&field.name, runner::spec::tree::Node::new(value.clone(), at));
+        }
+    }
+    registry.surrogate(&table)
+}
+
+#[test]
+fn golden_neurons_have_the_spikes_potentials_and_gradients_of_the_traces() {
+    let registry = registry();
+    let (mut compared, mut tensors, mut skipped) = (0, 0, Vec::new());
+    for golden in files().iter().filter(|golden| golden.text("neuron").is_some()) {
+        match model(golden, &registry) {
+            Some(model) => {
+                tensors += compare_neuron(golden, &model, &registry);
+                compared += 1;
+            }
+            None => skipped.push(golden.name.clone()),
+        }
+    }
+    say(&format!("golden neurons: compared {compared} files, {tensors} tensors"));
+    say(&format!("golden neurons: skipped {} files of neurons not built yet: {}", skipped.len(), skipped.join(", ")));
+}
+
+fn compare_neuron(golden: &Golden, model: &Model, registry: &Registry) -> usize {
+    let reset = ("reset".to_string(), golden.text("reset").unwrap().to_string());
+    let program = Program::new(model, &[reset], surrogate(golden.text("surrogate").unwrap(), registry));
+    let [steps, batch, neurons] = golden.tensors["input"].0[..] else { panic!("{}", golden.name) };
+    let device = Cpu::default();
+    let mut recorder = Recorder::recording(device);
+    let matrix = |recorder: &Recorder<Cpu>, name: &str, shape| recorder.matrix(golden.values(name).to_vec(), shape).unwrap();
+    let rows = steps * batch;
+    let input = Steps { data: matrix(&recorder, "input", (rows, neurons)), steps, batch };
+    let params: HashMap<String, _> = (program.params.iter())
+        .map(|p| (p.name.clone(), matrix(&recorder, &p.name, (1, golden.values(&p.name).len()))))
+        .collect();
+    let inputs = HashMap::from([(program.inputs[0].clone(), input.clone())]);
+    let segment = reference::forward(&program, &params, &inputs, None, &|_| true, &mut recorder).unwrap();
+    let (spikes, membrane) = (&segment.signals["spikes"], &segment.signals["membrane"]);
+    assert_eq!(spikes.to_vec(), golden.values("spk"), "{}: spikes", golden.name);
+    close(&membrane.to_vec(), golden.values("mem"), 1e-6, 1e-6, &format!("{}: mem", golden.name));
+    let gradients = backward(golden, spikes, membrane, recorder, rows, neurons);
+    let mut tensors = 2;
+    for (name, (_, expected)) in golden.tensors.iter().filter(|(name, _)| name.starts_with("grad.")) {
+        let what = format!("{}: {name}", golden.name);
+        let of = name.strip_prefix("grad.").unwrap();
+        let tensor = if of == "input" { &input.data } else { &params[of] };
+        close_in_norm(&gradients.get(tensor).as_vec(), expected, 1e-4, &what);
+        tensors += 1;
+    }
+    tensors
+}
+
+/// Gradients of L = sum(w_spk * spk) + sum(w_mem * mem).
+fn backward(
+    golden: &Golden,
+    spikes: &Steps<Cpu>,
+    membrane: &Steps<Cpu>,
+    mut recorder: Recorder<Cpu>,
+    rows: usize,
+    neurons: usize,
+) -> dfdx::tensor::Gradients<f32, Cpu> {
+    use dfdx::prelude::{Axes2, SumTo, TryAdd, TryMul};
+    let mut weighted = |signal: &Steps<Cpu>, weights: &str| {
+        let weights = recorder.matrix(golden.values(weights).to_vec(), (rows, neurons)).unwrap();
+        recorder.binary(&signal.data, &weights, |s, w| s.try_mul(w)?.try_sum::<(), Axes2<0, 1>>()).unwrap()
+    };
+    let (a, b) = (weighted(spikes, "w_spk"), weighted(membrane, "w_mem"));
+    let loss = recorder.binary(&a, &b, |a, b| a.try_add(b)).unwrap();
+    recorder.backward(&loss).unwrap()
+}
+
+#[test]
+fn golden_random_numbers_are_those_of_pytorch() {
+    let (mut compared, mut tensors) = (0, 0);
+    for golden in files().iter().filter(|golden| golden.meta.contains_key("draws")) {
+        let mut torch = TorchGenerator::new(golden.meta["seed"].as_u64().unwrap() as u32);
+        let equal = |name: &str, got: Vec<f32>| {
+            let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<u32>>();
+            assert_eq!(bits(&got), bits(golden.values(name)), "{}: {name}", golden.name);
+        };
+        for (name, n) in [("rand_1", 1), ("rand_7", 7), ("rand_40", 40)] {
+            equal(name, torch.uniform(0.0, 1.0, n));
+        }
+        equal("linear_3_5.weight", TorchLinear { bias: false }.values(&mut torch, 15, 3));
+        equal("linear_3_5.bias", TorchLinear { bias: true }.values(&mut torch, 5, 3));
+        equal("rand_3_last", torch.uniform(0.0, 1.0, 3));
+        for (name, n) in [("randn_5", 5), ("randn_40", 40)] {
+            close(&torch.normal(0.0, 1.0, n), golden.values(name), 1e-6, 0.0, name);
+        }
+        equal("randperm_10", torch.permutation(10).into_iter().map(|i| i as f32).collect());
+        compared += 1;
+        tensors += golden.tensors.len();
+    }
+    say(&format!("golden random numbers: compared {compared} files, {tensors} tensors"));
+}
+
+/// The plan of an experiment of the gallery.
+fn plan(name: &str, seeds: &str, registry: &Registry) -> Plan {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("experiments/{name}.toml"));
+    let overrides = Overrides { seeds: Some(seeds.into()), ..Overrides::default() };
+    let spec = spec::read(&file, &overrides, registry, &mut Sources::default()).unwrap_or_else(|f| panic!("{:?}", f.list));
+    Plan::new(spec, registry, Executor::Reference, DeviceName::Cpu).unwrap_or_else(|f| panic!("{:?}", f.list))
+}
+
+/// The trace's name of a parameter: layers 0, 2, 4 are linear and 1, 3, 5 leaky.
+fn traced_name(path: &str) -> String {
+    let (layer, parameter) = path.split_once('.').unwrap();
+    let place = ["hidden_1", "hidden_2", "readout"].iter().position(|name| *name == layer).unwrap();
+    let neuron = usize::from(!["weight", "bias"].contains(&parameter));
+    format!("layers.{}.{parameter}", 2 * place + neuron)
+}
+
+#[test]
+fn golden_trainings_begin_like_the_notebook() {
+    let registry = registry();
+    let (mut compared, mut tensors) = (0, 0);
+    for golden in files().iter().filter(|golden| golden.text("mode").is_some()) {
+        let seed = golden.meta["seed"].as_u64().unwrap();
+        let plan = plan(&format!("{}_torch", golden.text("mode").unwrap()), &seed.to_string(), &registry);
+        let mut trial: Trial<Cpu> = prepare(&plan, &registry, seed).unwrap();
+        let what = |name: &str| format!("{}: {name}", golden.name);
+        for (path, _, values) in trial.parameters() {
+            let name = traced_name(&path);
+            let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<u32>>();
+            assert_eq!(bits(&values), bits(golden.values(&name)), "{}", what(&name));
+            tensors += 1;
+        }
+        close(&trial.data().inputs, golden.values("x"), 1e-6, 0.0, &what("x"));
+        close(&trial.data().targets, golden.values("y"), 1e-6, 0.0, &what("y"));
+        let untrained = trial.evaluate(&|_| false).unwrap();
+        close(&untrained.signals["readout.membrane"].1, golden.values("output.0"), 1e-5, 0.0, &what("output.0"));
+        let (loss, gradients) = trial.gradients().unwrap();
+        let losses = golden.values("loss");
+        close(&[loss as f32], &losses[..1], 0.0, 1e-6, &what("loss"));
+        for (path, values) in gradients {
+            if let Some((_, expected)) = golden.tensors.get(&format!("grad.{}", traced_name(&path))) {
+                close_in_norm(&values, expected, 1e-4, &what(&path));
+                tensors += 1;
+            }
+        }
+        trial.advance(3, &AtomicBool::new(false)).unwrap();
+        let first: Vec<f32> = trial.history.iter().map(|row| row.loss as f32).collect();
+        close(&first, &losses[..3], 0.0, 1e-4, &what("the first losses"));
+        compared += 1;
+        tensors += 4;
+    }
+    say(&format!("golden trainings: compared {compared} files, {tensors} tensors"));
+}
+
+#[test]
+fn golden_losses_over_seeds_come_from_the_same_distribution() {
+    let path = folder().join("tutorial1_distribution.json");
+    let Ok(text) = std::fs::read_to_string(&path) else {
+        say("golden distribution: skipped, the folder has no distribution file");
+        return;
+    };
+    let rows: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap();
+    let theirs: BTreeMap<u64, f64> = (rows.iter().filter(|row| row["mode"] == "sqrt"))
+        .map(|row| (row["seed"].as_u64().unwrap(), row["last"].as_f64().unwrap()))
+        .collect();
+    let registry = registry();
+    let seeds: Vec<String> = theirs.keys().map(u64::to_string).collect();
+    let plan = plan("sqrt_torch", &seeds.join(","), &registry);
+    let last = |seed: u64| {
+        let mut trial: Trial<Cpu> = prepare(&plan, &registry, seed).unwrap();
+        trial.advance(plan.iterations, &AtomicBool::new(false)).unwrap();
+        trial.latest_loss().unwrap()
+    };
+    let ours: Vec<f64> = theirs.keys().map(|&seed| last(seed)).collect();
+    let theirs: Vec<f64> = theirs.into_values().collect();
+    let p = kolmogorov_smirnov(&ours, &theirs);
+    let ratios: Vec<f64> = ours.iter().zip(&theirs).map(|(a, b)| (a / b).ln()).collect();
+    let n = ratios.len() as f64;
+    let mean = ratios.iter().sum::<f64>() / n;
+    let sd = (ratios.iter().map(|r| (r - mean).powi(2)).sum::<f64>() / (n - 1.0)).sqrt();
+    let half = 2.02 * sd / n.sqrt();
+    say(&format!(
+        "golden distribution: compared {n} seeds, KS p = {p:.3}, mean log ratio {mean:.3} [{:.3}, {:.3}]",
+        mean - half,
+        mean + half
+    ));
+    assert!(p > 0.01, "p = {p}");
+    assert!(mean.abs() < 0.35, "mean log ratio {mean}");
+}
+
+/// p of the two-sample Kolmogorov-Smirnov test (asymptotic distribution).
+/// Source: Press et al., Numerical Recipes, 3rd edition, section 14.3.3.
+fn kolmogorov_smirnov(a: &[f64], b: &[f64]) -> f64 {
+    let below = |sample: &[f64], x: f64| sample.iter().filter(|v| **v <= x).count() as f64 / sample.len() as f64;
+    let distance = a.iter().chain(b).map(|&x| (below(a, x) - below(b, x)).abs()).fold(0.0, f64::max);
+    let n = (a.len() * b.len()) as f64 / (a.len() + b.len()) as f64;
+    let lambda = (n.sqrt() + 0.12 + 0.11 / n.sqrt()) * distance;
+    let term = |k: i32| f64::from(k % 2 * 2 - 1) * 2.0 * (-2.0 * f64::from(k * k) * lambda * lambda).exp();
+    (1..=100).map(term).sum::<f64>().clamp(0.0, 1.0)
+}
