@@ -12,7 +12,7 @@ pub struct Stream {
 impl Stream {
     /// The stream of a seed and a purpose such as `init/hidden_1.weight`.
     pub fn new(seed: u64, purpose: &str) -> Self {
-        let mut hasher = blake3::Hasher::new_derive_key("runner 1 random stream");
+        let mut hasher = blake3::Hasher::new_derive_key("runner: random streams");
         hasher.update(&seed.to_le_bytes());
         hasher.update(purpose.as_bytes());
         Stream { generator: ChaCha8Rng::from_seed(*hasher.finalize().as_bytes()) }

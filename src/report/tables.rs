@@ -1,0 +1,204 @@
+//! The tables of a result folder as plain structs.
+
+use super::ReportError;
+use polars::prelude::*;
+use std::fs::File;
+use std::path::Path;
+
+/// All that a report shows of the tables.
+#[derive(Debug, Default)]
+pub struct Results {
+    /// A trial each, in the order of the table.
+    pub trials: Vec<Trial>,
+    /// Inputs, targets and outputs of the first samples, for the trials that have them.
+    pub traces: Vec<TrialTraces>,
+    /// States of each layer of the first trial.
+    pub layers: Vec<LayerStates>,
+}
+
+/// A trial.
+#[derive(Debug, Default, Clone)]
+pub struct Trial {
+    /// Its id.
+    pub id: String,
+    /// Its seed.
+    pub seed: u64,
+    /// Why it failed, if it did.
+    pub error: Option<String>,
+    /// The loss after training.
+    pub loss: Option<f64>,
+    /// Metrics by the order of columns.
+    pub metrics: Vec<Option<f64>>,
+    /// Updates done.
+    pub iterations: u64,
+    /// Seconds of training.
+    pub seconds: f64,
+    /// Iteration and loss of each row of its history.
+    pub history: Vec<(f64, f64)>,
+}
+
+/// Sequences of a trial.
+#[derive(Debug, Default)]
+pub struct TrialTraces {
+    /// The trial.
+    pub trial: String,
+    /// A sample each.
+    pub samples: Vec<Sample>,
+}
+
+/// A sample: for each channel a value a step.
+#[derive(Debug, Default)]
+pub struct Sample {
+    /// Input channels.
+    pub input: Vec<Vec<f64>>,
+    /// Target channels.
+    pub target: Vec<Vec<f64>>,
+    /// Output channels before training.
+    pub untrained: Vec<Vec<f64>>,
+    /// Output channels after training.
+    pub output: Vec<Vec<f64>>,
+}
+
+/// A layer's states, `[neuron][step]`.
+#[derive(Debug, Default)]
+pub struct LayerStates {
+    /// Its name.
+    pub name: String,
+    /// Membrane potentials.
+    pub mem: Vec<Vec<f64>>,
+    /// Spikes.
+    pub spk: Vec<Vec<f64>>,
+}
+
+impl Results {
+    /// Reads the tables of a folder.
+    pub fn read(dir: &Path) -> Result<Results, ReportError> {
+        let mut results = Results {
+            trials: trials(&Source::open(dir, "trials.parquet")?)?,
+            traces: traces(&Source::open(dir, "traces.parquet")?)?,
+            layers: layers(&Source::open(dir, "layers.parquet")?)?,
+        };
+        let history = Source::open(dir, "history.parquet")?;
+        if history.table.width() > 0 {
+            let (ids, iterations, losses) = (history.texts("trial")?, history.numbers("iteration")?, history.numbers("loss")?);
+            let mut at = 0;
+            for trial in &mut results.trials {
+                // Rows of a trial lie together, in the order of trials; a trial may have none.
+                while at < ids.len() && ids[at] == trial.id {
+                    trial.history.push((iterations[at].unwrap_or(0.0), losses[at].unwrap_or(f64::NAN)));
+                    at += 1;
+                }
+            }
+        }
+        Ok(results)
+    }
+
+    /// Trials that ran to their end.
+    pub fn completed(&self) -> impl Iterator<Item = &Trial> {
+        self.trials.iter().filter(|trial| trial.error.is_none())
+    }
+}
+
+struct Source {
+    path: std::path::PathBuf,
+    table: DataFrame,
+}
+
+impl Source {
+    fn open(dir: &Path, name: &str) -> Result<Source, ReportError> {
+        let path = dir.join(name);
+        let failed = |error: String| ReportError::Table { path: path.clone(), error };
+        let file = File::open(&path).map_err(|error| failed(error.to_string()))?;
+        let table = ParquetReader::new(file).finish().map_err(|error| failed(error.to_string()))?;
+        Ok(Source { path, table })
+    }
+
+    fn failed(&self, error: PolarsError) -> ReportError {
+        ReportError::Table { path: self.path.clone(), error: error.to_string() }
+    }
+
+    fn numbers(&self, name: &str) -> Result<Vec<Option<f64>>, ReportError> {
+        let column = self.table.column(name).map_err(|e| self.failed(e))?;
+        let cast = column.cast(&DataType::Float64).map_err(|e| self.failed(e))?;
+        Ok(cast.f64().map_err(|e| self.failed(e))?.iter().collect())
+    }
+
+    fn texts(&self, name: &str) -> Result<Vec<String>, ReportError> {
+        Ok(self.optional_texts(name)?.into_iter().map(Option::unwrap_or_default).collect())
+    }
+
+    fn optional_texts(&self, name: &str) -> Result<Vec<Option<String>>, ReportError> {
+        let column = self.table.column(name).map_err(|e| self.failed(e))?;
+        Ok(column.str().map_err(|e| self.failed(e))?.iter().map(|text| text.map(String::from)).collect())
+    }
+}
+
+fn trials(source: &Source) -> Result<Vec<Trial>, ReportError> {
+    let names = source.table.get_column_names();
+    let after = names.iter().position(|name| name.as_str() == "loss").map_or(0, |i| i + 1);
+    let until = names.iter().position(|name| name.as_str() == "iterations").unwrap_or(after);
+    let metrics = names[after..until].iter().map(|name| source.numbers(name.as_str())).collect::<Result<Vec<_>, _>>()?;
+    let (ids, seeds, errors) = (source.texts("trial")?, source.numbers("seed")?, source.optional_texts("error")?);
+    let (losses, iterations, seconds) = (source.numbers("loss")?, source.numbers("iterations")?, source.numbers("duration_s")?);
+    let trial = |(i, id): (usize, String)| Trial {
+        id,
+        seed: seeds[i].unwrap_or(0.0) as u64,
+        error: errors[i].clone(),
+        loss: losses[i],
+        metrics: metrics.iter().map(|column| column[i]).collect(),
+        iterations: iterations[i].unwrap_or(0.0) as u64,
+        seconds: seconds[i].unwrap_or(0.0),
+        history: Vec::new(),
+    };
+    Ok(ids.into_iter().enumerate().map(trial).collect())
+}
+
+fn traces(source: &Source) -> Result<Vec<TrialTraces>, ReportError> {
+    let (ids, samples, channels) = (source.texts("trial")?, source.numbers("sample")?, source.numbers("channel")?);
+    let columns = ["input", "target", "untrained", "output"];
+    let columns = columns.iter().map(|name| source.numbers(name)).collect::<Result<Vec<_>, _>>()?;
+    let mut list: Vec<TrialTraces> = Vec::new();
+    for (row, id) in ids.into_iter().enumerate() {
+        if list.last().is_none_or(|last| last.trial != id) {
+            list.push(TrialTraces { trial: id, samples: Vec::new() });
+        }
+        let Some(trial) = list.last_mut() else { continue };
+        let (sample, channel) = (samples[row].unwrap_or(0.0) as usize, channels[row].unwrap_or(0.0) as usize);
+        if trial.samples.len() <= sample {
+            trial.samples.resize_with(sample + 1, Sample::default);
+        }
+        let sample = &mut trial.samples[sample];
+        let sequences = [&mut sample.input, &mut sample.target, &mut sample.untrained, &mut sample.output];
+        for (sequence, column) in sequences.into_iter().zip(&columns) {
+            if let Some(value) = column[row] {
+                if sequence.len() <= channel {
+                    sequence.resize_with(channel + 1, Vec::new);
+                }
+                sequence[channel].push(value);
+            }
+        }
+    }
+    Ok(list)
+}
+
+fn layers(source: &Source) -> Result<Vec<LayerStates>, ReportError> {
+    let (names, neurons) = (source.texts("layer")?, source.numbers("neuron")?);
+    let (mem, spk) = (source.numbers("mem")?, source.numbers("spk")?);
+    let mut list: Vec<LayerStates> = Vec::new();
+    for (row, name) in names.into_iter().enumerate() {
+        if list.last().is_none_or(|last| last.name != name) {
+            list.push(LayerStates { name, ..LayerStates::default() });
+        }
+        let Some(layer) = list.last_mut() else { continue };
+        let neuron = neurons[row].unwrap_or(0.0) as usize;
+        for (states, value) in [(&mut layer.mem, mem[row]), (&mut layer.spk, spk[row])] {
+            if let Some(value) = value {
+                if states.len() <= neuron {
+                    states.resize_with(neuron + 1, Vec::new);
+                }
+                states[neuron].push(value);
+            }
+        }
+    }
+    Ok(list)
+}
