@@ -1,0 +1,120 @@
+//! Pictures: 800 pixels wide, axes with names and units, Okabe and Ito's colours doubled by dash or marker.
+//!
+//! One meaning a colour on the whole page: blue is the trained network, orange the untrained one, black the target,
+//! green the leaky integrator.
+
+mod curves;
+mod layers;
+
+use super::baselines::Comparison;
+use super::tables::Results;
+use super::{Figure, ReportError};
+use crate::store::manifest::Manifest;
+use plotters::prelude::*;
+use plotters::style::{FontDesc, RGBColor};
+
+/// Width of every picture, in pixels.
+const WIDTH: u32 = 800;
+
+const BLUE: RGBColor = RGBColor(0x00, 0x72, 0xB2);
+const VERMILION: RGBColor = RGBColor(0xD5, 0x5E, 0x00);
+const GREEN: RGBColor = RGBColor(0x00, 0x9E, 0x73);
+const PURPLE: RGBColor = RGBColor(0xCC, 0x79, 0xA7);
+const AMBER: RGBColor = RGBColor(0xE6, 0x9F, 0x00);
+const SKY: RGBColor = RGBColor(0x56, 0xB4, 0xE9);
+/// Okabe and Ito's colours in one order, for lines of one kind. Source: Okabe & Ito 2008, Color Universal Design.
+const PALETTE: [RGBColor; 6] = [BLUE, VERMILION, GREEN, PURPLE, AMBER, SKY];
+const INK: RGBColor = RGBColor(0x22, 0x22, 0x22);
+const GRID: RGBColor = RGBColor(0xE4, 0xE4, 0xE4);
+
+/// Draws every figure of a report, in the order in which the page shows them.
+pub fn all(manifest: &Manifest, results: &Results, comparison: &Comparison) -> Result<Vec<Figure>, ReportError> {
+    let mut figures = Vec::new();
+    figures.extend(curves::output(manifest, results)?);
+    figures.extend(curves::loss(manifest, results)?);
+    figures.extend(curves::by_seed(results, comparison)?);
+    for layer in &results.layers {
+        figures.extend(layers::states(manifest, results, layer)?);
+    }
+    Ok(figures)
+}
+
+type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
+
+/// Draws on a white sheet of a height; what fails is named.
+fn draw(
+    name: &str,
+    height: u32,
+    body: impl FnOnce(&Area<'_>) -> Result<(), Box<dyn std::error::Error>>,
+) -> Result<String, ReportError> {
+    let mut svg = String::new();
+    let result = {
+        let area = SVGBackend::with_string(&mut svg, (WIDTH, height)).into_drawing_area();
+        area.fill(&WHITE).map_err(Into::into).and_then(|()| body(&area)).and_then(|()| area.present().map_err(Into::into))
+    };
+    result.map_err(|error: Box<dyn std::error::Error>| ReportError::Plot { name: name.into(), error: error.to_string() })?;
+    Ok(svg)
+}
+
+fn font(size: u32) -> FontDesc<'static> {
+    FontDesc::from(("sans-serif", size))
+}
+
+/// Smallest and largest of finite values, with some air; a flat line gets room on both sides.
+fn range(values: impl IntoIterator<Item = f64>) -> Option<(f64, f64)> {
+    let finite = values.into_iter().filter(|v| v.is_finite());
+    let (low, high) = finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
+    if low > high {
+        return None;
+    }
+    let air = if high > low { 0.06 * (high - low) } else { 0.5 * high.abs().max(1e-3) };
+    Some((low - air, high + air))
+}
+
+/// A number on an axis, short.
+fn tick(value: f64) -> String {
+    let size = value.abs();
+    if size != 0.0 && !(1e-3..1e5).contains(&size) {
+        return format!("{value:.0e}");
+    }
+    let text = format!("{value:.4}");
+    let text = text.trim_end_matches('0').trim_end_matches('.');
+    if text == "-0" { "0".into() } else { text.into() }
+}
+
+/// `MeshStyle` settings that all axes share.
+macro_rules! axes {
+    ($chart:expr, $x:expr, $y:expr) => {
+        $chart
+            .configure_mesh()
+            .light_line_style(WHITE)
+            .bold_line_style(GRID)
+            .axis_style(INK)
+            .label_style(font(14).color(&INK))
+            .axis_desc_style(font(16).color(&INK))
+            .x_desc($x)
+            .y_desc($y)
+            .x_labels(8)
+            .y_labels(6)
+            .x_label_formatter(&|x| tick(*x))
+            .y_label_formatter(&|y| tick(*y))
+            .draw()?
+    };
+}
+use axes;
+
+/// A legend in a corner.
+macro_rules! legend {
+    ($chart:expr, $position:expr) => {
+        $chart
+            .configure_series_labels()
+            .position($position)
+            .label_font(font(14).color(&INK))
+            .background_style(WHITE.mix(0.85))
+            .border_style(GRID)
+            .legend_area_size(34)
+            .margin(6)
+            .draw()?
+    };
+}
+use legend;
