@@ -33,7 +33,14 @@ struct Page<'a> {
 struct Row {
     name: String,
     about: String,
-    cells: Vec<String>,
+    cells: Vec<Cell>,
+}
+
+/// A number and its spread over seeds.
+#[derive(Serialize)]
+struct Cell {
+    value: String,
+    spread: String,
 }
 
 #[derive(Serialize)]
@@ -130,15 +137,16 @@ fn headline(comparison: &Comparison) -> Vec<Row> {
 }
 
 /// Several values in a cell: the value, the median with its range, or with its interval.
-fn cell(values: &[f64]) -> String {
+fn cell(values: &[f64]) -> Cell {
     let Some(Summary { n, median, range, interval }) = summarise(values.iter().copied()) else {
-        return "not defined".into();
+        return Cell { value: "not defined".into(), spread: String::new() };
     };
-    match (n, interval) {
-        (1, _) => figure(median),
-        (_, Some((low, high))) => format!("{} [{}, {}]", figure(median), figure(low), figure(high)),
-        _ => format!("{} ({} to {})", figure(median), figure(range.0), figure(range.1)),
-    }
+    let spread = match (n, interval) {
+        (1, _) => String::new(),
+        (_, Some((low, high))) => format!("[{}, {}]", figure(low), figure(high)),
+        _ => format!("{} to {}", figure(range.0), figure(range.1)),
+    };
+    Cell { value: figure(median), spread }
 }
 
 fn headline_note(manifest: &Manifest, results: &Results, comparison: &Comparison) -> String {

@@ -23,9 +23,12 @@ pub fn output(manifest: &Manifest, results: &Results) -> Result<Option<Figure>, 
         .collect();
     let rows = if panels.len() == 1 { 1 } else { panels.len().div_ceil(2) };
     let columns = if panels.len() == 1 { 1 } else { 2 };
-    let height = if rows == 1 && columns == 1 { 400 } else { 290 * rows as u32 };
+    let height = STRIP + if rows == 1 && columns == 1 { 380 } else { 290 * rows as u32 };
     let names = &manifest.data.targets;
     let svg = draw("output", height, |area| {
+        let (top, area) = area.split_vertically(STRIP);
+        let before = ("before training", VERMILION, Mark::Dashed);
+        strip(&top, &[("target", INK, Mark::Solid), before, ("after training", BLUE, Mark::Solid)])?;
         for (panel, (sample, channel)) in area.split_evenly((rows, columns)).iter().zip(&panels) {
             let unit = names.get(*channel).map_or("output", String::as_str);
             let title = (panels.len() > 1).then(|| format!("sample {sample}, {unit}"));
@@ -67,47 +70,10 @@ fn output_panel(
     let mut chart = builder.build_cartesian_2d(0.0..last, low..high)?;
     axes!(chart, "Time (steps)", format!("Output and target ({unit})"));
     let points = |values: &[f64]| values.iter().enumerate().map(|(t, v)| (t as f64, *v)).collect::<Vec<_>>();
-    chart
-        .draw_series(LineSeries::new(points(&target), INK.stroke_width(3)))?
-        .label("target")
-        .legend(|(x, y)| PathElement::new([(x, y), (x + 28, y)], INK.stroke_width(3)));
-    if !before.is_empty() {
-        chart
-            .draw_series(DashedLineSeries::new(points(&before), 7, 5, VERMILION.stroke_width(2)))?
-            .label("before training")
-            .legend(|at| {
-                let stroke = |from: i32| PathElement::new([(from, 0), (from + 11, 0)], VERMILION.stroke_width(2));
-                EmptyElement::at(at) + stroke(0) + stroke(17)
-            });
-    }
-    if !after.is_empty() {
-        chart
-            .draw_series(LineSeries::new(points(&after), BLUE.stroke_width(2)))?
-            .label("after training")
-            .legend(|(x, y)| PathElement::new([(x, y), (x + 28, y)], BLUE.stroke_width(2)));
-    }
-    let corner = emptiest_corner(&[&target, &before, &after], low, high);
-    legend!(chart, corner);
+    chart.draw_series(LineSeries::new(points(&target), INK.stroke_width(3)))?;
+    chart.draw_series(DashedLineSeries::new(points(&before), 7, 5, VERMILION.stroke_width(2)))?;
+    chart.draw_series(LineSeries::new(points(&after), BLUE.stroke_width(2)))?;
     Ok(())
-}
-
-/// The corner that the fewest points lie in.
-fn emptiest_corner(lines: &[&Vec<f64>], low: f64, high: f64) -> SeriesLabelPosition {
-    let corners = [
-        (SeriesLabelPosition::UpperLeft, false, true),
-        (SeriesLabelPosition::UpperRight, true, true),
-        (SeriesLabelPosition::LowerRight, true, false),
-        (SeriesLabelPosition::LowerLeft, false, false),
-    ];
-    let crowd = |right: bool, upper: bool| {
-        let inside = |(i, value): (usize, &f64), n: usize| {
-            let (x, y) = (i as f64 / n.max(1) as f64, (value - low) / (high - low));
-            (if right { x > 0.68 } else { x < 0.32 }) && (if upper { y > 0.68 } else { y < 0.32 })
-        };
-        lines.iter().map(|line| line.iter().enumerate().filter(|p| inside(*p, line.len())).count()).sum::<usize>()
-    };
-    let best = corners.into_iter().min_by_key(|(_, right, upper)| crowd(*right, *upper));
-    best.map_or(SeriesLabelPosition::UpperRight, |(position, ..)| position)
 }
 
 /// The loss of every iteration.
@@ -196,23 +162,18 @@ pub fn by_seed(results: &Results, comparison: &Comparison) -> Result<Option<Figu
         .filter_map(|trace| results.trials.iter().find(|t| t.id == trace.trial && t.error.is_none()).map(|t| t.seed))
         .collect();
     let (first, last) = (seeds.iter().min().copied().unwrap_or(0) as f64, seeds.iter().max().copied().unwrap_or(1) as f64);
-    let svg = draw("by_seed", 380, |area| {
-        let mut chart = ChartBuilder::on(area)
+    let svg = draw("by_seed", STRIP + 360, |area| {
+        let (top, area) = area.split_vertically(STRIP);
+        strip(&top, &[("network, trained", BLUE, Mark::Dot), ("leaky integrator", GREEN, Mark::Triangle)])?;
+        let mut chart = ChartBuilder::on(&area)
             .margin(12)
             .x_label_area_size(44)
             .y_label_area_size(72)
             .build_cartesian_2d(first - 0.5..last + 0.5, (low / 1.5..high * 1.5).log_scale())?;
         axes!(chart, "Seed", format!("{} (1 is what the target's mean gives)", METRICS[0]));
         let points = |values: &[f64]| seeds.iter().zip(values).map(|(s, v)| (*s as f64, *v)).filter(|p| p.1 > 0.0).collect::<Vec<_>>();
-        chart
-            .draw_series(points(&network).into_iter().map(|p| Circle::new(p, 4, BLUE.filled())))?
-            .label("network, trained")
-            .legend(|(x, y)| Circle::new((x + 14, y), 4, BLUE.filled()));
-        chart
-            .draw_series(points(&integrator).into_iter().map(|p| TriangleMarker::new(p, 5, GREEN.filled())))?
-            .label("leaky integrator")
-            .legend(|(x, y)| TriangleMarker::new((x + 14, y), 5, GREEN.filled()));
-        legend!(chart, SeriesLabelPosition::UpperRight);
+        chart.draw_series(points(&network).into_iter().map(|p| Circle::new(p, 4, BLUE.filled())))?;
+        chart.draw_series(points(&integrator).into_iter().map(|p| TriangleMarker::new(p, 5, GREEN.filled())))?;
         Ok(())
     })?;
     let caption = format!("A point a trial, {} of them; lower is better. The seed draws the task too, unless the file fixes it.", network.len());

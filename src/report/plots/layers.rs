@@ -8,6 +8,8 @@ use plotters::series::DashedLineSeries;
 const NEURONS: usize = 256;
 /// Membrane potentials that are drawn at most.
 const LINES: usize = 5;
+/// Room for the names of lines, right of both panels.
+const KEYS: u32 = 150;
 
 /// The raster above the membrane potentials of some neurons.
 pub fn states(manifest: &Manifest, results: &Results, layer: &LayerStates) -> Result<Option<Figure>, ReportError> {
@@ -61,6 +63,7 @@ fn raster(area: &Area<'_>, layer: &LayerStates, steps: usize) -> Result<(), Box<
     let neurons = layer.spk.len().min(NEURONS);
     let mut chart = ChartBuilder::on(area)
         .margin(12)
+        .margin_right(right_margin(layer.mem.len()))
         .x_label_area_size(44)
         .y_label_area_size(64)
         .build_cartesian_2d(-0.5..steps as f64 - 0.5, -0.5..neurons as f64 - 0.5)?;
@@ -85,6 +88,10 @@ fn raster(area: &Area<'_>, layer: &LayerStates, steps: usize) -> Result<(), Box<
     Ok(())
 }
 
+fn right_margin(neurons: usize) -> u32 {
+    if neurons > 1 { KEYS } else { 24 }
+}
+
 fn membranes(
     area: &Area<'_>,
     layer: &LayerStates,
@@ -99,13 +106,12 @@ fn membranes(
     let values = chosen.iter().flat_map(|&i| layer.mem[i].iter().copied()).chain(threshold);
     let (low, high) = range(values).unwrap_or((0.0, 1.0));
     let last = (steps.max(2) - 1) as f64;
-    let label = if threshold.is_some() { 150 } else { 110 };
     let mut chart = ChartBuilder::on(area)
         .margin(12)
-        .margin_right(if n > 1 { label } else { 24 })
+        .margin_right(right_margin(n))
         .x_label_area_size(44)
         .y_label_area_size(64)
-        .build_cartesian_2d(0.0..last, low..high)?;
+        .build_cartesian_2d(-0.5..last + 0.5, low..high)?;
     axes!(chart, "Time (steps)", "Membrane potential");
     let mut keys: Vec<(String, RGBColor)> = Vec::new();
     for (&neuron, colour) in chosen.iter().zip(PALETTE) {
@@ -122,9 +128,8 @@ fn membranes(
         // Beside the lines, so that no line is covered.
         let (width, _) = area.dim_in_pixel();
         for (i, (text, colour)) in keys.into_iter().enumerate() {
-            let (x, y) = (width as i32 - label + 12, 30 + 22 * i as i32);
-            area.draw(&PathElement::new([(x, y), (x + 22, y)], colour.stroke_width(2)))?;
-            area.draw(&Text::new(text, (x + 28, y - 7), font(14).color(&INK)))?;
+            let mark = if colour == INK { Mark::Dashed } else { Mark::Solid };
+            key(area, ((width - KEYS) as i32 + 8, 30 + 22 * i as i32), &text, colour, mark)?;
         }
     }
     Ok(())

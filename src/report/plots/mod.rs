@@ -73,13 +73,14 @@ fn range(values: impl IntoIterator<Item = f64>) -> Option<(f64, f64)> {
 
 /// A number on an axis, short.
 fn tick(value: f64) -> String {
+    // What is left of a subtraction is no number to show.
+    let value = if value.abs() < 1e-12 { 0.0 } else { value };
     let size = value.abs();
     if size != 0.0 && !(1e-3..1e5).contains(&size) {
         return format!("{value:.0e}");
     }
     let text = format!("{value:.4}");
-    let text = text.trim_end_matches('0').trim_end_matches('.');
-    if text == "-0" { "0".into() } else { text.into() }
+    text.trim_end_matches('0').trim_end_matches('.').into()
 }
 
 /// `MeshStyle` settings that all axes share.
@@ -103,18 +104,40 @@ macro_rules! axes {
 }
 use axes;
 
-/// A legend in a corner.
-macro_rules! legend {
-    ($chart:expr, $position:expr) => {
-        $chart
-            .configure_series_labels()
-            .position($position)
-            .label_font(font(14).color(&INK))
-            .background_style(WHITE.mix(0.85))
-            .border_style(GRID)
-            .legend_area_size(34)
-            .margin(6)
-            .draw()?
-    };
+/// How a line or point of a key looks.
+#[derive(Clone, Copy)]
+enum Mark {
+    Solid,
+    Dashed,
+    Dot,
+    Triangle,
 }
-use legend;
+
+/// Height of a strip of keys above a plot, where they cover nothing.
+const STRIP: u32 = 30;
+
+/// Names lines and points in a strip, one beside the other.
+fn strip(area: &Area<'_>, keys: &[(&str, RGBColor, Mark)]) -> Result<(), Box<dyn std::error::Error>> {
+    let mut x = 76;
+    for (text, colour, mark) in keys {
+        key(area, (x, 18), text, *colour, *mark)?;
+        x += 52 + 8 * text.len() as i32;
+    }
+    Ok(())
+}
+
+/// A sample of a line or point and its name.
+fn key(area: &Area<'_>, (x, y): (i32, i32), text: &str, colour: RGBColor, mark: Mark) -> Result<(), Box<dyn std::error::Error>> {
+    let stroke = |from: i32, to: i32| PathElement::new([(x + from, y), (x + to, y)], colour.stroke_width(2));
+    match mark {
+        Mark::Solid => area.draw(&stroke(0, 28))?,
+        Mark::Dashed => {
+            area.draw(&stroke(0, 11))?;
+            area.draw(&stroke(17, 28))?;
+        }
+        Mark::Dot => area.draw(&Circle::new((x + 20, y), 4, colour.filled()))?,
+        Mark::Triangle => area.draw(&TriangleMarker::new((x + 20, y), 5, colour.filled()))?,
+    }
+    area.draw(&Text::new(text.to_string(), (x + 34, y - 8), font(14).color(&INK)))?;
+    Ok(())
+}
