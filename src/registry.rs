@@ -149,8 +149,20 @@ impl Registry {
             "1",
             true,
         );
-        one("nmse", "Mean squared error / variance of the target; 1 is what the target's mean gives", metric::nmse, "1", true);
-        one("r2", "Coefficient of determination: 1 is perfect, 0 is what the target's mean gives", metric::r2, "1", false);
+        one(
+            "nmse",
+            "Mean squared error / variance of the target; 1 is what the target's mean gives",
+            metric::nmse,
+            "1",
+            true,
+        );
+        one(
+            "r2",
+            "Coefficient of determination: 1 is perfect, 0 is what the target's mean gives",
+            metric::r2,
+            "1",
+            false,
+        );
     }
 
     fn add_optimizers(&mut self) {
@@ -167,17 +179,21 @@ impl Registry {
     fn add_initialisers(&mut self) {
         let any = Range::ANY;
         let low_high = Type::Pair(Pair { names: ["low", "high"], ranges: [any; 2], ordered: true });
-        let mean_sd =
-            Type::Pair(Pair { names: ["mean", "sd"], ranges: [any, Range::NOT_NEGATIVE], ordered: false });
+        let mean_sd = Type::Pair(Pair { names: ["mean", "sd"], ranges: [any, Range::NOT_NEGATIVE], ordered: false });
         let field = |name, ty, about| vec![Field::required(name, ty, about)];
         let uniform = field("uniform", low_high, "drawn uniformly from [low, high)");
         let normal = field("normal", mean_sd, "drawn from a normal distribution, [mean, sd]");
         let constant = field("constant", Type::Number(any), "this number");
         let mut one = |name, about, fields, build| add(&mut self.initialisers, entry(name, about, fields), build);
-        one("uniform", "Uniform distribution", uniform, (|args, _| {
-            let (low, high) = args.pair("uniform");
-            Arc::new(init::Uniform(low, high))
-        }) as InitialiserBuild);
+        one(
+            "uniform",
+            "Uniform distribution",
+            uniform,
+            (|args, _| {
+                let (low, high) = args.pair("uniform");
+                Arc::new(init::Uniform(low, high))
+            }) as InitialiserBuild,
+        );
         one("normal", "Normal distribution", normal, |args, _| {
             let (mean, sd) = args.pair("normal");
             Arc::new(init::Normal(mean, sd))
@@ -200,13 +216,7 @@ impl Registry {
                     let source = sources.add(path.display().to_string(), text);
                     self.add_plugin(source, Some(&path), sources, found);
                 }
-                Err(error) => found.push(Diagnostic {
-                    problem: Problem::Unreadable { path, error },
-                    span: None,
-                    label: String::new(),
-                    help: None,
-                    also: None,
-                }),
+                Err(error) => found.push(Diagnostic::without_place(Problem::Unreadable { path, error })),
             }
         }
     }
@@ -303,9 +313,7 @@ impl Components for Registry {
     fn info(&self, kind: Kind, name: &str) -> Option<&Info> {
         match kind {
             Kind::Dataset => self.datasets.get(name).map(|e| &e.info),
-            Kind::Layer => {
-                self.layers.get(name).map(|e| &e.info).or_else(|| self.neurons.get(name).map(|e| &e.info))
-            }
+            Kind::Layer => self.layers.get(name).map(|e| &e.info).or_else(|| self.neurons.get(name).map(|e| &e.info)),
             Kind::Neuron => self.neurons.get(name).map(|e| &e.info),
             Kind::Surrogate => self.surrogates.get(name).map(|e| &e.info),
             Kind::Loss => self.losses.get(name).map(|e| &e.info),

@@ -72,7 +72,7 @@ fn read(path: &Path) -> Golden {
 
 /// Says something whether or not the test's output is captured.
 fn say(text: &str) {
-    writeln!(std::io::stderr(), "{text}").unwrap();
+    std::io::stderr().write_all(format!("{text}\n").as_bytes()).unwrap();
 }
 
 fn registry() -> Registry {
@@ -98,7 +98,8 @@ fn close_in_norm(got: &[f32], expected: &[f32], share: f64, what: &str) {
 /// The model of a neuron's text, if it is built in and has no recurrence of its own yet.
 fn model(golden: &Golden, registry: &Registry) -> Option<Model> {
     let name = golden.text("neuron")?;
-    if !registry.neurons.contains_key(name) || golden.text("recurrence").is_some() {
+    let known = registry.neurons.contains_key(name) && registry.surrogates.contains_key(golden.text("surrogate")?);
+    if !known || golden.text("recurrence").is_some() {
         return None;
     }
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("plugins/builtin/neurons/{name}.toml"));
@@ -147,7 +148,8 @@ fn compare_neuron(golden: &Golden, model: &Model, registry: &Registry) -> usize 
     let [steps, batch, neurons] = golden.tensors["input"].0[..] else { panic!("{}", golden.name) };
     let device = Cpu::default();
     let mut recorder = Recorder::recording(device);
-    let matrix = |recorder: &Recorder<Cpu>, name: &str, shape| recorder.matrix(golden.values(name).to_vec(), shape).unwrap();
+    let matrix =
+        |recorder: &Recorder<Cpu>, name: &str, shape| recorder.matrix(golden.values(name).to_vec(), shape).unwrap();
     let rows = steps * batch;
     let input = Steps { data: matrix(&recorder, "input", (rows, neurons)), steps, batch };
     let params: HashMap<String, _> = (program.params.iter())
@@ -218,7 +220,8 @@ fn golden_random_numbers_are_those_of_pytorch() {
 fn plan(name: &str, seeds: &str, registry: &Registry) -> Plan {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("experiments/{name}.toml"));
     let overrides = Overrides { seeds: Some(seeds.into()), ..Overrides::default() };
-    let spec = spec::read(&file, &overrides, registry, &mut Sources::default()).unwrap_or_else(|f| panic!("{:?}", f.list));
+    let spec =
+        spec::read(&file, &overrides, registry, &mut Sources::default()).unwrap_or_else(|f| panic!("{:?}", f.list));
     Plan::new(spec, registry, Executor::Reference, DeviceName::Cpu).unwrap_or_else(|f| panic!("{:?}", f.list))
 }
 

@@ -13,8 +13,9 @@ const MOST: usize = 50;
 pub fn diagnostics(found: &Diagnostics, sources: &Sources) -> String {
     let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let renderer = if colour { Renderer::styled() } else { Renderer::plain() }.decor_style(DecorStyle::Ascii);
-    let shown: Vec<String> =
-        found.list.iter().take(MOST).map(|diagnostic| one(diagnostic, sources, &renderer)).collect();
+    let mut list: Vec<&Diagnostic> = found.list.iter().collect();
+    list.sort_by_key(|diagnostic| diagnostic.span.map(|span| (span.source, span.start)));
+    let shown: Vec<String> = list.into_iter().take(MOST).map(|d| one(d, sources, &renderer)).collect();
     let total = found.list.len();
     let closing = match total {
         1 => "error: 1 problem; nothing was run\n".to_string(),
@@ -29,9 +30,10 @@ fn one(diagnostic: &Diagnostic, sources: &Sources, renderer: &Renderer) -> Strin
     let mut group = match diagnostic.span {
         None => annotate_snippets::Group::with_title(Level::ERROR.primary_title(&title)),
         Some(span) => {
-            let mut own = snippet(span, sources).annotation(place(span, &diagnostic.label, AnnotationKind::Primary, sources));
+            let mut own =
+                snippet(span, sources).annotation(place(span, &diagnostic.label, AnnotationKind::Primary, sources));
             let mut other = None;
-            if let Some((also, label)) = &diagnostic.also {
+            if let Some((also, label)) = diagnostic.also.as_deref() {
                 let annotation = place(*also, label, AnnotationKind::Context, sources);
                 if also.source == span.source {
                     own = own.annotation(annotation);

@@ -112,7 +112,8 @@ pub fn run(args: &RunArgs) -> Exit {
 }
 
 fn requests(args: &RunArgs) -> Result<Vec<Request>, Exit> {
-    let device = open_device(args.device).map_err(|error| fail(error, Some("`--device cpu` runs everywhere"), Exit::Request))?;
+    let device =
+        open_device(args.device).map_err(|error| fail(error, Some("`--device cpu` runs everywhere"), Exit::Request))?;
     let mut requests: Vec<Request> = Vec::new();
     let mut refused = None;
     for file in &args.files {
@@ -127,7 +128,8 @@ fn requests(args: &RunArgs) -> Result<Vec<Request>, Exit> {
             Ok((registry, plan)) => {
                 let out = out_folder(args, &plan.spec.name);
                 if let Some(other) = requests.iter().find(|other| other.out == out) {
-                    let text = format!("{} and {} would write to {}", other.file.display(), file.display(), out.display());
+                    let text =
+                        format!("{} and {} would write to {}", other.file.display(), file.display(), out.display());
                     return Err(fail(text, Some("give them different names"), Exit::Request));
                 }
                 requests.push(Request { file: file.clone(), out, registry, plan });
@@ -164,9 +166,7 @@ fn run_one<D: OnDevice>(args: &RunArgs, request: &Request, stop: &AtomicBool) ->
     };
     match train_and_store::<D>(args, request, &mut store, stop) {
         Ok(exit) => exit,
-        Err(error) => {
-            fail(error, Some("finished trials are kept; run the same command again to go on"), Exit::Storage)
-        }
+        Err(error) => fail(error, Some("finished trials are kept; run the same command again to go on"), Exit::Storage),
     }
 }
 
@@ -178,7 +178,9 @@ fn refuse_folder(error: &StoreError) -> Exit {
         StoreError::Foreign(_) => Some("`--out DIR` names another folder"),
         StoreError::InUse(_) => Some("wait for it to end, or use `--out DIR`"),
         StoreError::Io { .. } => Some("`--out DIR` names a folder that can be written"),
-        StoreError::Manifest { .. } | StoreError::Table { .. } => Some("`--out DIR` names another folder; `--fresh` needs a manifest that can be read"),
+        StoreError::Manifest { .. } | StoreError::Table { .. } => {
+            Some("`--out DIR` names another folder; `--fresh` needs a manifest that can be read")
+        }
     };
     fail(error, help, Exit::Request)
 }
@@ -197,7 +199,12 @@ fn train_and_store<D: OnDevice>(
     let known = store.known()?.len();
     let missing = plan.trials.iter().filter(|t| !store.has(&t.id)).count();
     if !args.quiet && known > 0 && missing < plan.trials.len() {
-        complain(&format!("{}: {} of {} trials are there already\n", request.out.display(), plan.trials.len() - missing, plan.trials.len()));
+        complain(&format!(
+            "{}: {} of {} trials are there already\n",
+            request.out.display(),
+            plan.trials.len() - missing,
+            plan.trials.len()
+        ));
     }
     let progress = Progress::new(missing, plan.iterations, args.quiet);
     let jobs = args.jobs.map_or_else(processors, |jobs| jobs as usize);
@@ -227,7 +234,9 @@ fn train_and_store<D: OnDevice>(
 fn write_report(request: &Request, store: &Store, manifest: &mut Manifest) -> Result<String, StoreError> {
     match report::write(&request.out) {
         Ok(written) => {
-            manifest.files.extend(written.files.into_iter().filter(|file| !manifest.files.contains(file)).collect::<Vec<_>>());
+            manifest
+                .files
+                .extend(written.files.into_iter().filter(|file| !manifest.files.contains(file)).collect::<Vec<_>>());
             store.write_manifest(manifest)?;
             Ok(format!("report: {}\n", written.page.display()))
         }
@@ -254,13 +263,22 @@ fn summarise(
     }
     let failed: Vec<&store::SummaryRow> = rows.iter().filter(|row| row.error.is_some()).collect();
     for row in failed.iter().take(10) {
-        complain(&format!("error: trial {} (seed {}) failed: {}\n", row.trial, row.seed, row.error.as_deref().unwrap_or("")));
+        complain(&format!(
+            "error: trial {} (seed {}) failed: {}\n",
+            row.trial,
+            row.seed,
+            row.error.as_deref().unwrap_or("")
+        ));
     }
     if failed.len() > 10 {
         complain(&format!("error: {} trials failed in all\n", failed.len()));
     }
     if ended.interrupted {
-        let text = format!("interrupted: {} of {} trials are finished and kept; the same command goes on", rows.len(), planned.len());
+        let text = format!(
+            "interrupted: {} of {} trials are finished and kept; the same command goes on",
+            rows.len(),
+            planned.len()
+        );
         complain(&format!("{text}\n"));
         return Ok(Exit::Interrupted);
     }
@@ -281,12 +299,15 @@ fn table(rows: &[store::SummaryRow], manifest: &Manifest) -> String {
         let mut line = vec![row.trial.clone(), row.seed.to_string()];
         match &row.error {
             None => line.extend(std::iter::once(row.loss).chain(row.metrics.iter().copied()).map(figure)),
-            Some(_) => line.extend(std::iter::once("failed".into()).chain(manifest.metrics.iter().map(|_| "-".to_string()))),
+            Some(_) => {
+                line.extend(std::iter::once("failed".into()).chain(manifest.metrics.iter().map(|_| "-".to_string())))
+            }
         }
         line.push(format!("{:.2}", row.seconds));
         lines.push(line);
     }
-    let widths: Vec<usize> = (0..lines[0].len()).map(|i| lines.iter().map(|line| line[i].len()).max().unwrap_or(0)).collect();
+    let widths: Vec<usize> =
+        (0..lines[0].len()).map(|i| lines.iter().map(|line| line[i].len()).max().unwrap_or(0)).collect();
     let mut text = String::new();
     for line in &lines {
         let cells: Vec<String> = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:>width$}")).collect();
@@ -413,6 +434,7 @@ fn command() -> String {
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:".contains(c);
         if !word.is_empty() && word.chars().all(plain) { word } else { format!("'{}'", word.replace('\'', "'\\''")) }
     };
-    let words: Vec<String> = std::env::args_os().skip(1).map(|word| quote(word.to_string_lossy().into_owned())).collect();
+    let words: Vec<String> =
+        std::env::args_os().skip(1).map(|word| quote(word.to_string_lossy().into_owned())).collect();
     format!("runner {}", words.join(" "))
 }

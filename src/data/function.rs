@@ -58,7 +58,12 @@ impl FunctionModel {
         }
         let line = |(name, expr): &(String, Expr)| format!("{name} = {expr}\n");
         let detail: String = inputs.iter().chain(&targets).map(line).collect();
-        (found.list.len() == before).then(|| FunctionModel { info: info(table, fields, detail), draws, inputs, targets })
+        (found.list.len() == before).then(|| FunctionModel {
+            info: info(table, fields, detail),
+            draws,
+            inputs,
+            targets,
+        })
     }
 
     /// The dataset for given keys.
@@ -93,7 +98,8 @@ impl Dataset for FunctionDataset {
     }
 
     fn draw(&self, draws: &mut dyn Draws) -> Data {
-        let drawn: Vec<Vec<f32>> = self.model.draws.iter().zip(&self.given).map(|(draw, given)| self.one(draw, *given, draws)).collect();
+        let drawn: Vec<Vec<f32>> =
+            self.model.draws.iter().zip(&self.given).map(|(draw, given)| self.one(draw, *given, draws)).collect();
         let mut data = Data { steps: self.steps, samples: self.samples, inputs: Vec::new(), targets: Vec::new() };
         let mut values = HashMap::new();
         for step in 0..self.steps {

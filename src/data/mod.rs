@@ -50,11 +50,6 @@ impl Data {
             }
             picked
         };
-        Data {
-            steps: self.steps,
-            samples: indices.len(),
-            inputs: pick(&self.inputs),
-            targets: pick(&self.targets),
-        }
+        Data { steps: self.steps, samples: indices.len(), inputs: pick(&self.inputs), targets: pick(&self.targets) }
     }
 }

@@ -27,9 +27,7 @@ fn binary(op: BinaryOp, a: &Expr, b: &Expr, of: &str) -> Expr {
         BinaryOp::Sub => sub(da, db),
         BinaryOp::Mul => add(mul(da, b), mul(a, db)),
         BinaryOp::Div => sub(div(da, b.clone()), div(mul(a, db), pow(b, Expr::Number(2.0)))),
-        BinaryOp::Pow if db == Expr::Number(0.0) => {
-            mul(mul(b.clone(), pow(a, sub(b, Expr::Number(1.0)))), da)
-        }
+        BinaryOp::Pow if db == Expr::Number(0.0) => mul(mul(b.clone(), pow(a, sub(b, Expr::Number(1.0)))), da),
         BinaryOp::Pow => {
             let inner = add(mul(db, call(Function::Log, a.clone())), div(mul(b.clone(), da), a.clone()));
             mul(pow(a, b), inner)

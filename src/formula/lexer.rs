@@ -90,7 +90,8 @@ fn number_length(text: &str) -> usize {
 /// Letters, digits and `_`, and dots that a further part follows.
 fn name_length(text: &str) -> usize {
     let bytes = text.as_bytes();
-    let part = |from: usize| from + bytes[from..].iter().take_while(|b| b.is_ascii_alphanumeric() || **b == b'_').count();
+    let part =
+        |from: usize| from + bytes[from..].iter().take_while(|b| b.is_ascii_alphanumeric() || **b == b'_').count();
     let mut end = part(0);
     while bytes.get(end) == Some(&b'.') && bytes.get(end + 1).is_some_and(|b| b.is_ascii_alphabetic() || *b == b'_') {
         end = part(end + 1);

@@ -124,7 +124,11 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn nested<T>(&mut self, span: Span, body: impl FnOnce(&mut Self) -> Result<T, FormulaError>) -> Result<T, FormulaError> {
+    fn nested<T>(
+        &mut self,
+        span: Span,
+        body: impl FnOnce(&mut Self) -> Result<T, FormulaError>,
+    ) -> Result<T, FormulaError> {
         if self.nesting == MAX_NESTING {
             return Err(error(&format!("nested deeper than {MAX_NESTING} levels"), span));
         }

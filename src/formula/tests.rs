@@ -152,7 +152,8 @@ fn smooth() -> impl Strategy<Value = Expr> {
             (ops, inner.clone(), inner.clone()).prop_map(|(op, a, b)| Expr::Binary(op, Box::new(a), Box::new(b))),
             (bounded, inner.clone()).prop_map(|(f, e)| build::call(f, e)),
             (inner.clone(), inner.clone()).prop_map(move |(a, b)| build::div(a, positive(b))),
-            (inner.clone(), inner.clone()).prop_map(move |(a, b)| build::pow(positive(a), build::call(Function::Tanh, b))),
+            (inner.clone(), inner.clone())
+                .prop_map(move |(a, b)| build::pow(positive(a), build::call(Function::Tanh, b))),
             inner.clone().prop_map(move |e| build::call(Function::Log, positive(e))),
             inner.clone().prop_map(move |e| build::call(Function::Sqrt, positive(e))),
             inner.prop_map(|e| build::call(Function::Exp, build::call(Function::Sin, e))),

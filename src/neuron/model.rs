@@ -67,7 +67,18 @@ pub struct Definition {
 
 /// Keys of a neuron's text.
 const KEYS: [&str; 12] = [
-    "kind", "name", "about", "source", "inputs", "states", "outputs", "step", "params", "options", "overrides", "format",
+    "kind",
+    "name",
+    "about",
+    "source",
+    "inputs",
+    "states",
+    "outputs",
+    "step",
+    "params",
+    "options",
+    "overrides",
+    "format",
 ];
 
 impl Model {
@@ -79,13 +90,17 @@ impl Model {
             found.push(Diagnostic::new(Problem::UnknownKey(entry.key.clone()), entry.key_span).help(help));
         }
         let (equations, equations_at) = read_equations(table, at, sources, found)?;
-        let states = pairs(table, "states", found, |node| node.as_number(), "a number, the state before the first step");
-        let outputs = pairs(table, "outputs", found, |node| node.as_text().map(String::from), "the name of an equation");
+        let states =
+            pairs(table, "states", found, |node| node.as_number(), "a number, the state before the first step");
+        let outputs =
+            pairs(table, "outputs", found, |node| node.as_text().map(String::from), "the name of an equation");
         let inputs: Vec<String> = match table.get("inputs") {
             None => vec!["current".into()],
             Some(_) => table.nodes("inputs").iter().filter_map(|node| node.as_text().map(String::from)).collect(),
         };
-        for (key, empty) in [("states", states.is_empty()), ("outputs", outputs.is_empty()), ("inputs", inputs.is_empty())] {
+        for (key, empty) in
+            [("states", states.is_empty()), ("outputs", outputs.is_empty()), ("inputs", inputs.is_empty())]
+        {
             if empty {
                 found.push(Diagnostic::new(Problem::MissingKey(key.into()), at).label("a neuron needs this"));
             }

@@ -143,7 +143,7 @@ fn check_name(
     match previous(&name.text) {
         Some(state) if !model.states.iter().any(|(known, _)| known == state) => {
             let names: Vec<String> = model.states.iter().map(|(name, _)| format!("prev.{name}")).collect();
-            let help = suggest(&name.text, names.iter().map(String::as_str), "; only `states` are carried on");
+            let help = suggest(&name.text, names.iter().map(String::as_str), "only `states` are carried on");
             report(Diagnostic::new(unknown("state"), at).help(help));
         }
         Some(_) => {}
@@ -174,15 +174,15 @@ fn needed(model: &Model, assignments: &[Assignment<'_>]) -> Vec<usize> {
 
 /// Indices in the order of needs, and those that no order fits.
 fn order(assignments: &[Assignment<'_>]) -> (Vec<usize>, Option<Vec<usize>>) {
-    let needs = |i: usize, done: &[usize]| {
-        assignments[i].expr.names().iter().any(|name| {
-            assignments.iter().enumerate().any(|(j, other)| other.name == name.text && !done.contains(&j))
-        })
-    };
+    let needs =
+        |i: usize, done: &[usize]| {
+            assignments[i].expr.names().iter().any(|name| {
+                assignments.iter().enumerate().any(|(j, other)| other.name == name.text && !done.contains(&j))
+            })
+        };
     let mut done: Vec<usize> = Vec::new();
     loop {
-        let ready: Vec<usize> =
-            (0..assignments.len()).filter(|i| !done.contains(i) && !needs(*i, &done)).collect();
+        let ready: Vec<usize> = (0..assignments.len()).filter(|i| !done.contains(i) && !needs(*i, &done)).collect();
         if ready.is_empty() {
             break;
         }

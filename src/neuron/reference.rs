@@ -244,7 +244,8 @@ impl<D: Backend> Step<'_, D> {
             Function::Where => self.choose(&first, arguments.remove(0), arguments.remove(0)),
             Function::Heaviside => self.heaviside(&first).map(Value::from),
             Function::Sign => {
-                let (above, below) = (self.heaviside(&first)?, self.recorder.paused(|r| r.unary(&first, |x| x.try_negate()))?);
+                let (above, below) =
+                    (self.heaviside(&first)?, self.recorder.paused(|r| r.unary(&first, |x| x.try_negate()))?);
                 let below = self.heaviside(&below)?;
                 above.try_sub(below).map(Value::from).map_err(TensorError::from_device)
             }

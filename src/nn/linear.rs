@@ -73,9 +73,8 @@ pub fn project<D: Backend>(
     recorder: &mut Recorder<D>,
 ) -> Result<Steps<D>, TensorError> {
     let Some(weight) = parameters.get("weight") else { return Ok(input.clone()) };
-    let mut data = recorder.binary(&input.data, weight, |x, w| {
-        x.try_matmul(w.try_permute::<(usize, usize), Axes2<1, 0>>()?)
-    })?;
+    let mut data =
+        recorder.binary(&input.data, weight, |x, w| x.try_matmul(w.try_permute::<(usize, usize), Axes2<1, 0>>()?))?;
     if let Some(bias) = parameters.get("bias") {
         let width = bias.shape().1;
         data = recorder.binary(&data, bias, |y, b| {

@@ -59,12 +59,7 @@ pub struct Kinds<'a> {
 }
 
 /// Plans the layers of an experiment for a number of input channels.
-pub fn plan(
-    specs: &[LayerSpec],
-    kinds: &Kinds<'_>,
-    inputs: usize,
-    initialisers: &dyn Initialisers,
-) -> NetworkPlan {
+pub fn plan(specs: &[LayerSpec], kinds: &Kinds<'_>, inputs: usize, initialisers: &dyn Initialisers) -> NetworkPlan {
     let mut width = inputs;
     let mut layers = Vec::new();
     for (spec, kind) in specs.iter().zip(&kinds.layers) {

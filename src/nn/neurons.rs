@@ -23,8 +23,11 @@ pub struct NeuronKind {
 /// The keys of a layer of a neuron model.
 pub fn fields(model: &Model) -> Vec<Field> {
     let text = |s: &str| Value::Text(s.into());
-    let mut fields =
-        vec![Field::optional("size", Type::at_least(1), "neurons, fed by dense weights; else one a channel of the input")];
+    let mut fields = vec![Field::optional(
+        "size",
+        Type::at_least(1),
+        "neurons, fed by dense weights; else one a channel of the input",
+    )];
     fields.extend(weight_fields());
     for param in &model.params {
         fields.push(Field::default(&param.name, Type::Parameter, Value::Float(param.default), &param.about));
@@ -62,8 +65,12 @@ impl NeuronKind {
 impl LayerKind for NeuronKind {
     fn plan(&self, args: &Table, inputs: usize, initialisers: &dyn Initialisers) -> LayerPlan {
         let size = args.get("size").map(|_| args.whole("size"));
-        let mut parameters: Vec<ParameterPlan> =
-            self.model.params.iter().map(|param| parameter(param, args, size.unwrap_or(inputs), initialisers)).collect();
+        let mut parameters: Vec<ParameterPlan> = self
+            .model
+            .params
+            .iter()
+            .map(|param| parameter(param, args, size.unwrap_or(inputs), initialisers))
+            .collect();
         if let Some(size) = size {
             parameters.extend(weights(args, size, inputs, initialisers));
         }

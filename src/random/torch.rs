@@ -94,7 +94,7 @@ impl Draws for TorchGenerator {
         let (mean, sd) = (mean as f32, sd as f32);
         let whole = n - n % 16;
         values[..whole].chunks_exact_mut(16).for_each(|block| normal_block(block, mean, sd));
-        if n % 16 != 0 {
+        if !n.is_multiple_of(16) {
             let last = &mut values[n - 16..];
             last.iter_mut().for_each(|value| *value = self.unit());
             normal_block(last, mean, sd);

@@ -44,18 +44,21 @@ fn has_output(trial: &TrialTraces) -> bool {
 /// Predictions `[sample][channel][step]`.
 type Predictions = Vec<Vec<Vec<f64>>>;
 
+/// Predicts one channel of every sample, `[sample][step]`.
+type Fit = fn(&[Sample], usize) -> Vec<Vec<f64>>;
+
 fn predictions(trial: &TrialTraces) -> Vec<Predictions> {
     let channels = trial.samples[0].target.len();
-    let by_channel = |fit: &dyn Fn(&[Sample], usize) -> Vec<Vec<f64>>| -> Predictions {
+    let by_channel = |fit: Fit| -> Predictions {
         let fitted: Vec<Vec<Vec<f64>>> = (0..channels).map(|channel| fit(&trial.samples, channel)).collect();
         (0..trial.samples.len()).map(|s| fitted.iter().map(|channel| channel[s].clone()).collect()).collect()
     };
     vec![
         trial.samples.iter().map(|sample| sample.output.clone()).collect(),
-        by_channel(&mean_of_target),
-        by_channel(&last_value),
-        by_channel(&|samples, channel| filtered_map(samples, channel, 0.0).1),
-        by_channel(&leaky_integrator),
+        by_channel(mean_of_target),
+        by_channel(last_value),
+        by_channel(|samples, channel| filtered_map(samples, channel, 0.0).1),
+        by_channel(leaky_integrator),
     ]
 }
 
@@ -89,16 +92,21 @@ fn leaky_integrator(samples: &[Sample], channel: usize) -> Vec<Vec<f64>> {
 /// squared error, and the predictions `[sample][step]`. Decay 0 is the plain linear map.
 fn filtered_map(samples: &[Sample], channel: usize, beta: f64) -> (f64, Vec<Vec<f64>>) {
     let filter = |values: &mut dyn Iterator<Item = f64>| -> Vec<f64> {
-        values.scan(0.0, |state, x| {
-            *state = beta * *state + x;
-            Some(*state)
-        }).collect()
+        values
+            .scan(0.0, |state, x| {
+                *state = beta * *state + x;
+                Some(*state)
+            })
+            .collect()
     };
-    let features: Vec<Vec<Vec<f64>>> = samples.iter().map(|sample| {
-        let inputs = sample.input.iter().map(|input| filter(&mut input.iter().copied()));
-        let constant = filter(&mut std::iter::repeat_n(1.0, sample.target[channel].len()));
-        inputs.chain([constant]).collect()
-    }).collect();
+    let features: Vec<Vec<Vec<f64>>> = samples
+        .iter()
+        .map(|sample| {
+            let inputs = sample.input.iter().map(|input| filter(&mut input.iter().copied()));
+            let constant = filter(&mut std::iter::repeat_n(1.0, sample.target[channel].len()));
+            inputs.chain([constant]).collect()
+        })
+        .collect();
     let targets: Vec<&[f64]> = samples.iter().map(|sample| sample.target[channel].as_slice()).collect();
     let weights = least_squares(&features, &targets);
     let predict = |features: &Vec<Vec<f64>>| -> Vec<f64> {
@@ -125,7 +133,9 @@ fn least_squares(features: &[Vec<Vec<f64>>], targets: &[&[f64]]) -> Vec<f64> {
     let mut pivots = Vec::new();
     for column in 0..n {
         let rows = (0..n).filter(|row| !pivots.iter().any(|(r, _)| r == row));
-        let Some(pivot) = rows.max_by(|&a, &b| system[a][column].abs().total_cmp(&system[b][column].abs())) else { break };
+        let Some(pivot) = rows.max_by(|&a, &b| system[a][column].abs().total_cmp(&system[b][column].abs())) else {
+            break;
+        };
         if system[pivot][column].abs() <= 1e-12 * scale {
             continue;
         }
@@ -163,7 +173,12 @@ mod tests {
     fn sqrt_task(end: f64, slope: f64) -> Results {
         let input: Vec<f64> = (0..50).map(|t| end * f64::from(t) / 49.0).collect();
         let target: Vec<f64> = input.iter().map(|x| (slope * x).sqrt()).collect();
-        let sample = Sample { output: vec![target.clone()], untrained: vec![target.clone()], input: vec![input], target: vec![target] };
+        let sample = Sample {
+            output: vec![target.clone()],
+            untrained: vec![target.clone()],
+            input: vec![input],
+            target: vec![target],
+        };
         let traces = vec![TrialTraces { trial: "a".into(), samples: vec![sample] }];
         Results { traces, ..Results::default() }
     }

@@ -72,7 +72,12 @@ pub fn fill(
         headline_note: headline_note(manifest, results, comparison),
         others: others(manifest, results),
         figures: (figures.iter())
-            .map(|figure| Picture { name: &figure.name, title: &figure.title, caption: &figure.caption, svg: picture(figure) })
+            .map(|figure| Picture {
+                name: &figure.name,
+                title: &figure.title,
+                caption: &figure.caption,
+                svg: picture(figure),
+            })
             .collect(),
         trials: results.trials.iter().take(LISTED).map(trial_row).collect(),
         trial_columns: trial_columns(manifest),
@@ -113,14 +118,17 @@ fn count(n: usize, what: &str) -> String {
 fn status(manifest: &Manifest, results: &Results) -> String {
     let ended = results.trials.len();
     match manifest.status {
-        StudyStatus::Finished => format!("Finished: {} of {} completed.", results.completed().count(), count(ended, "trial")),
+        StudyStatus::Finished => {
+            format!("Finished: {} of {} completed.", results.completed().count(), count(ended, "trial"))
+        }
         StudyStatus::Interrupted => format!("Interrupted: {ended} of {} planned trials are here.", manifest.planned),
         StudyStatus::Running => format!("Not finished: {ended} of {} planned trials are here.", manifest.planned),
     }
 }
 
 fn failures(results: &Results) -> Vec<String> {
-    let failed = results.trials.iter().filter_map(|t| Some(format!("Trial {} (seed {}): {}", t.id, t.seed, t.error.as_ref()?)));
+    let failed =
+        results.trials.iter().filter_map(|t| Some(format!("Trial {} (seed {}): {}", t.id, t.seed, t.error.as_ref()?)));
     failed.take(10).collect()
 }
 

@@ -47,7 +47,7 @@ fn interval(values: &[f64]) -> Option<(f64, f64)> {
 /// The 0.975 quantile of Student's t, by the expansion of Cornish and Fisher; the few degrees of freedom where that
 /// is rough come from a table. Source: Abramowitz & Stegun 1964, 26.7.5 and table 26.10.
 fn t_quantile(freedom: usize) -> f64 {
-    const FEW: [f64; 4] = [12.706, 4.303, 3.182, 2.776];
+    const FEW: [f64; 9] = [12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262];
     if let Some(value) = FEW.get(freedom.saturating_sub(1)) {
         return *value;
     }

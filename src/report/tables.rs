@@ -80,7 +80,8 @@ impl Results {
         };
         let history = Source::open(dir, "history.parquet")?;
         if history.table.width() > 0 {
-            let (ids, iterations, losses) = (history.texts("trial")?, history.numbers("iteration")?, history.numbers("loss")?);
+            let (ids, iterations, losses) =
+                (history.texts("trial")?, history.numbers("iteration")?, history.numbers("loss")?);
             let mut at = 0;
             for trial in &mut results.trials {
                 // Rows of a trial lie together, in the order of trials; a trial may have none.
@@ -137,9 +138,11 @@ fn trials(source: &Source) -> Result<Vec<Trial>, ReportError> {
     let names = source.table.get_column_names();
     let after = names.iter().position(|name| name.as_str() == "loss").map_or(0, |i| i + 1);
     let until = names.iter().position(|name| name.as_str() == "iterations").unwrap_or(after);
-    let metrics = names[after..until].iter().map(|name| source.numbers(name.as_str())).collect::<Result<Vec<_>, _>>()?;
+    let metrics =
+        names[after..until].iter().map(|name| source.numbers(name.as_str())).collect::<Result<Vec<_>, _>>()?;
     let (ids, seeds, errors) = (source.texts("trial")?, source.numbers("seed")?, source.optional_texts("error")?);
-    let (losses, iterations, seconds) = (source.numbers("loss")?, source.numbers("iterations")?, source.numbers("duration_s")?);
+    let (losses, iterations, seconds) =
+        (source.numbers("loss")?, source.numbers("iterations")?, source.numbers("duration_s")?);
     let trial = |(i, id): (usize, String)| Trial {
         id,
         seed: seeds[i].unwrap_or(0.0) as u64,

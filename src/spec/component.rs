@@ -38,6 +38,16 @@ impl Kind {
     ];
 }
 
+impl Kind {
+    /// The article before its name.
+    pub fn article(self) -> &'static str {
+        match self {
+            Kind::Optimizer | Kind::Initialiser => "an",
+            Kind::Dataset | Kind::Layer | Kind::Neuron | Kind::Surrogate | Kind::Loss | Kind::Metric => "a",
+        }
+    }
+}
+
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

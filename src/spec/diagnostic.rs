@@ -80,7 +80,7 @@ pub enum Problem {
 #[derive(Debug)]
 pub struct Diagnostic {
     /// What is wrong.
-    pub problem: Problem,
+    pub problem: Box<Problem>,
     /// Where; none for a file that could not be read.
     pub span: Option<Span>,
     /// Text beside the underline; may be empty.
@@ -88,13 +88,18 @@ pub struct Diagnostic {
     /// One next step.
     pub help: Option<String>,
     /// Another place that matters, with a word about it.
-    pub also: Option<(Span, String)>,
+    pub also: Option<Box<(Span, String)>>,
 }
 
 impl Diagnostic {
     /// A problem at a place.
     pub fn new(problem: Problem, span: Span) -> Self {
-        Diagnostic { problem, span: Some(span), label: String::new(), help: None, also: None }
+        Diagnostic { span: Some(span), ..Diagnostic::without_place(problem) }
+    }
+
+    /// A problem of a file as a whole.
+    pub fn without_place(problem: Problem) -> Self {
+        Diagnostic { problem: Box::new(problem), span: None, label: String::new(), help: None, also: None }
     }
 
     /// Says something beside the underline.
@@ -111,7 +116,7 @@ impl Diagnostic {
 
     /// Points to another place.
     pub fn also(mut self, span: Span, text: impl Into<String>) -> Self {
-        self.also = Some((span, text.into()));
+        self.also = Some(Box::new((span, text.into())));
         self
     }
 }
@@ -142,13 +147,14 @@ pub fn nearest<'a>(name: &str, among: impl IntoIterator<Item = &'a str>) -> Opti
     (best <= name.chars().count().div_ceil(3)).then_some(other)
 }
 
-/// "did you mean", or else the names that there are.
-pub fn suggest<'a>(name: &str, among: impl IntoIterator<Item = &'a str> + Clone, all: &str) -> Option<String> {
+/// "did you mean", or else the names that there are; `more` is added to either.
+pub fn suggest<'a>(name: &str, among: impl IntoIterator<Item = &'a str> + Clone, more: &str) -> Option<String> {
     match nearest(name, among.clone()) {
-        Some(near) => Some(format!("did you mean `{near}`?{all}")),
+        Some(near) => Some(format!("did you mean `{near}`? {more}").trim_end().to_string()),
         None => {
             let names: Vec<String> = among.into_iter().map(|n| format!("`{n}`")).collect();
-            (!names.is_empty()).then(|| format!("known here: {}{all}", names.join(", ")))
+            let more = if more.is_empty() { String::new() } else { format!("; {more}") };
+            (!names.is_empty()).then(|| format!("known here: {}{more}", names.join(", ")))
         }
     }
 }

@@ -3,11 +3,11 @@
 //! One description serves the check, the defaults, `runner show` and the JSON Schema. `check` reads a table against
 //! it, reports everything that is wrong, and gives the table back with every default written out.
 
+use super::component::{Components, Kind};
 use super::diagnostic::{Diagnostic, Diagnostics, Problem, nearest, suggest};
 use super::merge::wrong_type;
 use super::source::Span;
 use super::tree::{Entry, Node, Table, Value};
-use super::component::{Components, Kind};
 
 /// A key of a table.
 #[derive(Debug, Clone)]
@@ -174,8 +174,8 @@ impl Type {
                 format!("one of {}", quoted.join(", "))
             }
             Type::Parameter => "a number, a distribution such as { uniform = [0, 1] }, or { value = .. }".into(),
-            Type::Component(kind) => format!("the name of a {kind}, or a table with its `kind`"),
-            Type::Terms(kind) => format!("a {kind}, or a list of them"),
+            Type::Component(kind) => format!("the name of {} {kind}, or a table with its `kind`", kind.article()),
+            Type::Terms(kind) => format!("{} {kind}, or a list of them", kind.article()),
             Type::List(inner) => format!("a list, each of it {}", inner.describe()),
             Type::Pair(pair) => pair.describe(),
             Type::Table(_) | Type::Free => "a table".into(),
@@ -412,7 +412,7 @@ impl Checker<'_> {
             return None;
         }
         let Some(name) = entry.node.as_text() else {
-            self.found.push(wrong_type("kind", &format!("the name of a {kind}"), &entry.node));
+            self.found.push(wrong_type("kind", &format!("the name of {} {kind}", kind.article()), &entry.node));
             return None;
         };
         let Some(info) = self.registry.info(kind, name) else {
@@ -524,5 +524,7 @@ pub fn unknown_component(registry: &dyn Components, kind: Kind, name: &str, span
         Kind::Layer => "no layer or neuron of this name is registered".to_string(),
         _ => format!("no {kind} of this name is registered"),
     };
-    Diagnostic::new(Problem::UnknownName { what: kind.to_string(), name: name.into() }, span).label(registered).help(help)
+    Diagnostic::new(Problem::UnknownName { what: kind.to_string(), name: name.into() }, span)
+        .label(registered)
+        .help(help)
 }

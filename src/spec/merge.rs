@@ -22,12 +22,9 @@ fn load_over(
     sources: &mut Sources,
     found: &mut Diagnostics,
 ) -> Option<Table> {
-    let unreadable = |error| Diagnostic {
-        problem: Problem::Unreadable { path: path.to_path_buf(), error },
-        span: named_at,
-        label: String::new(),
-        help: None,
-        also: None,
+    let unreadable = |error| {
+        let problem = Problem::Unreadable { path: path.to_path_buf(), error };
+        Diagnostic { span: named_at, ..Diagnostic::without_place(problem) }
     };
     let text = match read(path) {
         Ok(text) => text,
@@ -202,7 +199,7 @@ fn name_of(layer: &Node) -> Option<&str> {
 
 fn unknown_layer(name: &str, at: Span, layers: &[Node]) -> Diagnostic {
     let names: Vec<&str> = layers.iter().filter_map(name_of).collect();
-    let help = suggest(name, names, "; a new layer says `after = NAME`");
+    let help = suggest(name, names, "a new layer says `after = NAME`");
     Diagnostic::new(Problem::UnknownName { what: "layer".into(), name: name.into() }, at).help(help)
 }
 

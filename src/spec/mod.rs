@@ -227,7 +227,12 @@ pub fn document_fields() -> Vec<Field> {
         Field::default("run", Type::Table(run_fields()), Value::Table(Table::default()), "what is run and stored"),
         Field::default(
             "report",
-            Type::Table(vec![Field::default("samples", Type::at_least(1), Value::Int(4), "samples with traces, a trial")]),
+            Type::Table(vec![Field::default(
+                "samples",
+                Type::at_least(1),
+                Value::Int(4),
+                "samples with traces, a trial",
+            )]),
             Value::Table(Table::default()),
             "what the report shows",
         ),
@@ -304,9 +309,9 @@ fn checked_layers(layers: &Node, checker: &mut Checker<'_>) -> Node {
         {
             if let Some((_, first)) = names.iter().find(|(other, _)| other == name) {
                 let problem = Problem::Duplicate { what: "layer".into(), name: name.into() };
-                checker.found.push(
-                    Diagnostic::new(problem, node.span).label("this name is taken").also(*first, "first here"),
-                );
+                checker
+                    .found
+                    .push(Diagnostic::new(problem, node.span).label("this name is taken").also(*first, "first here"));
             }
             names.push((name.into(), node.span));
         }
@@ -521,7 +526,9 @@ impl Table {
     /// As [`Table::string`].
     pub fn pair(&self, key: &str) -> (f64, f64) {
         match self.nodes(key) {
-            [a, b] => (a.as_number().unwrap_or_else(|| undeclared(key)), b.as_number().unwrap_or_else(|| undeclared(key))),
+            [a, b] => {
+                (a.as_number().unwrap_or_else(|| undeclared(key)), b.as_number().unwrap_or_else(|| undeclared(key)))
+            }
             _ => undeclared(key),
         }
     }

@@ -145,7 +145,8 @@ impl Maker<'_> {
         }
         let patches = json!({ "type": "object", "additionalProperties": { "type": "object" } });
         properties.insert("layer".into(), json!({ "anyOf": [self.layers(), patches] }));
-        properties.insert("extends".into(), json!({ "type": "string", "description": "the file that this one changes" }));
+        properties
+            .insert("extends".into(), json!({ "type": "string", "description": "the file that this one changes" }));
         json!({ "type": "object", "properties": properties, "additionalProperties": false })
     }
 }

@@ -117,7 +117,8 @@ impl Variables {
                 Some(Variable::Broken) => return Ok(None),
                 Some(Variable::Known(Value::Text(_))) => {
                     let span = at.part(name.span.clone());
-                    let problem = Problem::Formula(error(format!("`{}` is text and cannot be computed with", name.text)));
+                    let problem =
+                        Problem::Formula(error(format!("`{}` is text and cannot be computed with", name.text)));
                     return Err(Diagnostic::new(problem, span));
                 }
                 Some(Variable::Known(_)) => {}
@@ -127,7 +128,7 @@ impl Variables {
                     let known = self.values.keys().map(String::as_str);
                     let mut names: Vec<&str> = known.collect();
                     names.sort_unstable();
-                    let help = suggest(&name.text, names, "; names are given values in `[let]`")
+                    let help = suggest(&name.text, names, "names are given values in `[let]`")
                         .unwrap_or("names are given values in `[let]`".into());
                     return Err(Diagnostic::new(problem, at.part(name.span.clone()))
                         .label("no value of this name")

@@ -155,7 +155,8 @@ impl Store {
             replace(&path, &weights.to_safetensors(&path)?)?;
         }
         let path = || self.dir.join(JOURNAL);
-        let mut line = serde_json::to_vec(&record).map_err(|e| StoreError::Manifest { path: path(), error: e.to_string() })?;
+        let mut line =
+            serde_json::to_vec(&record).map_err(|e| StoreError::Manifest { path: path(), error: e.to_string() })?;
         line.push(b'\n');
         self.journal.write_all(&line).map_err(|error| StoreError::Io { path: path(), error })?;
         self.records.push(record);
@@ -251,8 +252,8 @@ pub fn read_manifest(dir: &Path) -> Result<Option<Manifest>, StoreError> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(StoreError::Io { path, error }),
     };
-    let manifest: Manifest =
-        serde_json::from_str(&text).map_err(|error| StoreError::Manifest { path: path.clone(), error: error.to_string() })?;
+    let manifest: Manifest = serde_json::from_str(&text)
+        .map_err(|error| StoreError::Manifest { path: path.clone(), error: error.to_string() })?;
     if manifest.format > manifest::FORMAT {
         let error = format!("the folder is of format {}, later than this program knows", manifest.format);
         return Err(StoreError::Manifest { path, error });
@@ -282,7 +283,9 @@ fn create(dir: &Path) -> Result<(), StoreError> {
 fn is_empty(dir: &Path) -> Result<bool, StoreError> {
     match fs::read_dir(dir) {
         // A run that was killed before its first manifest leaves these two.
-        Ok(entries) => Ok(entries.filter_map(Result::ok).all(|e| [LOCK, "journal"].iter().any(|ours| e.file_name() == *ours))),
+        Ok(entries) => {
+            Ok(entries.filter_map(Result::ok).all(|e| [LOCK, "journal"].iter().any(|ours| e.file_name() == *ours)))
+        }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(true),
         Err(error) => Err(StoreError::Io { path: dir.into(), error }),
     }
@@ -301,7 +304,8 @@ fn lock(dir: &Path) -> Result<File, StoreError> {
 /// Deletes the files that a manifest lists, the manifest last; nothing outside of the folder.
 fn clear(dir: &Path, manifest: &Manifest) -> Result<(), StoreError> {
     let inside = |name: &&String| Path::new(name).components().all(|c| matches!(c, std::path::Component::Normal(_)));
-    let (last, files): (Vec<_>, Vec<_>) = manifest.files.iter().filter(inside).partition(|name| *name == "manifest.json");
+    let (last, files): (Vec<_>, Vec<_>) =
+        manifest.files.iter().filter(inside).partition(|name| *name == "manifest.json");
     for name in files.into_iter().chain(last) {
         let path = dir.join(name);
         match fs::remove_file(&path) {
@@ -338,7 +342,8 @@ fn read_journal(path: &Path) -> Result<Vec<Record>, StoreError> {
 fn rewrite_journal(path: &Path, records: &[Record]) -> Result<(), StoreError> {
     let mut bytes = Vec::new();
     for record in records {
-        let line = serde_json::to_vec(record).map_err(|e| StoreError::Manifest { path: path.into(), error: e.to_string() })?;
+        let line =
+            serde_json::to_vec(record).map_err(|e| StoreError::Manifest { path: path.into(), error: e.to_string() })?;
         bytes.extend(line);
         bytes.push(b'\n');
     }

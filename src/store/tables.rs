@@ -81,8 +81,7 @@ impl Tables {
         let names = self.trials.get_column_names();
         let after = names.iter().position(|name| name.as_str() == "loss").map_or(0, |i| i + 1);
         let until = names.iter().position(|name| name.as_str() == "iterations").unwrap_or(after);
-        let metrics =
-            names[after..until].iter().map(|name| numbers(name.as_str())).collect::<Result<Vec<_>, _>>()?;
+        let metrics = names[after..until].iter().map(|name| numbers(name.as_str())).collect::<Result<Vec<_>, _>>()?;
         let (losses, seconds) = (numbers("loss")?, numbers("duration_s")?);
         let row = |(i, (trial, _, seed)): (usize, (String, String, u64))| SummaryRow {
             trial,
@@ -129,7 +128,8 @@ impl Tables {
         keys.sort_by_key(|(id, config, seed)| (rank(config, *seed), id.clone()));
         let place: HashMap<String, usize> = keys.into_iter().enumerate().map(|(i, (id, ..))| (id, i)).collect();
         let sorted = |table: DataFrame, most: usize| -> Result<DataFrame, StoreError> {
-            let places: Vec<usize> = ids(&table, dir)?.iter().map(|id| place.get(id).copied().unwrap_or(usize::MAX)).collect();
+            let places: Vec<usize> =
+                ids(&table, dir)?.iter().map(|id| place.get(id).copied().unwrap_or(usize::MAX)).collect();
             let mut rows: Vec<u32> = (0..places.len() as u32).filter(|&row| places[row as usize] < most).collect();
             rows.sort_by_key(|&row| places[row as usize]);
             take(&table, rows, dir)

@@ -113,7 +113,7 @@ impl Plan {
 
 fn check_shapes(spec: &Spec, network: &NetworkPlan, data: &DataShape, found: &mut Diagnostics) {
     let targets = data.targets.len();
-    let shape = |width: usize| format!("[{} steps, {} samples, {width}]", data.steps, data.samples);
+    let shape = |width: usize| format!("[{}, {}, {width}]", data.steps, data.samples);
     let reads_output = spec.train.loss.iter().any(|term| term.of.is_none()) || !spec.train.metrics.is_empty();
     if let Some(last) = spec.layers.last().filter(|_| network.outputs() != targets && reads_output) {
         let text = format!(
@@ -124,8 +124,10 @@ fn check_shapes(spec: &Spec, network: &NetworkPlan, data: &DataShape, found: &mu
             shape(targets)
         );
         let at = last.component.args.get("size").map_or(last.component.span, |node| node.span);
-        let label = format!("the last layer needs {targets} here, one a target channel");
-        found.push(Diagnostic::new(Problem::Shape(text), at).label(label).also(spec.data.span, "the dataset"));
+        let label = format!("the last layer needs size {targets}, one a target channel");
+        let help = "shapes are [time, samples, channels]".to_string();
+        let data_at = spec.data.args.get("kind").map_or(spec.data.span, |node| node.span);
+        found.push(Diagnostic::new(Problem::Shape(text), at).label(label).help(help).also(data_at, "the dataset"));
     }
     for term in &spec.train.loss {
         let Some((signal, at)) = &term.of else { continue };
@@ -172,7 +174,9 @@ fn generator(spec: &Spec, network: &NetworkPlan, found: &mut Diagnostics) -> Gen
     if !missing.is_empty() && found.is_empty() {
         let text = format!("`order` leaves out {}", missing.join(", "));
         let at = order.first().map_or(at, |(_, first)| *first);
-        found.push(Diagnostic::new(Problem::Conflict(text), at).help("everything that is drawn needs a place".to_string()));
+        found.push(
+            Diagnostic::new(Problem::Conflict(text), at).help("everything that is drawn needs a place".to_string()),
+        );
     }
     Generator::Torch(order.iter().map(|(name, _)| name.clone()).collect())
 }

@@ -85,7 +85,9 @@ pub fn train<D: OnDevice>(
             scope.spawn(move || {
                 pool.install(|| {
                     while let Some(trial) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        let Some(result) = run_trial::<D>(plan, registry, trial, keep(trial), stop, watch) else { return };
+                        let Some(result) = run_trial::<D>(plan, registry, trial, keep(trial), stop, watch) else {
+                            return;
+                        };
                         if to_writer.send(result).is_err() {
                             return;
                         }
@@ -136,10 +138,7 @@ fn run_trial<D: OnDevice>(
 ) -> Option<(Record, Option<Weights>)> {
     let started = now();
     let attempt = catch_unwind(AssertUnwindSafe(|| attempt::<D>(plan, registry, planned, keep, stop, watch)));
-    let failure = |error: String| Record {
-        error: Some(error),
-        ..blank(plan, planned, started)
-    };
+    let failure = |error: String| Record { error: Some(error), ..blank(plan, planned, started) };
     match attempt {
         Ok(Ok(None)) => None,
         Ok(Ok(Some((record, weights)))) => Some((Record { started, finished: now(), ..record }, weights)),
@@ -233,9 +232,10 @@ pub fn prepare<D: OnDevice>(plan: &Plan, registry: &Registry, seed: u64) -> Resu
     let device = D::open().map_err(TensorError::from_device)?;
     let seeds = Seeds { trial: seed, data: spec.data_seed, init: spec.init_seed };
     let drawn = draw(&plan.generator, seeds, plan.dataset.as_ref(), &plan.network);
-    let layers = spec.layers.iter().map(|layer| {
-        D::layer(registry.layer_kind(&layer.component.kind).as_ref(), &layer.component.args, registry)
-    });
+    let layers = spec
+        .layers
+        .iter()
+        .map(|layer| D::layer(registry.layer_kind(&layer.component.kind).as_ref(), &layer.component.args, registry));
     let network = Network::build(&plan.network, layers.collect(), &drawn.parameters, &device)?;
     let losses = spec.train.loss.iter().map(|term| LossTerm {
         loss: D::loss(&registry.loss(&term.loss.kind).build, &term.loss.args),

@@ -4,7 +4,7 @@ use super::Buffer;
 use dfdx::prelude::{Cpu, Device};
 
 /// A device that networks run on. Closed: dfdx has these two.
-pub trait Backend: Device<f32> + Send {
+pub trait Backend: Device<f32> {
     /// Its name.
     const NAME: DeviceName;
 

@@ -43,7 +43,7 @@ pub enum OrderSource {
     /// A stream an epoch.
     Runner(u64),
     /// What is left of PyTorch's generator.
-    Torch(TorchGenerator),
+    Torch(Box<TorchGenerator>),
 }
 
 impl OrderSource {
@@ -99,5 +99,5 @@ fn draw_in_order(order: &[String], seeds: Seeds, dataset: &dyn Dataset, plan: &N
         }
     }
     let data = data.unwrap_or_else(|| dataset.draw(own_data.as_mut().unwrap_or(&mut shared)));
-    Drawn { data, parameters, order: OrderSource::Torch(shared) }
+    Drawn { data, parameters, order: OrderSource::Torch(Box::new(shared)) }
 }

@@ -69,11 +69,9 @@ impl Rule {
     /// The rule for one parameter: its own learning rate, and no decay where none acts.
     fn for_parameter(self, lr: Option<f64>, decays: bool) -> Rule {
         match self {
-            Rule::Adam(c) => Rule::Adam(AdamConfig {
-                lr: lr.unwrap_or(c.lr),
-                weight_decay: c.weight_decay.filter(|_| decays),
-                ..c
-            }),
+            Rule::Adam(c) => {
+                Rule::Adam(AdamConfig { lr: lr.unwrap_or(c.lr), weight_decay: c.weight_decay.filter(|_| decays), ..c })
+            }
             Rule::Sgd(c) => {
                 Rule::Sgd(SgdConfig { lr: lr.unwrap_or(c.lr), weight_decay: c.weight_decay.filter(|_| decays), ..c })
             }
@@ -105,7 +103,12 @@ pub fn adam_fields(weight_decay: f64) -> Vec<Field> {
         Field::number("lr", Range::POSITIVE, 1e-3, "learning rate"),
         Field::default("betas", Type::Pair(pair), betas, "decay of the two moments, per update"),
         Field::number("eps", Range::POSITIVE, 1e-8, "added to the root of the second moment"),
-        Field::number("weight_decay", Range::NOT_NEGATIVE, weight_decay, "decay of weights; neurons and biases have none"),
+        Field::number(
+            "weight_decay",
+            Range::NOT_NEGATIVE,
+            weight_decay,
+            "decay of weights; neurons and biases have none",
+        ),
     ]
 }
 

@@ -76,6 +76,12 @@ pub struct Outcome {
     pub signals: HashMap<String, (usize, Vec<f32>)>,
 }
 
+/// A loss, and its gradient with respect to each parameter by path.
+pub type LossAndGradients = (f64, Vec<(String, Vec<f32>)>);
+
+/// Signals by path.
+type Signals<D> = HashMap<String, Steps<D>>;
+
 /// A trial under way.
 pub struct Trial<D: Backend> {
     device: D,
@@ -184,7 +190,7 @@ impl<D: Backend> Trial<D> {
     }
 
     /// The loss of the whole data and its gradient with respect to each parameter, by path; changes nothing.
-    pub fn gradients(&self) -> Result<(f64, Vec<(String, Vec<f32>)>), TensorError> {
+    pub fn gradients(&self) -> Result<LossAndGradients, TensorError> {
         let mut recorder = Recorder::recording(self.device.clone());
         let (total, _) = self.losses_of(&self.data, &|_| false, &mut recorder)?;
         let mut gradients = recorder.backward(&total)?;
@@ -224,7 +230,7 @@ impl<D: Backend> Trial<D> {
         batch: &Data,
         wanted: &dyn Fn(&str) -> bool,
         recorder: &mut Recorder<D>,
-    ) -> Result<(Scalar<D>, HashMap<String, Steps<D>>), TensorError> {
+    ) -> Result<(Scalar<D>, Signals<D>), TensorError> {
         let rows = batch.steps * batch.samples;
         let input = recorder.matrix(batch.inputs.clone(), (rows, batch.inputs.len() / rows))?;
         let target = recorder.matrix(batch.targets.clone(), (rows, batch.targets.len() / rows))?;
@@ -248,7 +254,7 @@ impl<D: Backend> Trial<D> {
         total.map(|total| (total, signals)).ok_or_else(|| TensorError("no loss".into()))
     }
 
-    fn metrics_of(&self, batch: &Data, signals: &HashMap<String, Steps<D>>) -> Vec<f64> {
+    fn metrics_of(&self, batch: &Data, signals: &Signals<D>) -> Vec<f64> {
         let Some(output) = signals.get(&self.settings.output) else { return Vec::new() };
         if self.settings.metrics.is_empty() {
             return Vec::new();
@@ -266,8 +272,7 @@ impl<D: Backend> Trial<D> {
         let a_pass = n.div_ceil(size);
         let (epoch, place) = (self.iteration / a_pass, self.iteration % a_pass);
         if place == 0 || self.epoch.is_empty() {
-            self.epoch =
-                if self.settings.shuffle { self.order.permutation(epoch, n) } else { (0..n).collect() };
+            self.epoch = if self.settings.shuffle { self.order.permutation(epoch, n) } else { (0..n).collect() };
         }
         self.data.batch(&self.epoch[place * size..n.min((place + 1) * size)])
     }
@@ -288,7 +293,7 @@ impl<D: Backend> Trial<D> {
     }
 
     /// Why a loss is not finite, as far as numbers can tell.
-    fn reason(&self, loss: f64, signals: &HashMap<String, Steps<D>>) -> String {
+    fn reason(&self, loss: f64, signals: &Signals<D>) -> String {
         let what = format!("the loss is {loss} at iteration {}", self.iteration);
         let broken = self.network.parameters.iter().find(|p| p.values.as_vec().iter().any(|x| !x.is_finite()));
         let cause = match (self.iteration, broken) {
@@ -303,7 +308,9 @@ impl<D: Backend> Trial<D> {
             (_, None) if signals.values().any(|s| s.to_vec().iter().any(|x| !x.is_finite())) => {
                 "the network's output overflowed: training diverges; a smaller `lr` or `clip_norm` helps".into()
             }
-            (_, None) => "the error is too large for f32: training diverges; a smaller `lr` or `clip_norm` helps".into(),
+            (_, None) => {
+                "the error is too large for f32: training diverges; a smaller `lr` or `clip_norm` helps".into()
+            }
         };
         format!("{what}: {cause}")
     }

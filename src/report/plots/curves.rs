@@ -107,8 +107,12 @@ pub fn loss(manifest: &Manifest, results: &Results) -> Result<Option<Figure>, Re
     let n = curves.len();
     let caption = match n {
         1 => "Before the update of each iteration; lower is better.".to_string(),
-        n if n <= LINES => format!("Before the update of each iteration, a line for each of {n} trials; lower is better."),
-        n => format!("Before the update of each iteration: median (line) and range (band) of {n} trials; lower is better."),
+        n if n <= LINES => {
+            format!("Before the update of each iteration, a line for each of {n} trials; lower is better.")
+        }
+        n => format!(
+            "Before the update of each iteration: median (line) and range (band) of {n} trials; lower is better."
+        ),
     };
     Ok(Some(Figure { name: "loss".into(), title: "Loss while training".into(), caption, svg }))
 }
@@ -130,7 +134,8 @@ where
     let longest = curves.iter().copied().max_by_key(|curve| curve.len()).unwrap_or(&[]);
     let mut band: Vec<(f64, f64, f64, f64)> = Vec::new();
     for (i, (iteration, _)) in longest.iter().enumerate() {
-        let mut at: Vec<f64> = curves.iter().filter_map(|curve| Some(curve.get(i)?.1)).filter(|v| v.is_finite()).collect();
+        let mut at: Vec<f64> =
+            curves.iter().filter_map(|curve| Some(curve.get(i)?.1)).filter(|v| v.is_finite()).collect();
         at.sort_by(f64::total_cmp);
         if let (Some(first), Some(last)) = (at.first(), at.last()) {
             band.push((*iteration, *first, median(&at), *last));
@@ -145,7 +150,7 @@ where
 /// Enough points for 800 pixels; the last one stays.
 fn thinned(curve: &[(f64, f64)]) -> Vec<(f64, f64)> {
     let stride = curve.len().div_ceil(1000).max(1);
-    let last = curve.last().filter(|_| (curve.len() - 1) % stride != 0);
+    let last = curve.last().filter(|_| !(curve.len() - 1).is_multiple_of(stride));
     curve.iter().step_by(stride).chain(last).copied().collect()
 }
 
@@ -161,7 +166,8 @@ pub fn by_seed(results: &Results, comparison: &Comparison) -> Result<Option<Figu
     let seeds: Vec<u64> = (results.traces.iter())
         .filter_map(|trace| results.trials.iter().find(|t| t.id == trace.trial && t.error.is_none()).map(|t| t.seed))
         .collect();
-    let (first, last) = (seeds.iter().min().copied().unwrap_or(0) as f64, seeds.iter().max().copied().unwrap_or(1) as f64);
+    let (first, last) =
+        (seeds.iter().min().copied().unwrap_or(0) as f64, seeds.iter().max().copied().unwrap_or(1) as f64);
     let svg = draw("by_seed", STRIP + 360, |area| {
         let (top, area) = area.split_vertically(STRIP);
         strip(&top, &[("network, trained", BLUE, Mark::Dot), ("leaky integrator", GREEN, Mark::Triangle)])?;
@@ -171,11 +177,16 @@ pub fn by_seed(results: &Results, comparison: &Comparison) -> Result<Option<Figu
             .y_label_area_size(72)
             .build_cartesian_2d(first - 0.5..last + 0.5, (low / 1.5..high * 1.5).log_scale())?;
         axes!(chart, "Seed", format!("{} (1 is what the target's mean gives)", METRICS[0]));
-        let points = |values: &[f64]| seeds.iter().zip(values).map(|(s, v)| (*s as f64, *v)).filter(|p| p.1 > 0.0).collect::<Vec<_>>();
+        let points = |values: &[f64]| {
+            seeds.iter().zip(values).map(|(s, v)| (*s as f64, *v)).filter(|p| p.1 > 0.0).collect::<Vec<_>>()
+        };
         chart.draw_series(points(&network).into_iter().map(|p| Circle::new(p, 4, BLUE.filled())))?;
         chart.draw_series(points(&integrator).into_iter().map(|p| TriangleMarker::new(p, 5, GREEN.filled())))?;
         Ok(())
     })?;
-    let caption = format!("A point a trial, {} of them; lower is better. The seed draws the task too, unless the file fixes it.", network.len());
+    let caption = format!(
+        "A point a trial, {} of them; lower is better. The seed draws the task too, unless the file fixes it.",
+        network.len()
+    );
     Ok(Some(Figure { name: "by_seed".into(), title: format!("{} of every seed", METRICS[0]), caption, svg }))
 }

@@ -36,8 +36,14 @@ pub fn states(manifest: &Manifest, results: &Results, layer: &LayerStates) -> Re
         Ok(())
     })?;
     let kind = summary.map_or("", |s| s.kind.as_str());
-    let trial = results.trials.first().map_or(String::new(), |t| format!("Trial {} (seed {}), first sample. ", t.id, t.seed));
-    Ok(Some(Figure { name, title: format!("Layer {} ({kind})", layer.name), caption: trial + &caption(layer, spiking), svg }))
+    let trial =
+        results.trials.first().map_or(String::new(), |t| format!("Trial {} (seed {}), first sample. ", t.id, t.seed));
+    Ok(Some(Figure {
+        name,
+        title: format!("Layer {} ({kind})", layer.name),
+        caption: trial + &caption(layer, spiking),
+        svg,
+    }))
 }
 
 fn caption(layer: &LayerStates, spiking: bool) -> String {
@@ -49,7 +55,10 @@ fn caption(layer: &LayerStates, spiking: bool) -> String {
         (_, true) => {
             let shown = layer.spk.len().min(NEURONS);
             let part = if shown < layer.spk.len() { format!(" (the first {shown} neurons)") } else { String::new() };
-            format!("Top: a mark a spike{part}; {:.1} % of all neurons and steps. ", 100.0 * spikes as f64 / cells as f64)
+            format!(
+                "Top: a mark a spike{part}; {:.1} % of all neurons and steps. ",
+                100.0 * spikes as f64 / cells as f64
+            )
         }
     };
     match layer.mem.len() {
@@ -84,7 +93,8 @@ fn raster(area: &Area<'_>, layer: &LayerStates, steps: usize) -> Result<(), Box<
         spk.iter().enumerate().filter(|(_, s)| **s > 0.0).map(move |(step, _)| (step as f64, neuron as f64))
     });
     let half = if steps <= 200 { 0.3 } else { 0.5 };
-    chart.draw_series(spikes.map(|(x, y)| Rectangle::new([(x - half, y - 0.4), (x + half, y + 0.4)], BLUE.filled())))?;
+    chart
+        .draw_series(spikes.map(|(x, y)| Rectangle::new([(x - half, y - 0.4), (x + half, y + 0.4)], BLUE.filled())))?;
     Ok(())
 }
 

@@ -50,9 +50,15 @@ fn draw(
     let mut svg = String::new();
     let result = {
         let area = SVGBackend::with_string(&mut svg, (WIDTH, height)).into_drawing_area();
-        area.fill(&WHITE).map_err(Into::into).and_then(|()| body(&area)).and_then(|()| area.present().map_err(Into::into))
+        area.fill(&WHITE)
+            .map_err(Into::into)
+            .and_then(|()| body(&area))
+            .and_then(|()| area.present().map_err(Into::into))
     };
-    result.map_err(|error: Box<dyn std::error::Error>| ReportError::Plot { name: name.into(), error: error.to_string() })?;
+    result.map_err(|error: Box<dyn std::error::Error>| ReportError::Plot {
+        name: name.into(),
+        error: error.to_string(),
+    })?;
     Ok(svg)
 }
 
@@ -127,7 +133,13 @@ fn strip(area: &Area<'_>, keys: &[(&str, RGBColor, Mark)]) -> Result<(), Box<dyn
 }
 
 /// A sample of a line or point and its name.
-fn key(area: &Area<'_>, (x, y): (i32, i32), text: &str, colour: RGBColor, mark: Mark) -> Result<(), Box<dyn std::error::Error>> {
+fn key(
+    area: &Area<'_>,
+    (x, y): (i32, i32),
+    text: &str,
+    colour: RGBColor,
+    mark: Mark,
+) -> Result<(), Box<dyn std::error::Error>> {
     let stroke = |from: i32, to: i32| PathElement::new([(x + from, y), (x + to, y)], colour.stroke_width(2));
     match mark {
         Mark::Solid => area.draw(&stroke(0, 28))?,
