@@ -1,0 +1,226 @@
+//! The result folder over its life: growing, refusing, signals, kills, and a disk that fills up.
+
+use super::run::{assert_same_content, table};
+use super::{Ran, SMALL, Sandbox};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+#[test]
+fn a_grown_folder_equals_one_made_at_once() {
+    let sandbox = Sandbox::with("small.toml", SMALL);
+    sandbox.fine(["small.toml", "--seeds", "3..5", "--out", "grown"]);
+    sandbox.fine(["small.toml", "--seeds", "0..2", "--out", "grown"]);
+    sandbox.fine(["small.toml", "--seeds", "0..5", "--out", "grown"]);
+    sandbox.fine(["small.toml", "--seeds", "0..5", "--out", "whole"]);
+    assert_same_content(&sandbox.path("grown"), &sandbox.path("whole"));
+}
+
+#[test]
+fn finished_trials_are_not_run_again_and_fewer_seeds_remove_nothing() {
+    let sandbox = Sandbox::with("small.toml", SMALL);
+    sandbox.fine(["small.toml", "--seeds", "0..3"]);
+    let out = sandbox.path("results/small");
+    let before = table(&out, "trials.parquet");
+    let again = sandbox.fine(["small.toml", "--seeds", "1"]);
+    assert!(again.stderr.contains("1 of 1 trials are there already"), "{}", again.stderr);
+    assert!(table(&out, "trials.parquet").equals_missing(&before), "times and rows stay");
+}
+
+#[test]
+fn another_experiment_is_refused_and_fresh_begins_anew() {
+    let sandbox = Sandbox::with("small.toml", SMALL);
+    sandbox.fine(["small.toml", "--seeds", "0..3"]);
+    sandbox.write("results/small/notes.txt", "keep me");
+    let refused = sandbox.runner(["small.toml", "--set", "optimizer.lr=0.5"]);
+    assert_eq!(refused.status, 2);
+    insta::assert_snapshot!(refused.stderr);
+    assert_eq!(table(&sandbox.path("results/small"), "trials.parquet").height(), 3);
+    sandbox.fine(["small.toml", "--set", "optimizer.lr=0.5", "--fresh"]);
+    let out = sandbox.path("results/small");
+    assert_eq!(table(&out, "trials.parquet").height(), 1);
+    assert_eq!(std::fs::read_dir(out.join("weights")).unwrap().count(), 1, "old weights are gone");
+    assert_eq!(std::fs::read_to_string(out.join("notes.txt")).unwrap(), "keep me");
+}
+
+#[test]
+fn fresh_never_deletes_outside_of_the_folder() {
+    let sandbox = Sandbox::with("small.toml", SMALL);
+    sandbox.fine(["small.toml"]);
+    sandbox.write("results/precious.txt", "keep me");
+    let path = sandbox.path("results/small/manifest.json");
+    let manifest = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, manifest.replace("\"report.html\"", "\"../precious.txt\"")).unwrap();
+    sandbox.fine(["small.toml", "--fresh"]);
+    assert!(sandbox.path("results/precious.txt").exists());
+}
+
+#[test]
+fn report_makes_the_same_page_again_from_the_folder_alone() {
+    let sandbox = Sandbox::with("small.toml", SMALL);
+    sandbox.fine(["small.toml", "--seeds", "0..6"]);
+    let page = sandbox.path("results/small/report.html");
+    let before = std::fs::read_to_string(&page).unwrap();
+    std::fs::remove_file(sandbox.path("small.toml")).unwrap();
+    std::fs::remove_file(&page).unwrap();
+    std::fs::remove_dir_all(sandbox.path("results/small/plots")).unwrap();
+    sandbox.fine(["report", "results/small"]);
+    assert_eq!(std::fs::read_to_string(&page).unwrap(), before);
+    let nothing = sandbox.runner(["report", "nowhere"]);
+    assert_eq!(nothing.status, 2);
+    insta::assert_snapshot!(nothing.stderr);
+}
+
+#[test]
+fn only_the_best_weights_stay_if_asked() {
+    let sandbox = Sandbox::with("small.toml", SMALL);
+    sandbox.fine(["small.toml", "--seeds", "0..4", "--set", "run.save=best"]);
+    assert_eq!(std::fs::read_dir(sandbox.path("results/small/weights")).unwrap().count(), 1);
+    sandbox.fine(["small.toml", "--seeds", "0..4", "--set", "run.save=none", "--out", "none"]);
+    assert_eq!(std::fs::read_dir(sandbox.path("none/weights")).unwrap().count(), 0);
+}
+
+/// An experiment that takes long enough to be interrupted.
+fn long(iterations: usize) -> Sandbox {
+    Sandbox::with("small.toml", &SMALL.replace("iterations = 20", &format!("iterations = {iterations}")))
+}
+
+fn wait_for(condition: impl Fn() -> bool) {
+    let begin = Instant::now();
+    while !condition() {
+        assert!(begin.elapsed() < Duration::from_secs(60), "nothing happened for a minute");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn journal_lines(sandbox: &Sandbox) -> usize {
+    std::fs::read_to_string(sandbox.path("results/small/journal/0.jsonl")).map_or(0, |text| text.lines().count())
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupt_ends_within_a_second_and_keeps_what_is_finished() {
+    for signal in ["INT", "TERM"] {
+        let sandbox = long(300);
+        let child = sandbox
+            .command()
+            .args(["small.toml", "--seeds", "0..1000", "--jobs", "2"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        wait_for(|| journal_lines(&sandbox) >= 2);
+        let begin = Instant::now();
+        assert!(Command::new("kill").args(["-s", signal, &child.id().to_string()]).status().unwrap().success());
+        let ran: Ran = child.wait_with_output().unwrap().into();
+        assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
+        assert_eq!(ran.status, 130);
+        let trials = table(&sandbox.path("results/small"), "trials.parquet").height();
+        assert!(trials >= 2);
+        let said = format!("interrupted: {trials} of 1000 trials are finished and kept");
+        assert!(ran.stderr.contains(&said), "{}", ran.stderr);
+        let manifest = std::fs::read_to_string(sandbox.path("results/small/manifest.json")).unwrap();
+        assert!(manifest.contains("\"interrupted\""));
+    }
+}
+
+#[test]
+fn a_killed_run_goes_on_and_ends_like_one_that_was_not() {
+    let sandbox = long(100);
+    let mut child = sandbox
+        .command()
+        .args(["small.toml", "--seeds", "0..12", "--jobs", "2"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    wait_for(|| journal_lines(&sandbox) >= 2 || sandbox.path("results/small/trials.parquet").exists());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let finished = journal_lines(&sandbox);
+    let ran = sandbox.fine(["small.toml", "--seeds", "0..12"]);
+    if finished > 0 {
+        assert!(ran.stderr.contains("trials are there already"), "{}", ran.stderr);
+    }
+    sandbox.fine(["small.toml", "--seeds", "0..12", "--out", "whole"]);
+    assert_same_content(&sandbox.path("results/small"), &sandbox.path("whole"));
+}
+
+#[test]
+fn a_torn_line_of_the_journal_costs_one_trial() {
+    let sandbox = Sandbox::with("small.toml", SMALL);
+    sandbox.fine(["small.toml", "--seeds", "0..2"]);
+    let torn = "{\"trial\":\"e13408\",\"config\":\"fe";
+    sandbox.write("results/small/journal/0.jsonl", torn);
+    sandbox.fine(["small.toml", "--seeds", "0..3"]);
+    assert_eq!(table(&sandbox.path("results/small"), "trials.parquet").height(), 3);
+}
+
+#[test]
+fn rows_left_by_a_kill_between_two_tables_are_dropped() {
+    let sandbox = Sandbox::with("small.toml", SMALL);
+    sandbox.fine(["small.toml", "--seeds", "0..2"]);
+    sandbox.fine(["small.toml", "--seeds", "0..3", "--out", "more"]);
+    // The history has three trials, trials.parquet still two.
+    std::fs::copy(sandbox.path("more/history.parquet"), sandbox.path("results/small/history.parquet")).unwrap();
+    sandbox.fine(["small.toml", "--seeds", "0..3"]);
+    assert_same_content(&sandbox.path("results/small"), &sandbox.path("more"));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_disk_that_fills_up_is_reported_and_what_was_finished_is_kept() {
+    let sandbox = Sandbox::with("small.toml", SMALL);
+    // Files may have 8 blocks at most, and the signal for it is ignored, so that writing fails as on a full disk.
+    let full = |blocks: u32| -> Ran {
+        let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" small.toml --seeds 0..4 --jobs 1");
+        let mut command = Command::new("sh");
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_runner")]).current_dir(sandbox.folder.path());
+        command.output().unwrap().into()
+    };
+    let ran = full(8);
+    assert_eq!(ran.status, 3, "{}\n{}", ran.stdout, ran.stderr);
+    assert!(ran.stderr.contains("File too large") && ran.stderr.contains("finished trials are kept"), "{}", ran.stderr);
+    let leftovers: Vec<_> = walk(&sandbox.path("results")).into_iter().filter(|name| name.ends_with(".part")).collect();
+    assert!(leftovers.is_empty(), "{leftovers:?}");
+    sandbox.fine(["small.toml", "--seeds", "0..4"]);
+    sandbox.fine(["small.toml", "--seeds", "0..4", "--out", "whole"]);
+    assert_same_content(&sandbox.path("results/small"), &sandbox.path("whole"));
+}
+
+fn walk(folder: &std::path::Path) -> Vec<String> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            names.extend(walk(&path));
+        } else {
+            names.push(path.to_string_lossy().into_owned());
+        }
+    }
+    names
+}
+
+#[test]
+fn a_second_run_in_the_same_folder_is_refused_while_the_first_goes_on() {
+    let sandbox = long(100_000);
+    let mut child = sandbox.command().arg("small.toml").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    wait_for(|| sandbox.path("results/small/manifest.json").exists());
+    let second = sandbox.runner(["small.toml"]);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(second.status, 2);
+    insta::assert_snapshot!(second.stderr);
+}
+
+#[test]
+fn failed_trials_are_run_again_only_when_asked() {
+    let sandbox =
+        Sandbox::with("small.toml", &SMALL.replace("kind = \"adam\"\nlr = 1e-2", "kind = \"sgd\"\nlr = 1e30"));
+    assert_eq!(sandbox.runner(["small.toml"]).status, 1);
+    let again = sandbox.runner(["small.toml"]);
+    assert_eq!(again.status, 1);
+    assert!(again.stderr.contains("there already"), "{}", again.stderr);
+    let retried = sandbox.runner(["small.toml", "--retry", "failed"]);
+    assert!(!retried.stderr.contains("there already"), "{}", retried.stderr);
+    assert_eq!(table(&sandbox.path("results/small"), "trials.parquet").height(), 1);
+}
