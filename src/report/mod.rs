@@ -84,6 +84,3 @@ pub fn write(dir: &Path) -> Result<Written, ReportError> {
     files.push("report.html".into());
     Ok(Written { page, files })
 }
-
-#[cfg(test)]
-mod tests;

@@ -168,7 +168,8 @@ pub fn parse(sources: &Sources, source: usize, found: &mut Diagnostics) -> Table
     for error in errors {
         let range = error.span().unwrap_or(0..0);
         let span = Span { source, start: range.start, end: range.end };
-        found.push(Diagnostic::new(Problem::Syntax(error.message().into()), span));
+        let message = error.message().trim_end_matches(", expected nothing");
+        found.push(Diagnostic::new(Problem::Syntax(message.into()), span));
     }
     table(document.get_ref(), source, found)
 }

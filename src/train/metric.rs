@@ -60,7 +60,9 @@ pub fn relative_error(compared: Compared<'_>) -> f64 {
 
 /// Mean squared error divided by the variance of the target, mean over channels; 1 is what the mean gives.
 pub fn nmse(compared: Compared<'_>) -> f64 {
-    let ratios: Vec<f64> = compared.by_channel().into_iter().map(|(error, variance)| error / variance).collect();
+    // A target without variance is no target to explain, however small the error.
+    let ratio = |(error, variance): (f64, f64)| if variance > 0.0 { error / variance } else { f64::NAN };
+    let ratios: Vec<f64> = compared.by_channel().into_iter().map(ratio).collect();
     ratios.iter().sum::<f64>() / ratios.len() as f64
 }
 
@@ -102,7 +104,7 @@ mod tests {
 
     #[test]
     fn nmse_of_a_constant_target_is_not_defined() {
-        let compared = Compared { output: &[1.0, 1.0], target: &[1.0, 1.0], batch: 1, channels: 1 };
+        let compared = Compared { output: &[1.0, 2.0], target: &[1.0, 1.0], batch: 1, channels: 1 };
         assert!(nmse(compared).is_nan());
     }
 }

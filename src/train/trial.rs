@@ -111,7 +111,6 @@ impl<D: Backend> Trial<D> {
         order: OrderSource,
         settings: Settings,
     ) -> Self {
-        let history = Vec::with_capacity(settings.iterations / settings.record_every + 1);
         Trial {
             device,
             network,
@@ -123,7 +122,7 @@ impl<D: Backend> Trial<D> {
             iteration: 0,
             epoch: Vec::new(),
             best: None,
-            history,
+            history: Vec::new(),
         }
     }
 

@@ -4,6 +4,7 @@ mod bad_input;
 mod folder;
 mod print_back;
 mod registry;
+mod report;
 mod run;
 
 use std::path::{Path, PathBuf};

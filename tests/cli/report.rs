@@ -1,0 +1,68 @@
+//! The page for what is not the plain case.
+
+use super::{SMALL, Sandbox};
+
+fn page(sandbox: &Sandbox) -> String {
+    std::fs::read_to_string(sandbox.path("results/small/report.html")).unwrap()
+}
+
+#[test]
+fn words_of_the_file_cannot_break_the_page() {
+    let text = SMALL.replace("name = \"small\"", "name = \"small\"\nabout = \"<b>bold</b> & \\\"quoted\\\" <script>\"");
+    let sandbox = Sandbox::with("small.toml", &text);
+    sandbox.fine(["small.toml"]);
+    let page = page(&sandbox);
+    assert!(page.contains("&lt;b&gt;bold") && !page.contains("<script") && !page.contains("<b>bold"));
+}
+
+#[test]
+fn several_channels_have_a_panel_each_and_no_common_width() {
+    let dataset = "kind = \"dataset\"\nname = \"two\"\n[draws]\na = { normal = [0, 1] }\nb = { uniform = [1, 2], per = \"dataset\" }\n\
+        [inputs]\nx = \"t\"\nz = \"a * t\"\nw = \"b\"\n[targets]\nfirst = \"x + z\"\nsecond = \"sin(3 * w * t)\"\n";
+    let text = SMALL
+        .replace("kind = \"sqrt\"", "kind = \"two\"\nsamples = 6")
+        .replace("size = 1\n", "size = 2\n")
+        .replace("iterations = 20", "iterations = 20\nbatch = 6");
+    let sandbox = Sandbox::with("small.toml", &text);
+    sandbox.write("plugins/two.toml", dataset);
+    sandbox.fine(["small.toml"]);
+    let page = page(&sandbox);
+    assert!(page.contains("sample 0, first") && page.contains("sample 2, second"));
+    assert!(page.contains("Computed on the first 4 of 6 samples"));
+    let traces = super::run::table(&sandbox.path("results/small"), "traces.parquet");
+    assert_eq!(traces.height(), 4 * 12 * 3, "a row a step and the widest of inputs and targets");
+    assert_eq!(traces.column("target").unwrap().null_count(), 4 * 12);
+}
+
+#[test]
+fn what_is_not_defined_is_called_so() {
+    let dataset = "kind = \"dataset\"\nname = \"flat\"\n[inputs]\nx = \"t\"\n[targets]\ny = \"1\"\n";
+    let sandbox = Sandbox::with("small.toml", &SMALL.replace("kind = \"sqrt\"", "kind = \"flat\""));
+    sandbox.write("plugins/flat.toml", dataset);
+    let ran = sandbox.fine(["small.toml"]);
+    assert!(ran.stdout.contains("undefined"), "{}", ran.stdout);
+    assert!(page(&sandbox).contains("not defined"));
+}
+
+#[test]
+fn a_study_whose_trials_all_failed_still_has_a_page() {
+    let sandbox = Sandbox::with("small.toml", &SMALL.replace("kind = \"adam\"\nlr = 1e-2", "kind = \"sgd\"\nlr = 1e30"));
+    assert_eq!(sandbox.runner(["small.toml", "--seeds", "0..3"]).status, 1);
+    assert!(page(&sandbox).contains("No trial completed"));
+}
+
+#[test]
+fn no_iteration_at_all_still_has_a_page() {
+    let sandbox = Sandbox::with("small.toml", &SMALL.replace("iterations = 20", "iterations = 0"));
+    sandbox.fine(["small.toml"]);
+    assert!(page(&sandbox).contains("0 iterations"));
+}
+
+#[test]
+fn from_five_seeds_on_there_is_an_interval_and_below_none() {
+    let sandbox = Sandbox::with("small.toml", SMALL);
+    sandbox.fine(["small.toml", "--seeds", "0..4"]);
+    assert!(page(&sandbox).contains("too few seeds for an interval"));
+    sandbox.fine(["small.toml", "--seeds", "0..5"]);
+    assert!(page(&sandbox).contains("95 % t interval of the geometric mean"));
+}

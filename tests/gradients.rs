@@ -1,0 +1,224 @@
+//! Gradients of the reference executor against central differences of an independent interpreter in f64: the
+//! program's formulas evaluated neuron by neuron. Smooth functions stand in for spikes, which have no derivative.
+
+use dfdx::prelude::{Axes2, Cpu, SumTo, TryMul};
+use proptest::prelude::*;
+use runner::formula::{Expr, parse};
+use runner::neuron::{Model, Program, reference};
+use runner::spec::source::{Sources, Span};
+use runner::spec::tree;
+use runner::tensor::{Matrix, Recorder, Steps};
+use std::collections::HashMap;
+
+/// A neuron from its equations, with states `u` and `v`, parameters `p` and `q`, and the signal `out` = `y`.
+fn program(step: &str, surrogate: &str) -> Program {
+    let text = format!(
+        "kind = \"neuron\"\nname = \"test\"\nstates = {{ u = 0.1, v = -0.2 }}\noutputs = {{ out = \"y\" }}\n\
+         step = \"\"\"\n{step}\n\"\"\"\n[params]\np = {{ default = 0.5, clamp = [0.0, 1.0] }}\nq = {{ default = 0.5 }}\n"
+    );
+    let mut sources = Sources::default();
+    let source = sources.add("test", text);
+    let mut found = Default::default();
+    let table = tree::parse(&sources, source, &mut found);
+    let model = Model::read(&table, Span { source, start: 0, end: 0 }, &sources, &mut found);
+    let model = model.unwrap_or_else(|| panic!("{:?}", found.list));
+    runner::neuron::program::check(&model, &mut found);
+    assert!(found.is_empty(), "{:?}\n{step}", found.list);
+    Program::new(&model, &[], parse(surrogate).unwrap())
+}
+
+/// Shapes and numbers of a case.
+#[derive(Debug, Clone)]
+struct Case {
+    steps: usize,
+    batch: usize,
+    neurons: usize,
+    p: Vec<f64>,
+    q: Vec<f64>,
+    current: Vec<f64>,
+    weights: Vec<f64>,
+}
+
+/// The weighted sum of the signal, in f64, one neuron after the other.
+fn independent(program: &Program, case: &Case) -> f64 {
+    let mut sum = 0.0;
+    for lane in 0..case.batch * case.neurons {
+        let neuron = lane % case.neurons;
+        let mut states: HashMap<String, f64> = program.states.iter().cloned().collect();
+        for t in 0..case.steps {
+            let at = t * case.batch * case.neurons + lane;
+            let mut values = HashMap::from([
+                ("p".to_string(), case.p[neuron].clamp(0.0, 1.0)),
+                ("q".to_string(), case.q[neuron]),
+                ("current".to_string(), case.current[at]),
+            ]);
+            values.extend(states.iter().map(|(name, value)| (format!("prev.{name}"), *value)));
+            for (name, expr) in &program.body {
+                let value = expr.eval(&|name| values.get(name).copied()).unwrap();
+                values.insert(name.clone(), value);
+            }
+            states.iter_mut().for_each(|(name, value)| *value = values[name]);
+            sum += case.weights[at] * values["y"];
+        }
+    }
+    sum
+}
+
+/// Value and gradients of the same sum by the reference executor: of `current`, `p` and `q`.
+fn executed(program: &Program, case: &Case) -> (f64, [Vec<f64>; 3]) {
+    let mut recorder = Recorder::recording(Cpu::default());
+    let rows = case.steps * case.batch;
+    let matrix = |recorder: &Recorder<Cpu>, values: &[f64], shape| -> Matrix<Cpu> {
+        recorder.matrix(values.iter().map(|v| *v as f32).collect(), shape).unwrap()
+    };
+    let data = matrix(&recorder, &case.current, (rows, case.neurons));
+    let p = matrix(&recorder, &case.p, (1, case.p.len()));
+    let q = matrix(&recorder, &case.q, (1, case.q.len()));
+    let weights = matrix(&recorder, &case.weights, (rows, case.neurons));
+    let input = Steps { data: data.clone(), steps: case.steps, batch: case.batch };
+    let params = HashMap::from([("p".to_string(), p.clone()), ("q".to_string(), q.clone())]);
+    let inputs = HashMap::from([("current".to_string(), input)]);
+    let segment = reference::forward(program, &params, &inputs, None, &|_| true, &mut recorder).unwrap();
+    let out = &segment.signals["out"].data;
+    let loss = recorder.binary(out, &weights, |out, w| out.try_mul(w)?.try_sum::<(), Axes2<0, 1>>()).unwrap();
+    let value = f64::from(loss.as_vec()[0]);
+    let mut gradients = recorder.backward(&loss).unwrap();
+    let read = |tensor: &Matrix<Cpu>, gradients: &mut dfdx::tensor::Gradients<f32, Cpu>| {
+        gradients.get_or_alloc_mut(tensor).unwrap();
+        gradients.get(tensor).as_vec().into_iter().map(f64::from).collect()
+    };
+    (value, [read(&data, &mut gradients), read(&p, &mut gradients), read(&q, &mut gradients)])
+}
+
+fn check(program: &Program, case: &Case) -> Result<(), TestCaseError> {
+    let (value, gradients) = executed(program, case);
+    let expected = independent(program, case);
+    prop_assert!((value - expected).abs() <= 1e-4 * (1.0 + expected.abs()), "value {} and {}", value, expected);
+    let pick: [fn(&mut Case) -> &mut Vec<f64>; 3] = [|c| &mut c.current, |c| &mut c.p, |c| &mut c.q];
+    for (gradient, pick) in gradients.iter().zip(pick) {
+        let h = 1e-5;
+        for (i, got) in gradient.iter().enumerate() {
+            let moved = |by: f64| {
+                let mut case = case.clone();
+                pick(&mut case)[i] += by;
+                independent(program, &case)
+            };
+            let difference = (moved(h) - moved(-h)) / (2.0 * h);
+            let close = (got - difference).abs() <= 2e-3 * (1.0 + difference.abs());
+            prop_assert!(close, "gradient {} is {}, the difference {}", i, got, difference);
+        }
+    }
+    Ok(())
+}
+
+fn cases() -> impl Strategy<Value = Case> {
+    (1usize..6, 1usize..4, 1usize..4).prop_flat_map(|(steps, batch, neurons)| {
+        let cells = steps * batch * neurons;
+        let inside = || prop::collection::vec(0.05..0.95f64, neurons);
+        let many = || prop::collection::vec(-1.0..1.0f64, cells);
+        (inside(), inside(), many(), many())
+            .prop_map(move |(p, q, current, weights)| Case { steps, batch, neurons, p, q, current, weights })
+    })
+}
+
+/// Random smooth formulas over what a step knows.
+fn formula() -> impl Strategy<Value = String> {
+    let names = prop::sample::select(vec!["prev.u", "prev.v", "current", "p", "q", "0.5", "pi"]);
+    names.prop_map(String::from).prop_recursive(3, 12, 2, |inner| {
+        let pair = (inner.clone(), inner.clone());
+        prop_oneof![
+            pair.clone().prop_map(|(a, b)| format!("({a} + {b})")),
+            pair.clone().prop_map(|(a, b)| format!("({a} - {b})")),
+            pair.clone().prop_map(|(a, b)| format!("tanh({a}) * sin({b})")),
+            pair.clone().prop_map(|(a, b)| format!("{a} / (2 + cos({b}))")),
+            pair.prop_map(|(a, b)| format!("where(pi > 3, sigmoid({a}), {b})")),
+            inner.clone().prop_map(|a| format!("exp(-tanh({a})^2)")),
+            inner.clone().prop_map(|a| format!("sqrt(1.5 + sin({a}))")),
+            inner.prop_map(|a| format!("-log(1.5 + cos({a}))")),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn a_leaky_neuron_with_a_smooth_spike_has_the_gradients_of_differences(case in cases()) {
+        let step = "v = sigmoid(4 * (prev.u - 0.3))\nu = p * prev.u + current - v * q\ny = u + sigmoid(5 * (u - q))";
+        check(&program(step, "0"), &case)?;
+    }
+
+    #[test]
+    fn random_neurons_have_the_gradients_of_differences(u in formula(), v in formula(), y in formula(), case in cases()) {
+        let step = format!("u = tanh({u})\nv = tanh({v} + u)\ny = {y} + u * v");
+        check(&program(&step, "0"), &case)?;
+    }
+}
+
+#[test]
+fn one_value_used_twice_gets_both_gradients() {
+    let case = Case {
+        steps: 3,
+        batch: 1,
+        neurons: 1,
+        p: vec![0.4],
+        q: vec![0.7],
+        current: vec![0.3, -0.2, 0.5],
+        weights: vec![1.0, 1.0, 1.0],
+    };
+    check(&program("u = current\nv = u\ny = u * v * prev.u * prev.v + p * p", "0"), &case).unwrap();
+}
+
+#[test]
+fn a_spike_has_the_surrogate_as_its_derivative_and_detach_stops_gradients() {
+    let case = Case { steps: 1, batch: 1, neurons: 2, p: vec![0.4; 2], q: vec![0.7; 2], current: vec![0.9, 0.2], weights: vec![2.0, 3.0] };
+    let (value, [current, _, q]) = executed(&program("u = current\nv = 0 * u\ny = spike(u - q) + detach(u * q)", "1 / (1 + 10 * abs(x))^2"), &case);
+    assert!((value - 2.0 - 2.0 * 0.63 - 3.0 * 0.14).abs() < 1e-5, "{value}");
+    let slope = |z: f64| 1.0 / (1.0 + 10.0 * z.abs()).powi(2);
+    for (got, expected) in current.iter().zip([2.0 * slope(0.2), 3.0 * slope(-0.5)]) {
+        assert!((got - expected).abs() < 1e-5, "{got} {expected}");
+    }
+    for (got, expected) in q.iter().zip([-2.0 * slope(0.2), -3.0 * slope(-0.5)]) {
+        assert!((got - expected).abs() < 1e-5, "{got} {expected}");
+    }
+}
+
+#[test]
+fn beyond_a_clamp_a_parameter_has_no_gradient() {
+    let case = Case { steps: 2, batch: 1, neurons: 2, p: vec![1.2, 0.9], q: vec![0.5; 2], current: vec![0.3; 4], weights: vec![1.0; 4] };
+    let (_, [_, p, _]) = executed(&program("u = p * prev.u + current\nv = u\ny = u", "0"), &case);
+    assert_eq!(p[0], 0.0);
+    assert!(p[1] > 0.1);
+}
+
+#[test]
+fn a_sequence_in_two_segments_equals_one() {
+    let program = program("v = sigmoid(4 * (prev.u - 0.3))\nu = p * prev.u + current - v * q\ny = u", "0");
+    let recorder = &mut Recorder::<Cpu>::forgetting(Cpu::default());
+    let row = |recorder: &Recorder<Cpu>, value: f32| recorder.matrix(vec![value; 2], (1, 2)).unwrap();
+    let params = HashMap::from([("p".to_string(), row(recorder, 0.8)), ("q".to_string(), row(recorder, 0.3))]);
+    let steps = |recorder: &Recorder<Cpu>, range: std::ops::Range<usize>| {
+        let values: Vec<f32> = range.clone().flat_map(|t| [t as f32 * 0.1, 0.4 - t as f32 * 0.05]).collect();
+        let data = recorder.matrix(values, (range.len(), 2)).unwrap();
+        HashMap::from([("current".to_string(), Steps { data, steps: range.len(), batch: 1 })])
+    };
+    let mut run = |range: std::ops::Range<usize>, carry| {
+        let inputs = steps(recorder, range);
+        reference::forward(&program, &params, &inputs, carry, &|_| true, recorder).unwrap()
+    };
+    let whole = run(0..7, None).signals["out"].to_vec();
+    let first = run(0..3, None);
+    let second = run(3..7, Some(first.carry));
+    let parts = [first.signals["out"].to_vec(), second.signals["out"].to_vec()].concat();
+    assert_eq!(parts, whole);
+}
+
+#[test]
+fn the_derivative_of_a_formula_is_what_the_tape_gives() {
+    let step = "u = sigmoid(current * q)^3 / (1 + q)\nv = u\ny = u";
+    let case = Case { steps: 1, batch: 1, neurons: 1, p: vec![0.5], q: vec![0.6], current: vec![0.8], weights: vec![1.0] };
+    let (_, [_, _, q]) = executed(&program(step, "0"), &case);
+    let expr: Expr = parse("sigmoid(current * q)^3 / (1 + q)").unwrap();
+    let symbolic = expr.derivative("q").eval(&|name| Some(if name == "q" { 0.6 } else { 0.8 })).unwrap();
+    assert!((q[0] - symbolic).abs() < 1e-5, "{} {symbolic}", q[0]);
+}
