@@ -16,8 +16,12 @@ use std::sync::atomic::AtomicBool;
 
 fn plan(registry: &Registry) -> Plan {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments/sqrt.toml");
-    let overrides = Overrides { set: vec!["train.iterations=1000000000".into(), "train.record_every=1000000000".into()], seeds: None };
-    let spec = spec::read(&file, &overrides, registry, &mut Sources::default()).expect("the gallery is checked by tests");
+    let overrides = Overrides {
+        set: vec!["train.iterations=1000000000".into(), "train.record_every=1000000000".into()],
+        seeds: None,
+    };
+    let spec =
+        spec::read(&file, &overrides, registry, &mut Sources::default()).expect("the gallery is checked by tests");
     Plan::new(spec, registry, Executor::Reference, DeviceName::Cpu).expect("the gallery is checked by tests")
 }
 

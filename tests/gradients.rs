@@ -116,8 +116,15 @@ fn cases() -> impl Strategy<Value = Case> {
         let cells = steps * batch * neurons;
         let inside = || prop::collection::vec(0.05..0.95f64, neurons);
         let many = || prop::collection::vec(-1.0..1.0f64, cells);
-        (inside(), inside(), many(), many())
-            .prop_map(move |(p, q, current, weights)| Case { steps, batch, neurons, p, q, current, weights })
+        (inside(), inside(), many(), many()).prop_map(move |(p, q, current, weights)| Case {
+            steps,
+            batch,
+            neurons,
+            p,
+            q,
+            current,
+            weights,
+        })
     })
 }
 
@@ -171,8 +178,19 @@ fn one_value_used_twice_gets_both_gradients() {
 
 #[test]
 fn a_spike_has_the_surrogate_as_its_derivative_and_detach_stops_gradients() {
-    let case = Case { steps: 1, batch: 1, neurons: 2, p: vec![0.4; 2], q: vec![0.7; 2], current: vec![0.9, 0.2], weights: vec![2.0, 3.0] };
-    let (value, [current, _, q]) = executed(&program("u = current\nv = 0 * u\ny = spike(u - q) + detach(u * q)", "1 / (1 + 10 * abs(x))^2"), &case);
+    let case = Case {
+        steps: 1,
+        batch: 1,
+        neurons: 2,
+        p: vec![0.4; 2],
+        q: vec![0.7; 2],
+        current: vec![0.9, 0.2],
+        weights: vec![2.0, 3.0],
+    };
+    let (value, [current, _, q]) = executed(
+        &program("u = current\nv = 0 * u\ny = spike(u - q) + detach(u * q)", "1 / (1 + 10 * abs(x))^2"),
+        &case,
+    );
     assert!((value - 2.0 - 2.0 * 0.63 - 3.0 * 0.14).abs() < 1e-5, "{value}");
     let slope = |z: f64| 1.0 / (1.0 + 10.0 * z.abs()).powi(2);
     for (got, expected) in current.iter().zip([2.0 * slope(0.2), 3.0 * slope(-0.5)]) {
@@ -185,7 +203,15 @@ fn a_spike_has_the_surrogate_as_its_derivative_and_detach_stops_gradients() {
 
 #[test]
 fn beyond_a_clamp_a_parameter_has_no_gradient() {
-    let case = Case { steps: 2, batch: 1, neurons: 2, p: vec![1.2, 0.9], q: vec![0.5; 2], current: vec![0.3; 4], weights: vec![1.0; 4] };
+    let case = Case {
+        steps: 2,
+        batch: 1,
+        neurons: 2,
+        p: vec![1.2, 0.9],
+        q: vec![0.5; 2],
+        current: vec![0.3; 4],
+        weights: vec![1.0; 4],
+    };
     let (_, [_, p, _]) = executed(&program("u = p * prev.u + current\nv = u\ny = u", "0"), &case);
     assert_eq!(p[0], 0.0);
     assert!(p[1] > 0.1);
@@ -216,7 +242,8 @@ fn a_sequence_in_two_segments_equals_one() {
 #[test]
 fn the_derivative_of_a_formula_is_what_the_tape_gives() {
     let step = "u = sigmoid(current * q)^3 / (1 + q)\nv = u\ny = u";
-    let case = Case { steps: 1, batch: 1, neurons: 1, p: vec![0.5], q: vec![0.6], current: vec![0.8], weights: vec![1.0] };
+    let case =
+        Case { steps: 1, batch: 1, neurons: 1, p: vec![0.5], q: vec![0.6], current: vec![0.8], weights: vec![1.0] };
     let (_, [_, _, q]) = executed(&program(step, "0"), &case);
     let expr: Expr = parse("sigmoid(current * q)^3 / (1 + q)").unwrap();
     let symbolic = expr.derivative("q").eval(&|name| Some(if name == "q" { 0.6 } else { 0.8 })).unwrap();

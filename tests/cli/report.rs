@@ -46,7 +46,8 @@ fn what_is_not_defined_is_called_so() {
 
 #[test]
 fn a_study_whose_trials_all_failed_still_has_a_page() {
-    let sandbox = Sandbox::with("small.toml", &SMALL.replace("kind = \"adam\"\nlr = 1e-2", "kind = \"sgd\"\nlr = 1e30"));
+    let sandbox =
+        Sandbox::with("small.toml", &SMALL.replace("kind = \"adam\"\nlr = 1e-2", "kind = \"sgd\"\nlr = 1e30"));
     assert_eq!(sandbox.runner(["small.toml", "--seeds", "0..3"]).status, 1);
     assert!(page(&sandbox).contains("No trial completed"));
 }
