@@ -22,19 +22,41 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// The texts of built-in plugins by their paths.
+macro_rules! builtin {
+    ($($path:literal),* $(,)?) => {
+        [$((concat!($path, ".toml"), include_str!(concat!("../plugins/builtin/", $path, ".toml")))),*]
+    };
+}
+
 /// Text plugins that every binary carries: file name and text.
-const BUILTIN: [(&str, &str); 8] = [
-    ("neurons/leaky.toml", include_str!("../plugins/builtin/neurons/leaky.toml")),
-    ("surrogates/atan.toml", include_str!("../plugins/builtin/surrogates/atan.toml")),
-    ("surrogates/fast_sigmoid.toml", include_str!("../plugins/builtin/surrogates/fast_sigmoid.toml")),
-    ("surrogates/sigmoid.toml", include_str!("../plugins/builtin/surrogates/sigmoid.toml")),
-    (
-        "surrogates/straight_through_estimator.toml",
-        include_str!("../plugins/builtin/surrogates/straight_through_estimator.toml"),
-    ),
-    ("surrogates/triangular.toml", include_str!("../plugins/builtin/surrogates/triangular.toml")),
-    ("datasets/linear.toml", include_str!("../plugins/builtin/datasets/linear.toml")),
-    ("datasets/sqrt.toml", include_str!("../plugins/builtin/datasets/sqrt.toml")),
+const BUILTIN: &[(&str, &str)] = &builtin![
+    "datasets/linear",
+    "datasets/sqrt",
+    "neurons/alif",
+    "neurons/alpha",
+    "neurons/if",
+    "neurons/lapicque",
+    "neurons/leaky",
+    "neurons/li",
+    "neurons/lstm",
+    "neurons/resonate_and_fire",
+    "neurons/rleaky",
+    "neurons/rsynaptic",
+    "neurons/slstm",
+    "neurons/synaptic",
+    "surrogates/atan",
+    "surrogates/boxcar",
+    "surrogates/fast_sigmoid",
+    "surrogates/gaussian",
+    "surrogates/heaviside",
+    "surrogates/leaky_spike",
+    "surrogates/sigmoid",
+    "surrogates/sparse_fast_sigmoid",
+    "surrogates/spike_rate_escape",
+    "surrogates/straight_through_estimator",
+    "surrogates/triangle",
+    "surrogates/triangular",
 ];
 
 /// A component with what is known of it.
@@ -112,7 +134,7 @@ impl Registry {
         registry.add_initialisers();
         add(&mut registry.layers, linear::info(), Arc::new(linear::LinearKind) as Arc<dyn LayerKind>);
         let mut found = Diagnostics::default();
-        for (name, text) in BUILTIN {
+        for &(name, text) in BUILTIN {
             let source = sources.add(format!("plugins/builtin/{name}"), text);
             registry.add_plugin(source, None, sources, &mut found);
         }
@@ -304,6 +326,10 @@ fn neuron_detail(table: &Table, model: &Model) -> String {
             let parts: Vec<String> = definitions.iter().map(|d| format!("{} = {}", d.name, d.expr)).collect();
             detail += &format!("{} = \"{value}\": {}\n", option.name, parts.join(", "));
         }
+    }
+    for projection in &model.projections {
+        let kinds = projection.kinds.join(" or ");
+        detail += &format!("{} = {} projection of prev.{}\n", projection.to.join(", "), kinds, projection.from);
     }
     let signals: Vec<String> = model.outputs.iter().map(|(signal, name)| format!("{signal} ({name})")).collect();
     detail + &format!("signals: {}\n", signals.join(", "))

@@ -22,6 +22,10 @@ pub struct Model {
     pub params: Vec<ParamDecl>,
     /// Options, the first value of each being the default.
     pub options: Vec<OptionDecl>,
+    /// Projections of the layer's states of the step before back into it.
+    pub projections: Vec<ProjectionDecl>,
+    /// Whether initial weights are scaled by the number of neurons instead of inputs.
+    pub fan_in_neurons: bool,
     /// Equations of one step.
     pub equations: Vec<Equation>,
     /// Where the equations stand, for messages.
@@ -54,6 +58,23 @@ pub struct OptionDecl {
     pub values: Vec<(String, Vec<Definition>)>,
 }
 
+/// A projection that a neuron owns: `to = W prev.STATE + b`.
+#[derive(Debug, Clone)]
+pub struct ProjectionDecl {
+    /// Its name, before its parameters' (`recurrent.weight`).
+    pub name: String,
+    /// The state that it reads, of the step before.
+    pub from: String,
+    /// The names that it gives values to, one a block of its outputs.
+    pub to: Vec<String>,
+    /// How it may connect, the first being the default: `dense` or `one_to_one`.
+    pub kinds: Vec<String>,
+    /// Whether a dense one has a bias.
+    pub bias: bool,
+    /// Where it stands.
+    pub at: Span,
+}
+
 /// A name that an option's value defines.
 #[derive(Debug, Clone)]
 pub struct Definition {
@@ -66,7 +87,9 @@ pub struct Definition {
 }
 
 /// Keys of a neuron's text.
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 14] = [
+    "projections",
+    "fan_in",
     "kind",
     "name",
     "about",
@@ -112,6 +135,8 @@ impl Model {
             outputs,
             params: read_params(table, found),
             options: read_options(table, sources, found),
+            projections: read_projections(table, found),
+            fan_in_neurons: table.text("fan_in") == Some("neurons"),
             equations,
             equations_at,
             at,
@@ -198,6 +223,41 @@ fn read_params(table: &Table, found: &mut Diagnostics) -> Vec<ParamDecl> {
         let default = node.as_table().and_then(|inner| inner.get("default"));
         if default.and_then(Node::as_number).is_none() {
             found.push(wrong_type(key, "a table with a number as `default`", default.unwrap_or(node)));
+        }
+    }
+    list
+}
+
+fn read_projections(table: &Table, found: &mut Diagnostics) -> Vec<ProjectionDecl> {
+    let Some(inner) = table.get("projections").and_then(Node::as_table) else { return Vec::new() };
+    let mut list = Vec::new();
+    for Entry { key, key_span, node } in &inner.entries {
+        let texts = |key: &str| -> Vec<String> {
+            let table = node.as_table();
+            match table.and_then(|table| table.text(key)) {
+                Some(text) => vec![text.to_string()],
+                None => table
+                    .map(|t| t.nodes(key).iter().filter_map(|n| n.as_text().map(String::from)).collect())
+                    .unwrap_or_default(),
+            }
+        };
+        let (from, to, kinds) = (texts("from"), texts("to"), texts("kind"));
+        let known = kinds.iter().all(|kind| ["dense", "one_to_one"].contains(&kind.as_str()));
+        let single = to.len() == 1 || !kinds.iter().any(|kind| kind == "one_to_one");
+        match from.first().and_then(|from| from.strip_prefix("prev.")) {
+            Some(from) if !to.is_empty() && !kinds.is_empty() && known && single => list.push(ProjectionDecl {
+                name: key.clone(),
+                from: from.into(),
+                to,
+                kinds,
+                bias: node.as_table().and_then(|t| t.get("bias")).is_some_and(|n| n.value == Value::Bool(true)),
+                at: *key_span,
+            }),
+            _ => found.push(wrong_type(
+                key,
+                "{ from = \"prev.STATE\", to = [\"NAME\", ..], kind = [\"dense\" or \"one_to_one\"], bias = true or false }",
+                node,
+            )),
         }
     }
     list

@@ -1,6 +1,6 @@
 //! A neuron model with its options chosen: checked equations in the order of their needs.
 
-use super::model::{Model, ParamDecl};
+use super::model::{Model, ParamDecl, ProjectionDecl};
 use crate::formula::{self, Expr, Function, Name};
 use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem, suggest};
 use crate::spec::source::Span;
@@ -16,10 +16,27 @@ pub struct Program {
     pub outputs: Vec<(String, String)>,
     /// Parameters.
     pub params: Vec<ParamDecl>,
+    /// Projections of states of the step before, computed before the assignments.
+    pub projections: Vec<Projection>,
     /// Assignments, each after those it needs. `prev.NAME` is a state of the step before.
     pub body: Vec<(String, Expr)>,
     /// Derivative that stands in for that of `spike`, over `x`.
     pub surrogate: Expr,
+}
+
+/// A projection with its kind chosen: `to = W prev.STATE + b`.
+#[derive(Debug, Clone)]
+pub struct Projection {
+    /// Its name; parameters are `NAME.weight` (`[len(to) * neurons, neurons]`, or `[neurons]`) and `NAME.bias`.
+    pub name: String,
+    /// The state that it reads, of the step before.
+    pub from: String,
+    /// The names that it gives values to.
+    pub to: Vec<String>,
+    /// Whether every neuron reads every other, or only itself.
+    pub dense: bool,
+    /// Whether it has a bias.
+    pub bias: bool,
 }
 
 /// An assignment with its place.
@@ -48,9 +65,22 @@ impl Program {
             states: model.states.clone(),
             outputs: model.outputs.clone(),
             params: model.params.clone(),
+            projections: model.projections.iter().map(|projection| chosen(projection, choices)).collect(),
             body: order.into_iter().map(|i| (assignments[i].name.into(), assignments[i].expr.clone())).collect(),
             surrogate,
         }
+    }
+}
+
+fn chosen(projection: &ProjectionDecl, choices: &[(String, String)]) -> Projection {
+    let kind = choices.iter().find(|(name, _)| *name == projection.name).map(|(_, kind)| kind);
+    let dense = kind.or(projection.kinds.first()).is_some_and(|kind| kind == "dense");
+    Projection {
+        name: projection.name.clone(),
+        from: projection.from.clone(),
+        to: projection.to.clone(),
+        dense,
+        bias: projection.bias && dense,
     }
 }
 
@@ -99,13 +129,19 @@ fn check_choice(model: &Model, choices: &[(String, String)], report: &mut dyn Fn
     let assigned = |name: &str| assignments.iter().any(|a| a.name == name);
     let given: Vec<&str> =
         model.inputs.iter().chain(model.params.iter().map(|p| &p.name)).map(String::as_str).collect();
+    let projected = model.projections.iter().flat_map(|projection| &projection.to).map(String::as_str);
+    let given: Vec<&str> = given.into_iter().chain(projected).collect();
+    for projection in model.projections.iter().filter(|p| !model.states.iter().any(|(state, _)| *state == p.from)) {
+        let problem = Problem::UnknownName { what: "state".into(), name: projection.from.clone() };
+        report(Diagnostic::new(problem, projection.at).label("a projection reads one of `states`"));
+    }
     for (i, assignment) in assignments.iter().enumerate() {
         let twice = assignments[..i].iter().find(|other| other.name == assignment.name);
         if let Some(first) = twice {
             let problem = Problem::Duplicate { what: "assignment of".into(), name: assignment.name.into() };
             report(Diagnostic::new(problem, assignment.name_at).also(first.name_at, "first here"));
         } else if given.contains(&assignment.name) {
-            let text = format!("`{}` is an input or parameter and cannot be assigned", assignment.name);
+            let text = format!("`{}` is given from outside and cannot be assigned", assignment.name);
             report(Diagnostic::new(Problem::Conflict(text), assignment.name_at));
         }
         for name in assignment.expr.names() {

@@ -4,7 +4,7 @@
 //! spike, for which the surrogate stands in: with `y = z detach(d(z))`, `heaviside(z) + (y - detach(y))` has the
 //! value of the spike and the derivative `d(z)`.
 
-use super::program::{Program, previous};
+use super::program::{Program, Projection, previous};
 use crate::formula::{BinaryOp, Expr, Function, constant};
 use crate::tensor::{Backend, Matrix, Recorder, Steps, Taped, TensorError};
 use dfdx::prelude::*;
@@ -57,6 +57,9 @@ pub fn forward<D: Backend>(
         for (name, state) in states {
             values.insert(format!("prev.{name}"), state);
         }
+        for projection in &program.projections {
+            project(projection, params, &mut values, shape, recorder)?;
+        }
         let mut step = Step { values, shape, surrogate: &program.surrogate, recorder: &mut *recorder };
         for (name, expr) in &program.body {
             debug_assert!(previous(name).is_none());
@@ -77,6 +80,30 @@ pub fn forward<D: Backend>(
         segment.signals.insert(signal.clone(), recorder.sequence(parts)?);
     }
     Ok(segment)
+}
+
+/// Gives values to the names of a projection of a state of the step before.
+fn project<D: Backend>(
+    projection: &Projection,
+    params: &HashMap<String, Matrix<D>>,
+    values: &mut HashMap<String, Value<D>>,
+    shape: (usize, usize),
+    recorder: &mut Recorder<D>,
+) -> Result<(), TensorError> {
+    let Some(Value::Lanes(from)) = values.get(&format!("prev.{}", projection.from)).cloned() else { return Ok(()) };
+    let weight = &params[&format!("{}.weight", projection.name)];
+    if !projection.dense {
+        let wide = recorder.expand(weight, shape.0, shape.1)?;
+        let product = recorder.binary(&from, &wide, |from, wide| from.try_mul(wide))?;
+        values.insert(projection.to[0].clone(), Value::from(product));
+        return Ok(());
+    }
+    let bias = params.get(&format!("{}.bias", projection.name));
+    let all = recorder.dense(&from, weight, bias)?;
+    for (i, name) in projection.to.iter().enumerate() {
+        values.insert(name.clone(), Value::from(recorder.columns(&all, i * shape.1, (i + 1) * shape.1)?));
+    }
+    Ok(())
 }
 
 fn initial_states<D: Backend>(

@@ -19,6 +19,8 @@ pub struct LayerPlan {
     pub inputs: usize,
     /// Neurons, or outputs.
     pub size: usize,
+    /// Into how many blocks its input is cut, one for each input of its neurons.
+    pub blocks: usize,
     /// The signal it hands on.
     pub output: String,
     /// All signals it has, each of width `size`.

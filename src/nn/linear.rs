@@ -45,14 +45,20 @@ pub fn info() -> Info {
     }
 }
 
-/// Weight and bias of a dense projection.
-pub fn weights(args: &Table, size: usize, inputs: usize, initialisers: &dyn Initialisers) -> Vec<ParameterPlan> {
+/// Weight and bias of a dense projection of a layer; `fan_in` is what their initial values are scaled by.
+pub fn weights(
+    args: &Table,
+    size: usize,
+    inputs: usize,
+    fan_in: usize,
+    initialisers: &dyn Initialisers,
+) -> Vec<ParameterPlan> {
     let empty = Table::default();
     let init = args.get("init").and_then(Node::as_table).unwrap_or(&empty);
     let plan = |name: &str, shape: Vec<usize>, decays: bool| ParameterPlan {
         name: name.into(),
         shape,
-        fan_in: inputs,
+        fan_in,
         init: initialisers.initialiser(init.text("kind").unwrap_or_default(), init, !decays),
         learn: args.flag("learn"),
         lr: args.get("lr").and_then(Node::as_number),
@@ -73,15 +79,7 @@ pub fn project<D: Backend>(
     recorder: &mut Recorder<D>,
 ) -> Result<Steps<D>, TensorError> {
     let Some(weight) = parameters.get("weight") else { return Ok(input.clone()) };
-    let mut data =
-        recorder.binary(&input.data, weight, |x, w| x.try_matmul(w.try_permute::<(usize, usize), Axes2<1, 0>>()?))?;
-    if let Some(bias) = parameters.get("bias") {
-        let width = bias.shape().1;
-        data = recorder.binary(&data, bias, |y, b| {
-            let wide = b.try_reshape_like(&(width,))?.try_broadcast_like::<_, Axis<0>>(y.shape())?;
-            y.try_add(wide)
-        })?;
-    }
+    let data = recorder.dense(&input.data, weight, parameters.get("bias"))?;
     Ok(Steps { data, ..*input })
 }
 
@@ -93,9 +91,10 @@ impl LayerKind for LinearKind {
             kind: args.string("kind"),
             inputs,
             size,
+            blocks: 1,
             output: "current".into(),
             signals: vec!["current".into()],
-            parameters: weights(args, size, inputs, initialisers),
+            parameters: weights(args, size, inputs, inputs, initialisers),
         }
     }
 

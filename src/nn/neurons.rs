@@ -1,12 +1,13 @@
 //! A layer of neurons: dense weights from its input, if it has a `size`, and a neuron model over time.
 
-use super::init::Constant;
+use super::init::{Constant, TorchLinear};
 use super::layer::{Initialisers, Layer, LayerKind, LayerPlan, ParameterPlan, Surrogates};
 use super::linear::{learning_fields, project, weight_fields, weights};
 use crate::formula::Expr;
+use crate::neuron::Model;
+use crate::neuron::model::{ParamDecl, ProjectionDecl};
 use crate::neuron::program::Program;
 use crate::neuron::reference::{self, Carry, Segment};
-use crate::neuron::{Model, model::ParamDecl};
 use crate::spec::component::Kind;
 use crate::spec::fields::{Field, PARAMETER_OPTIONS, Type};
 use crate::spec::tree::{Node, Table, Value};
@@ -37,6 +38,13 @@ pub fn fields(model: &Model) -> Vec<Field> {
         let default = text(&values[0]);
         fields.push(Field::default(&option.name, Type::Choice(values), default, "variant of the equations"));
     }
+    for projection in &model.projections {
+        let first = text(&projection.kinds[0]);
+        let about = format!("how {} of the step before comes back", projection.from);
+        fields.push(Field::default(&projection.name, Type::Choice(projection.kinds.clone()), first, &about));
+        let about = "how its weights begin; one to one: at 1, dense: as PyTorch's Linear";
+        fields.push(Field::optional(&init_key(projection), Type::Component(Kind::Initialiser), about));
+    }
     if model.spikes() {
         let about = "derivative that stands in for that of a spike";
         fields.push(Field::default("surrogate", Type::Component(Kind::Surrogate), text("fast_sigmoid"), about));
@@ -48,6 +56,10 @@ pub fn fields(model: &Model) -> Vec<Field> {
     fields
 }
 
+fn init_key(projection: &ProjectionDecl) -> String {
+    format!("{}_init", projection.name)
+}
+
 impl NeuronKind {
     /// A layer of this model.
     pub fn new(model: Arc<Model>) -> Self {
@@ -55,8 +67,9 @@ impl NeuronKind {
     }
 
     fn program(&self, args: &Table, surrogates: &dyn Surrogates) -> NeuronLayer {
-        let choices: Vec<(String, String)> =
-            self.model.options.iter().map(|option| (option.name.clone(), args.string(&option.name))).collect();
+        let options = self.model.options.iter().map(|option| &option.name);
+        let names = options.chain(self.model.projections.iter().map(|projection| &projection.name));
+        let choices: Vec<(String, String)> = names.map(|name| (name.clone(), args.string(name))).collect();
         let surrogate = args.get("surrogate").and_then(Node::as_table).map(|table| surrogates.surrogate(table));
         NeuronLayer { program: Program::new(&self.model, &choices, surrogate.unwrap_or(Expr::number(0.0))) }
     }
@@ -64,21 +77,23 @@ impl NeuronKind {
 
 impl LayerKind for NeuronKind {
     fn plan(&self, args: &Table, inputs: usize, initialisers: &dyn Initialisers) -> LayerPlan {
-        let size = args.get("size").map(|_| args.whole("size"));
-        let mut parameters: Vec<ParameterPlan> = self
-            .model
-            .params
-            .iter()
-            .map(|param| parameter(param, args, size.unwrap_or(inputs), initialisers))
-            .collect();
-        if let Some(size) = size {
-            parameters.extend(weights(args, size, inputs, initialisers));
+        let (blocks, given) = (self.model.inputs.len(), args.get("size").map(|_| args.whole("size")));
+        let size = given.unwrap_or(inputs / blocks);
+        let mut parameters: Vec<ParameterPlan> =
+            self.model.params.iter().map(|param| parameter(param, args, size, initialisers)).collect();
+        if given.is_some() {
+            let fan_in = if self.model.fan_in_neurons { size } else { inputs };
+            parameters.extend(weights(args, blocks * size, inputs, fan_in, initialisers));
+        }
+        for decl in &self.model.projections {
+            parameters.extend(projection(decl, args, size, initialisers));
         }
         LayerPlan {
             name: args.string("name"),
             kind: args.string("kind"),
             inputs,
-            size: size.unwrap_or(inputs),
+            size,
+            blocks: if given.is_some() { 1 } else { blocks },
             output: args.string("output"),
             signals: self.model.outputs.iter().map(|(signal, _)| signal.clone()).collect(),
             parameters,
@@ -115,6 +130,35 @@ fn parameter(param: &ParamDecl, args: &Table, size: usize, initialisers: &dyn In
     }
 }
 
+/// Weight and bias of a projection of a state back into the layer.
+fn projection(decl: &ProjectionDecl, args: &Table, size: usize, initialisers: &dyn Initialisers) -> Vec<ParameterPlan> {
+    let dense = args.string(&decl.name) == "dense";
+    let outputs = decl.to.len() * size;
+    let plan = |name: &str, shape: Vec<usize>, bias: bool| {
+        let given = args.get(&init_key(decl)).and_then(Node::as_table);
+        let init: Arc<dyn super::Initialiser> = match given {
+            Some(table) => initialisers.initialiser(table.text("kind").unwrap_or_default(), table, bias),
+            None if dense => Arc::new(TorchLinear { bias }),
+            None => Arc::new(Constant(1.0)),
+        };
+        ParameterPlan {
+            name: format!("{}.{name}", decl.name),
+            shape,
+            fan_in: size,
+            init,
+            learn: args.flag("learn"),
+            lr: args.get("lr").and_then(Node::as_number),
+            decays: !bias,
+            project: None,
+        }
+    };
+    let mut list = vec![plan("weight", if dense { vec![outputs, size] } else { vec![size] }, false)];
+    if dense && decl.bias {
+        list.push(plan("bias", vec![outputs], true));
+    }
+    list
+}
+
 struct NeuronLayer {
     program: Program,
 }
@@ -129,7 +173,16 @@ impl<D: Backend> Layer<D> for NeuronLayer {
         recorder: &mut Recorder<D>,
     ) -> Result<Segment<D>, TensorError> {
         let current = project(parameters, input, recorder)?;
-        let inputs = HashMap::from([(self.program.inputs[0].clone(), current)]);
+        let blocks = self.program.inputs.len();
+        let width = current.width() / blocks;
+        let mut inputs = HashMap::new();
+        for (i, name) in self.program.inputs.iter().enumerate() {
+            let data = match blocks {
+                1 => current.data.clone(),
+                _ => recorder.columns(&current.data, i * width, (i + 1) * width)?,
+            };
+            inputs.insert(name.clone(), Steps { data, ..current });
+        }
         reference::forward(&self.program, parameters, &inputs, carry, wanted, recorder)
     }
 }

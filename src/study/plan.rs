@@ -129,6 +129,19 @@ fn check_shapes(spec: &Spec, network: &NetworkPlan, data: &DataShape, found: &mu
         let data_at = spec.data.args.get("kind").map_or(spec.data.span, |node| node.span);
         found.push(Diagnostic::new(Problem::Shape(text), at).label(label).help(help).also(data_at, "the dataset"));
     }
+    for (layer, planned) in spec.layers.iter().zip(&network.layers) {
+        if !planned.inputs.is_multiple_of(planned.blocks) {
+            let text = format!(
+                "shapes do not fit: layer `{}` cuts its input into {} blocks, but the input is {}",
+                layer.name,
+                planned.blocks,
+                shape(planned.inputs)
+            );
+            let help =
+                format!("with `size` the layer has dense weights to all {} inputs of its neurons", planned.blocks);
+            found.push(Diagnostic::new(Problem::Shape(text), layer.component.span).help(help));
+        }
+    }
     for term in &spec.train.loss {
         let Some((signal, at)) = &term.of else { continue };
         match network.width(signal) {

@@ -109,6 +109,27 @@ impl<D: Backend> Recorder<D> {
         })
     }
 
+    /// The dense projection `x W^T + b` of rows; weight `[out, in]`, bias a row `[1, out]`.
+    pub fn dense(
+        &mut self,
+        x: &Matrix<D>,
+        weight: &Matrix<D>,
+        bias: Option<&Matrix<D>>,
+    ) -> Result<Matrix<D>, TensorError> {
+        let product = self.binary(x, weight, |x, w| x.try_matmul(w.try_permute::<(usize, usize), Axes2<1, 0>>()?))?;
+        let Some(bias) = bias else { return Ok(product) };
+        let width = bias.shape().1;
+        self.binary(&product, bias, |y, b| {
+            let wide = b.try_reshape_like(&(width,))?.try_broadcast_like::<_, Axis<0>>(y.shape())?;
+            y.try_add(wide)
+        })
+    }
+
+    /// Some columns of a matrix.
+    pub fn columns(&mut self, x: &Matrix<D>, from: usize, to: usize) -> Result<Matrix<D>, TensorError> {
+        self.unary(x, |x| x.try_slice((.., from..to)))
+    }
+
     /// The rows of one time step.
     pub fn step(&mut self, sequence: &Steps<D>, t: usize) -> Result<Matrix<D>, TensorError> {
         let (start, end) = (t * sequence.batch, (t + 1) * sequence.batch);
