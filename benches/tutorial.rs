@@ -10,11 +10,10 @@ use runner::spec::{self, Overrides};
 use runner::study::train::prepare;
 use runner::study::{Executor, Plan};
 use runner::tensor::DeviceName;
-use runner::train::Trial;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-fn plan(registry: &Registry) -> Plan {
+fn plan(registry: &Registry, executor: Executor) -> Plan {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments/sqrt.toml");
     let overrides = Overrides {
         set: vec!["train.iterations=1000000000".into(), "train.record_every=1000000000".into()],
@@ -22,27 +21,25 @@ fn plan(registry: &Registry) -> Plan {
     };
     let spec =
         spec::read(&file, &overrides, registry, &mut Sources::default()).expect("the gallery is checked by tests");
-    Plan::new(spec, registry, Executor::Reference, DeviceName::Cpu).expect("the gallery is checked by tests")
+    Plan::new(spec, registry, executor, DeviceName::Cpu).expect("the gallery is checked by tests")
 }
 
 fn tutorial(criterion: &mut Criterion) {
     let registry = Registry::builtin(&mut Sources::default()).expect("built-in plugins are checked by tests");
-    let plan_of = plan(&registry);
     // dfdx's products ask rayon for threads; a trial has one.
     rayon::ThreadPoolBuilder::new().num_threads(1).build_global().expect("no pool before this one");
-    let mut trial: Trial<Cpu> = prepare(&plan_of, &registry, 0).expect("memory");
     let stop = AtomicBool::new(false);
     let mut group = criterion.benchmark_group("tutorial");
-    group.bench_function("iteration, reference executor", |bench| {
-        bench.iter(|| trial.advance(trial.iteration() + 1, &stop).expect("memory"));
-    });
-    group.bench_function("evaluation, reference executor", |bench| {
-        bench.iter(|| trial.evaluate(&|_| false).expect("memory"));
-    });
+    for executor in [Executor::Reference, Executor::Fused] {
+        let mut trial = prepare::<Cpu>(&plan(&registry, executor), &registry, 0).expect("memory");
+        group.bench_function(format!("iteration, {}", executor.as_str()), |bench| {
+            bench.iter(|| trial.advance(trial.iteration() + 1, &stop).expect("memory"));
+        });
+    }
     group.bench_function("registry", |bench| {
         bench.iter(|| Registry::builtin(&mut Sources::default()).expect("built in"));
     });
-    group.bench_function("read, check and plan", |bench| bench.iter(|| plan(&registry)));
+    group.bench_function("read, check and plan", |bench| bench.iter(|| plan(&registry, Executor::Fused)));
     group.finish();
 }
 

@@ -15,6 +15,7 @@ use crate::spec::fields::{Field, Pair, Range, Type};
 use crate::spec::source::{self, Sources, Span};
 use crate::spec::tree::{self, Table};
 use crate::tensor::Backend;
+use crate::train::loss::DirectLoss;
 use crate::train::optimizer::{self, Rule, RuleOptimizer};
 use crate::train::{Loss, Metric, Optimizer, loss, metric};
 use dfdx::prelude::Cpu;
@@ -83,6 +84,8 @@ pub struct LossBuild {
     /// On a GPU.
     #[cfg(feature = "cuda")]
     pub cuda: fn(&Table) -> Box<dyn Loss<dfdx::prelude::Cuda>>,
+    /// With its gradient in one pass, for the fused executor; without it the network runs on the tape.
+    pub direct: Option<DirectLoss>,
     /// Its unit, in terms of the target's.
     pub unit: &'static str,
 }
@@ -146,12 +149,14 @@ impl Registry {
             cpu: |_| Box::new(loss::Mse),
             #[cfg(feature = "cuda")]
             cuda: |_| Box::new(loss::Mse),
+            direct: Some(loss::mse),
             unit: "target^2",
         };
         let l1 = LossBuild {
             cpu: |_| Box::new(loss::L1),
             #[cfg(feature = "cuda")]
             cuda: |_| Box::new(loss::L1),
+            direct: Some(loss::l1),
             unit: "target",
         };
         add(&mut self.losses, entry("mse", "Mean squared error over steps, samples and channels", vec![]), mse);
@@ -409,9 +414,14 @@ impl Registry {
         found(&self.losses, name)
     }
 
+    /// The update rule of a checked table.
+    pub fn rule(&self, component: &crate::spec::Component) -> Rule {
+        (found(&self.optimizers, &component.kind).build)(&component.args)
+    }
+
     /// The optimizer of a checked table on a device.
     pub fn optimizer<D: Backend>(&self, component: &crate::spec::Component) -> Box<dyn Optimizer<D>> {
-        Box::new(RuleOptimizer::<D>::new((found(&self.optimizers, &component.kind).build)(&component.args)))
+        Box::new(RuleOptimizer::<D>::new(self.rule(component)))
     }
 }
 

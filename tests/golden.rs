@@ -2,12 +2,14 @@
 //! beside this test) is read and compared; how its numbers were made stands in its metadata.
 
 use dfdx::prelude::Cpu;
+use runner::data::Data;
 use runner::formula::Expr;
 use runner::neuron::reference;
 use runner::neuron::{Model, Program};
-use runner::nn::Initialiser;
-use runner::nn::init::TorchLinear;
+use runner::nn::fused::{Form, FusedNetwork};
+use runner::nn::init::{Constant, TorchLinear};
 use runner::nn::layer::Surrogates;
+use runner::nn::{Initialiser, LayerPlan, NetworkPlan, ParameterPlan};
 use runner::random::{Draws, TorchGenerator};
 use runner::registry::Registry;
 use runner::spec::source::{Sources, Span};
@@ -16,11 +18,11 @@ use runner::spec::{self, Overrides};
 use runner::study::train::prepare;
 use runner::study::{Executor, Plan};
 use runner::tensor::{DeviceName, Recorder, Steps};
-use runner::train::Trial;
 use safetensors::SafeTensors;
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 struct Golden {
@@ -132,7 +134,9 @@ fn golden_neurons_have_the_spikes_potentials_and_gradients_of_the_traces() {
     for golden in files().iter().filter(|golden| golden.text("neuron").is_some()) {
         match model(golden, &registry) {
             Some(model) => {
-                tensors += compare_neuron(golden, &model, &registry);
+                let (program, names) = program(golden, &model, &registry);
+                tensors += compare_neuron(golden, &by_reference(golden, &program, &names), "reference");
+                tensors += compare_neuron(golden, &by_fused(golden, &program, &names), "fused");
                 compared += 1;
             }
             None => skipped.push(golden.name.clone()),
@@ -172,24 +176,52 @@ fn parameter(golden: &Golden, name: &str) -> (Vec<f32>, (usize, usize)) {
     }
 }
 
-fn compare_neuron(golden: &Golden, model: &Model, registry: &Registry) -> usize {
+/// The program of a trace with its parameters by name: the layer's weights, if any, then the neurons' own.
+fn program(golden: &Golden, model: &Model, registry: &Registry) -> (Program, Vec<String>) {
     let choice = |option: &str, key: &str| Some((option.to_string(), golden.text(key)?.to_string()));
     let choices: Vec<_> = [choice("reset", "reset"), choice("recurrent", "recurrence")].into_iter().flatten().collect();
     let program = Program::new(model, &choices, surrogate(golden.text("surrogate").unwrap(), registry));
-    let [steps, batch, neurons] = golden.tensors["input"].0[..] else { panic!("{}", golden.name) };
-    let mut recorder = Recorder::recording(Cpu::default());
-    let rows = steps * batch;
-    let input = recorder.matrix(golden.values("input").to_vec(), (rows, neurons)).unwrap();
     let weights = ["weight", "bias"].iter().filter(|_| program.inputs.len() > 1).map(|name| name.to_string());
     let projected = program.projections.iter().flat_map(|p| {
         let bias = p.bias.then(|| format!("{}.bias", p.name));
         std::iter::once(format!("{}.weight", p.name)).chain(bias)
     });
-    let names = program.params.iter().map(|p| p.name.clone()).chain(weights).chain(projected);
-    let params: HashMap<String, _> = names
+    let names = program.params.iter().map(|p| p.name.clone()).chain(weights).chain(projected).collect();
+    (program, names)
+}
+
+/// Spikes, membrane potentials, and gradients by name, of which `input` is one.
+struct Traced {
+    spikes: Vec<f32>,
+    membrane: Vec<f32>,
+    gradients: HashMap<String, Vec<f32>>,
+}
+
+fn compare_neuron(golden: &Golden, traced: &Traced, executor: &str) -> usize {
+    let what = |name: &str| format!("{} ({executor}): {name}", golden.name);
+    assert_eq!(traced.spikes, golden.values("spk"), "{}", what("spikes"));
+    close(&traced.membrane, golden.values("mem"), 1e-6, 1e-6, &what("mem"));
+    let mut tensors = 2;
+    for (name, (_, expected)) in golden.tensors.iter().filter(|(name, _)| name.starts_with("grad.")) {
+        let of = name.strip_prefix("grad.").unwrap();
+        let ours = traced.gradients.iter().find(|(name, _)| name_in_trace(golden, name) == of);
+        let (_, gradient) = ours.unwrap_or_else(|| panic!("{}", what(name)));
+        close_in_norm(gradient, expected, 1e-4, &what(name));
+        tensors += 1;
+    }
+    tensors
+}
+
+/// The trace by the reference executor.
+fn by_reference(golden: &Golden, program: &Program, names: &[String]) -> Traced {
+    let [steps, batch, neurons] = golden.tensors["input"].0[..] else { panic!("{}", golden.name) };
+    let mut recorder = Recorder::recording(Cpu::default());
+    let rows = steps * batch;
+    let input = recorder.matrix(golden.values("input").to_vec(), (rows, neurons)).unwrap();
+    let params: HashMap<String, _> = (names.iter())
         .map(|name| {
-            let (values, shape) = parameter(golden, &name);
-            (name, recorder.matrix(values, shape).unwrap())
+            let (values, shape) = parameter(golden, name);
+            (name.clone(), recorder.matrix(values, shape).unwrap())
         })
         .collect();
     let current = match params.get("weight") {
@@ -204,21 +236,64 @@ fn compare_neuron(golden: &Golden, model: &Model, registry: &Registry) -> usize 
         };
         inputs.insert(name.clone(), Steps { data, steps, batch });
     }
-    let segment = reference::forward(&program, &params, &inputs, None, &|_| true, &mut recorder).unwrap();
+    let segment = reference::forward(program, &params, &inputs, None, &|_| true, &mut recorder).unwrap();
     let (spikes, membrane) = (&segment.signals["spikes"], &segment.signals["membrane"]);
-    assert_eq!(spikes.to_vec(), golden.values("spk"), "{}: spikes", golden.name);
-    close(&membrane.to_vec(), golden.values("mem"), 1e-6, 1e-6, &format!("{}: mem", golden.name));
-    let gradients = backward(golden, spikes, membrane, recorder, rows, neurons);
-    let mut tensors = 2;
-    for (name, (_, expected)) in golden.tensors.iter().filter(|(name, _)| name.starts_with("grad.")) {
-        let what = format!("{}: {name}", golden.name);
-        let of = name.strip_prefix("grad.").unwrap();
-        let ours = params.iter().find(|(name, _)| name_in_trace(golden, name) == of);
-        let tensor = if of == "input" { &input } else { ours.unwrap_or_else(|| panic!("{what}")).1 };
-        close_in_norm(&gradients.get(tensor).as_vec(), expected, 1e-4, &what);
-        tensors += 1;
+    let mut tape = backward(golden, spikes, membrane, recorder, rows, neurons);
+    let mut gradients = HashMap::new();
+    for (name, tensor) in params.iter().map(|(name, tensor)| (name.as_str(), tensor)).chain([("input", &input)]) {
+        tape.get_or_alloc_mut(tensor).unwrap();
+        gradients.insert(name.to_string(), tape.get(tensor).as_vec());
     }
-    tensors
+    Traced { spikes: spikes.to_vec(), membrane: membrane.to_vec(), gradients }
+}
+
+/// The trace by the fused executor: a layer that hands the input on, and the layer of neurons behind it.
+fn by_fused(golden: &Golden, program: &Program, names: &[String]) -> Traced {
+    let [steps, samples, neurons] = golden.tensors["input"].0[..] else { panic!("{}", golden.name) };
+    let parameters = names.iter().map(|name| {
+        let (values, (rows, columns)) = parameter(golden, name);
+        let matrix = ["weight", "recurrent.weight"].contains(&name.as_str()) && rows > 1;
+        ParameterPlan {
+            name: name.clone(),
+            shape: if matrix { vec![rows, columns] } else { vec![values.len()] },
+            fan_in: 1,
+            init: Arc::new(Constant(0.0)),
+            learn: true,
+            lr: None,
+            decays: false,
+            project: None,
+        }
+    });
+    let layer = |name: &str, signals: Vec<String>, parameters: Vec<ParameterPlan>| LayerPlan {
+        name: name.into(),
+        kind: name.into(),
+        inputs: neurons,
+        size: neurons,
+        blocks: 1,
+        output: signals[0].clone(),
+        signals,
+        parameters,
+    };
+    let signals = program.outputs.iter().map(|(signal, _)| signal.clone()).collect();
+    let layers = vec![layer("in", vec!["current".into()], vec![]), layer("n", signals, parameters.collect())];
+    let values = names.iter().map(|name| (format!("n.{name}"), parameter(golden, name).0)).collect();
+    let forms = vec![Form::Dense, Form::Neurons(program.clone())];
+    let read = ["n.spikes".to_string(), "n.membrane".to_string()];
+    let mut network = FusedNetwork::new(&NetworkPlan { layers }, forms, &values, &read);
+    let data = Data { steps, samples, inputs: golden.values("input").to_vec(), targets: vec![] };
+    network.forward(&data);
+    for (path, weights) in [("n.spikes", "w_spk"), ("n.membrane", "w_mem")] {
+        network.signal_and_gradient(path).unwrap().1.copy_from_slice(golden.values(weights));
+    }
+    network.backward(&data);
+    let part = |part: &runner::nn::fused::Part| {
+        (part.path.strip_prefix("n.").unwrap().to_string(), part.to_pytorch(network.gradients()))
+    };
+    let mut gradients: HashMap<String, Vec<f32>> = network.parts().iter().map(part).collect();
+    let signal = |path: &str| network.signal(path).unwrap().1.to_vec();
+    let (spikes, membrane) = (signal("n.spikes"), signal("n.membrane"));
+    gradients.insert("input".into(), network.signal_and_gradient("in.current").unwrap().1.to_vec());
+    Traced { spikes, membrane, gradients }
 }
 
 /// Gradients of L = sum(w_spk * spk) + sum(w_mem * mem).
@@ -266,12 +341,12 @@ fn golden_random_numbers_are_those_of_pytorch() {
 }
 
 /// The plan of an experiment of the gallery.
-fn plan(name: &str, seeds: &str, registry: &Registry) -> Plan {
+fn plan(name: &str, seeds: &str, registry: &Registry, executor: Executor) -> Plan {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("experiments/{name}.toml"));
     let overrides = Overrides { seeds: Some(seeds.into()), ..Overrides::default() };
     let spec =
         spec::read(&file, &overrides, registry, &mut Sources::default()).unwrap_or_else(|f| panic!("{:?}", f.list));
-    Plan::new(spec, registry, Executor::Reference, DeviceName::Cpu).unwrap_or_else(|f| panic!("{:?}", f.list))
+    Plan::new(spec, registry, executor, DeviceName::Cpu).unwrap_or_else(|f| panic!("{:?}", f.list))
 }
 
 /// The trace's name of a parameter: layers 0, 2, 4 are linear and 1, 3, 5 leaky.
@@ -286,11 +361,14 @@ fn traced_name(path: &str) -> String {
 fn golden_trainings_begin_like_the_notebook() {
     let registry = registry();
     let (mut compared, mut tensors) = (0, 0);
-    for golden in files().iter().filter(|golden| golden.text("mode").is_some()) {
+    let files = files();
+    let trainings = files.iter().filter(|golden| golden.text("mode").is_some());
+    for (golden, executor) in trainings.flat_map(|golden| [(golden, Executor::Reference), (golden, Executor::Fused)]) {
         let seed = golden.meta["seed"].as_u64().unwrap();
-        let plan = plan(&format!("{}_torch", golden.text("mode").unwrap()), &seed.to_string(), &registry);
-        let mut trial: Trial<Cpu> = prepare(&plan, &registry, seed).unwrap();
-        let what = |name: &str| format!("{}: {name}", golden.name);
+        let name = format!("{}_torch", golden.text("mode").unwrap());
+        let plan = plan(&name, &seed.to_string(), &registry, executor);
+        let mut trial = prepare::<Cpu>(&plan, &registry, seed).unwrap();
+        let what = |name: &str| format!("{} ({}): {name}", golden.name, executor.as_str());
         for (path, _, values) in trial.parameters() {
             let name = traced_name(&path);
             let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<u32>>();
@@ -316,7 +394,7 @@ fn golden_trainings_begin_like_the_notebook() {
         compared += 1;
         tensors += 4;
     }
-    say(&format!("golden trainings: compared {compared} files, {tensors} tensors"));
+    say(&format!("golden trainings: compared {compared} runs, {tensors} tensors"));
 }
 
 #[test]
@@ -332,9 +410,9 @@ fn golden_losses_over_seeds_come_from_the_same_distribution() {
         .collect();
     let registry = registry();
     let seeds: Vec<String> = theirs.keys().map(u64::to_string).collect();
-    let plan = plan("sqrt_torch", &seeds.join(","), &registry);
+    let plan = plan("sqrt_torch", &seeds.join(","), &registry, Executor::Fused);
     let last = |seed: u64| {
-        let mut trial: Trial<Cpu> = prepare(&plan, &registry, seed).unwrap();
+        let mut trial = prepare::<Cpu>(&plan, &registry, seed).unwrap();
         trial.advance(plan.iterations, &AtomicBool::new(false)).unwrap();
         trial.latest_loss().unwrap()
     };

@@ -1,9 +1,10 @@
 //! `runner check`: everything that can be known without computing.
 
+use super::run::ExecutorArg;
 use super::{Exit, PluginArgs, load_registry, print, refuse};
 use crate::spec::source::Sources;
 use crate::spec::{self, Overrides};
-use crate::study::{Executor, Plan};
+use crate::study::Plan;
 use crate::tensor::DeviceName;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
@@ -23,6 +24,9 @@ pub struct CheckArgs {
     /// Print the resolved study, or each trial, as TOML
     #[arg(long, value_name = "WHAT")]
     print: Option<Printed>,
+    /// What would run the neurons, which is a part of a trial's identity
+    #[arg(long, default_value = "fused")]
+    executor: ExecutorArg,
     #[command(flatten)]
     plugins: PluginArgs,
 }
@@ -43,7 +47,7 @@ pub fn check(args: &CheckArgs) -> Exit {
         let overrides = Overrides { set: args.set.clone(), seeds: args.seeds.clone() };
         let plan = load_registry(&args.files, &args.plugins, &mut sources).and_then(|registry| {
             let spec = spec::read(file, &overrides, &registry, &mut sources)?;
-            Plan::new(spec, &registry, Executor::Reference, DeviceName::Cpu)
+            Plan::new(spec, &registry, args.executor.on(DeviceName::Cpu), DeviceName::Cpu)
         });
         match (plan, args.print) {
             (Err(found), _) => exit = refuse(&found, &sources),

@@ -35,6 +35,9 @@ pub struct RunArgs {
     /// Where networks run
     #[arg(long, default_value = "cpu")]
     device: DeviceArg,
+    /// What runs the neurons; fused is the fast one, on the processor only
+    #[arg(long, default_value = "fused")]
+    executor: ExecutorArg,
     /// Trials side by side, one thread each [default: the processors there are]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=4096))]
     jobs: Option<u32>,
@@ -61,6 +64,23 @@ pub struct RunArgs {
 enum DeviceArg {
     Cpu,
     Cuda,
+}
+
+/// What runs the neurons.
+#[derive(Clone, Copy, ValueEnum, PartialEq, Eq)]
+pub enum ExecutorArg {
+    Reference,
+    Fused,
+}
+
+impl ExecutorArg {
+    /// The executor on a device: elsewhere than on the processor the reference.
+    pub fn on(self, device: DeviceName) -> Executor {
+        match (self, device) {
+            (ExecutorArg::Fused, DeviceName::Cpu) => Executor::Fused,
+            (ExecutorArg::Reference, _) | (ExecutorArg::Fused, DeviceName::Cuda) => Executor::Reference,
+        }
+    }
 }
 
 #[derive(Clone, Copy, ValueEnum, PartialEq, Eq)]
@@ -121,7 +141,7 @@ fn requests(args: &RunArgs) -> Result<Vec<Request>, Exit> {
         let overrides = Overrides { set: args.set.clone(), seeds: args.seeds.clone() };
         let checked = load_registry(std::slice::from_ref(file), &args.plugins, &mut sources).and_then(|registry| {
             let spec = spec::read(file, &overrides, &registry, &mut sources)?;
-            let plan = Plan::new(spec, &registry, Executor::Reference, device)?;
+            let plan = Plan::new(spec, &registry, args.executor.on(device), device)?;
             Ok((registry, plan))
         });
         match checked {
@@ -192,8 +212,8 @@ fn train_and_store<D: OnDevice>(
     stop: &AtomicBool,
 ) -> Result<Exit, TrainError> {
     let plan = &request.plan;
-    let (file, device) = (request.file.clone(), D::NAME.as_str());
-    let describing = std::thread::spawn(move || environment(&file, device, Executor::Reference.as_str()));
+    let (file, device, executor) = (request.file.clone(), D::NAME.as_str(), plan.executor.as_str());
+    let describing = std::thread::spawn(move || environment(&file, device, executor));
     let mut manifest = manifest(request, store)?;
     store.write_manifest(&manifest)?;
     let known = store.known()?.len();
@@ -407,7 +427,7 @@ fn environment_placeholder() -> crate::store::manifest::Environment {
         processor: String::new(),
         host: String::new(),
         device: String::new(),
-        executor: Executor::Reference.as_str().into(),
+        executor: String::new(),
         git_commit: None,
         git_dirty: None,
     }

@@ -1,5 +1,6 @@
 //! What a layer is: a plan that is known before anything is computed, and the computation on a device.
 
+use super::fused::Form;
 use super::init::Initialiser;
 use crate::neuron::reference::{Carry, Segment};
 use crate::spec::tree::Table;
@@ -74,6 +75,9 @@ impl ParameterPlan {
 pub trait LayerKind: Send + Sync {
     /// The plan for checked keys and a number of inputs.
     fn plan(&self, args: &Table, inputs: usize, initialisers: &dyn Initialisers) -> LayerPlan;
+
+    /// Its fused form, if it has one.
+    fn fused(&self, args: &Table, surrogates: &dyn Surrogates) -> Option<Form>;
 
     /// The layer on the processor.
     fn on_cpu(&self, args: &Table, surrogates: &dyn Surrogates) -> Box<dyn Layer<Cpu>>;

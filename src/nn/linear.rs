@@ -1,5 +1,6 @@
 //! The dense layer `y = x W^T + b`, alone and in front of neurons.
 
+use super::fused::Form;
 use super::layer::{Initialisers, Layer, LayerKind, LayerPlan, ParameterPlan, Surrogates};
 use crate::neuron::reference::{Carry, Segment};
 use crate::spec::component::{Info, Kind};
@@ -96,6 +97,10 @@ impl LayerKind for LinearKind {
             signals: vec!["current".into()],
             parameters: weights(args, size, inputs, inputs, initialisers),
         }
+    }
+
+    fn fused(&self, _: &Table, _: &dyn Surrogates) -> Option<Form> {
+        Some(Form::Dense)
     }
 
     fn on_cpu(&self, _: &Table, _: &dyn Surrogates) -> Box<dyn Layer<Cpu>> {

@@ -1,5 +1,6 @@
 //! Networks with run-time sizes on dfdx tensors: layers, their parameters by name, and how these begin.
 
+pub mod fused;
 pub mod init;
 pub mod layer;
 pub mod linear;

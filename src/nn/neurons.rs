@@ -1,5 +1,6 @@
 //! A layer of neurons: dense weights from its input, if it has a `size`, and a neuron model over time.
 
+use super::fused::Form;
 use super::init::{Constant, TorchLinear};
 use super::layer::{Initialisers, Layer, LayerKind, LayerPlan, ParameterPlan, Surrogates};
 use super::linear::{learning_fields, project, weight_fields, weights};
@@ -98,6 +99,10 @@ impl LayerKind for NeuronKind {
             signals: self.model.outputs.iter().map(|(signal, _)| signal.clone()).collect(),
             parameters,
         }
+    }
+
+    fn fused(&self, args: &Table, surrogates: &dyn Surrogates) -> Option<Form> {
+        Some(Form::Neurons(self.program(args, surrogates).program))
     }
 
     fn on_cpu(&self, args: &Table, surrogates: &dyn Surrogates) -> Box<dyn Layer<Cpu>> {

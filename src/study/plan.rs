@@ -17,8 +17,10 @@ use crate::train::draws::{Generator, default_order};
 /// What runs the neurons.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Executor {
-    /// dfdx operations, one after the other.
+    /// dfdx operations, one after the other, on any device.
     Reference,
+    /// Whole passes over time, on the processor.
+    Fused,
 }
 
 impl Executor {
@@ -26,6 +28,7 @@ impl Executor {
     pub fn as_str(self) -> &'static str {
         match self {
             Executor::Reference => "reference",
+            Executor::Fused => "fused",
         }
     }
 }
@@ -51,6 +54,8 @@ pub struct Plan {
     pub data: DataShape,
     /// Where random numbers come from.
     pub generator: Generator,
+    /// What runs the neurons.
+    pub executor: Executor,
     /// Updates of a trial.
     pub iterations: usize,
     /// What the trials of the folder share.
@@ -82,6 +87,7 @@ impl Plan {
                 Length::Iterations(n) => n,
                 Length::Epochs(n) => n * data.samples.div_ceil(spec.train.batch),
             },
+            executor,
             identity: identity::study(&configuration),
             trials: spec.seeds.iter().map(trial).collect(),
             configuration,

@@ -2,16 +2,20 @@
 //!
 //! A trial depends on its plan alone, so neither the number of workers nor their order changes a row.
 
-use super::plan::{Plan, TrialPlan};
+use super::plan::{Executor, Plan, TrialPlan};
 use crate::nn::Network;
+use crate::nn::fused::FusedNetwork;
 use crate::registry::{OnDevice, Registry};
-use crate::spec::{Save, Select};
+use crate::spec::{Save, Select, Term};
 use crate::store::record::{LayerTrace, Record, Traces};
 use crate::store::tables::TRACED_TRIALS;
 use crate::store::{Store, StoreError, Weights};
 use crate::tensor::TensorError;
 use crate::train::draws::{Seeds, draw};
-use crate::train::trial::{LossTerm, Settings};
+use crate::train::machine::Machine;
+use crate::train::machine::fused::{DirectTerm, FusedMachine};
+use crate::train::machine::tape::{LossTerm, TapeMachine};
+use crate::train::trial::Settings;
 use crate::train::{Outcome, Progress, Trial};
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -227,21 +231,10 @@ fn attempt<D: OnDevice>(
 }
 
 /// Draws data and parameters of a seed, and builds the trial.
-pub fn prepare<D: OnDevice>(plan: &Plan, registry: &Registry, seed: u64) -> Result<Trial<D>, TensorError> {
+pub fn prepare<D: OnDevice>(plan: &Plan, registry: &Registry, seed: u64) -> Result<Trial, TensorError> {
     let spec = &plan.spec;
-    let device = D::open().map_err(TensorError::from_device)?;
     let seeds = Seeds { trial: seed, data: spec.data_seed, init: spec.init_seed };
     let drawn = draw(&plan.generator, seeds, plan.dataset.as_ref(), &plan.network);
-    let layers = spec
-        .layers
-        .iter()
-        .map(|layer| D::layer(registry.layer_kind(&layer.component.kind).as_ref(), &layer.component.args, registry));
-    let network = Network::build(&plan.network, layers.collect(), &drawn.parameters, &device)?;
-    let losses = spec.train.loss.iter().map(|term| LossTerm {
-        loss: D::loss(&registry.loss(&term.loss.kind).build, &term.loss.args),
-        weight: term.weight,
-        signal: term.of.as_ref().map_or_else(|| plan.network.output(), |(signal, _)| signal.clone()),
-    });
     let settings = Settings {
         iterations: plan.iterations,
         batch: spec.train.batch,
@@ -251,12 +244,63 @@ pub fn prepare<D: OnDevice>(plan: &Plan, registry: &Registry, seed: u64) -> Resu
         select: spec.train.select,
         metrics: spec.train.metrics.iter().map(|metric| registry.metric(&metric.kind).build.compute).collect(),
         output: plan.network.output(),
+        signals: plan.network.signals(),
     };
-    let optimizer = registry.optimizer(&spec.optimizer);
-    Ok(Trial::new(device, network, optimizer, losses.collect(), drawn.data, drawn.order, settings))
+    let fused = match plan.executor {
+        Executor::Fused => fused_machine(plan, registry, &drawn.parameters),
+        Executor::Reference => None,
+    };
+    let machine = match fused {
+        Some(machine) => machine,
+        None => tape_machine::<D>(plan, registry, &drawn.parameters)?,
+    };
+    Ok(Trial::new(machine, drawn.data, drawn.order, settings))
 }
 
-fn traces<D: OnDevice>(plan: &Plan, trial: &Trial<D>, untrained: &Outcome, trained: &Outcome, output: &str) -> Traces {
+/// The signal that a loss reads.
+fn signal_of(plan: &Plan, term: &Term) -> String {
+    term.of.as_ref().map_or_else(|| plan.network.output(), |(signal, _)| signal.clone())
+}
+
+/// The fused machine, if every layer and loss has a fused form.
+fn fused_machine(plan: &Plan, registry: &Registry, values: &HashMap<String, Vec<f32>>) -> Option<Box<dyn Machine>> {
+    let spec = &plan.spec;
+    let forms = spec
+        .layers
+        .iter()
+        .map(|layer| registry.layer_kind(&layer.component.kind).fused(&layer.component.args, registry));
+    let losses = spec.train.loss.iter().map(|term| {
+        let loss = registry.loss(&term.loss.kind).build.direct?;
+        Some(DirectTerm { loss, weight: term.weight as f32, signal: signal_of(plan, term) })
+    });
+    let (forms, losses) = (forms.collect::<Option<Vec<_>>>()?, losses.collect::<Option<Vec<_>>>()?);
+    let read: Vec<String> = losses.iter().map(|term| term.signal.clone()).collect();
+    let network = FusedNetwork::new(&plan.network, forms, values, &read);
+    Some(Box::new(FusedMachine::new(network, registry.rule(&spec.optimizer), losses)))
+}
+
+fn tape_machine<D: OnDevice>(
+    plan: &Plan,
+    registry: &Registry,
+    values: &HashMap<String, Vec<f32>>,
+) -> Result<Box<dyn Machine>, TensorError> {
+    let spec = &plan.spec;
+    let device = D::open().map_err(TensorError::from_device)?;
+    let layers = spec
+        .layers
+        .iter()
+        .map(|layer| D::layer(registry.layer_kind(&layer.component.kind).as_ref(), &layer.component.args, registry));
+    let network = Network::build(&plan.network, layers.collect(), values, &device)?;
+    let losses = spec.train.loss.iter().map(|term| LossTerm {
+        loss: D::loss(&registry.loss(&term.loss.kind).build, &term.loss.args),
+        weight: term.weight,
+        signal: signal_of(plan, term),
+    });
+    let optimizer = registry.optimizer(&spec.optimizer);
+    Ok(Box::new(TapeMachine::new(device, network, optimizer, losses.collect())))
+}
+
+fn traces(plan: &Plan, trial: &Trial, untrained: &Outcome, trained: &Outcome, output: &str) -> Traces {
     let data = trial.data();
     let samples = data.samples.min(plan.spec.report_samples);
     // From [time, sample, channel] to [sample, time, channel].

@@ -3,6 +3,7 @@
 //! Everything above (neurons, layers, training) is generic over [`Backend`] and records through [`Recorder`].
 
 mod backend;
+pub mod product;
 mod recorder;
 
 pub use backend::{Backend, DeviceError, DeviceName};

@@ -14,6 +14,36 @@ pub trait Loss<D: Backend>: Send {
     ) -> Result<Scalar<D>, TensorError>;
 }
 
+/// A loss and its gradient in one pass on the processor: gives the loss of a signal against the target, and adds
+/// `weight` times its derivative to the gradient, if one is asked for.
+pub type DirectLoss = fn(signal: &[f32], target: &[f32], weight: f32, gradient: Option<&mut [f32]>) -> f32;
+
+fn direct(
+    signal: &[f32],
+    target: &[f32],
+    gradient: Option<&mut [f32]>,
+    value: fn(f32) -> f32,
+    slope: impl Fn(f32) -> f32,
+) -> f32 {
+    let errors = || signal.iter().zip(target).map(|(s, t)| s - t);
+    if let Some(gradient) = gradient {
+        gradient.iter_mut().zip(errors()).for_each(|(gradient, error)| *gradient += slope(error));
+    }
+    errors().map(value).sum::<f32>() / target.len() as f32
+}
+
+/// [`Mse`] with its gradient.
+pub fn mse(signal: &[f32], target: &[f32], weight: f32, gradient: Option<&mut [f32]>) -> f32 {
+    let factor = 2.0 * weight / target.len() as f32;
+    direct(signal, target, gradient, |e| e * e, |e| factor * e)
+}
+
+/// [`L1`] with its gradient, 0 where there is no error.
+pub fn l1(signal: &[f32], target: &[f32], weight: f32, gradient: Option<&mut [f32]>) -> f32 {
+    let factor = weight / target.len() as f32;
+    direct(signal, target, gradient, f32::abs, |e| if e == 0.0 { 0.0 } else { factor * e.signum() })
+}
+
 /// Mean squared error over all steps, samples and channels.
 pub struct Mse;
 

@@ -1,7 +1,8 @@
-//! Training: losses, metrics, optimizers, the draws of a trial, and the loop.
+//! Training: losses, metrics, optimizers, the draws of a trial, the machines that compute, and the loop.
 
 pub mod draws;
 pub mod loss;
+pub mod machine;
 pub mod metric;
 pub mod optimizer;
 pub mod trial;

@@ -1,0 +1,250 @@
+//! Fused executor: one pass over time forward and one exact pass back for a whole neuron layer, on the processor.
+//!
+//! A program's step becomes a graph (`graph`), its parts instructions over tiles of lanes (`code`); lanes are batch
+//! times neurons. Only states and signals are kept over time; the reverse pass computes the rest again. `reference`
+//! defines what is right.
+//! Source of the reverse pass: Neftci, Mostafa & Zenke 2019, IEEE Signal Processing Magazine 36(6), 51-63.
+
+mod code;
+mod graph;
+
+use super::program::Program;
+use code::{Backward, Code, Forward, Source, TILE, Window};
+use graph::{Graph, Op};
+
+/// A program compiled for given learned parameters and signals that gradients come to.
+#[derive(Debug)]
+pub struct Kernel {
+    forward: Code,
+    backward: Code,
+    /// Where each signal is: in a state, or in a buffer of its own.
+    signals: Vec<Place>,
+    states: Vec<f32>,
+    /// Which signals are made of spikes.
+    spikes: Vec<bool>,
+    /// Which signals gradients come to.
+    graded: Vec<bool>,
+    params: usize,
+    /// Parameters whose gradients are computed, in their order.
+    learned: Vec<usize>,
+    inputs: usize,
+}
+
+/// Where a signal lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    State(usize),
+    Own(usize),
+}
+
+/// The sizes of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    /// Time steps.
+    pub steps: usize,
+    /// Samples.
+    pub batch: usize,
+    /// Neurons.
+    pub neurons: usize,
+}
+
+impl Shape {
+    /// Lanes of a time step.
+    pub fn lanes(&self) -> usize {
+        self.batch * self.neurons
+    }
+}
+
+/// What a layer keeps of a forward pass, and the room for its gradients.
+#[derive(Debug)]
+pub struct Memory {
+    shape: Shape,
+    registers: Vec<f32>,
+    /// States, `[time + 1, lanes]` each.
+    states: Vec<Vec<f32>>,
+    /// Signals that are no states, `[time, lanes]` each.
+    own: Vec<Vec<f32>>,
+    /// Gradients of the inputs, `[time, lanes]` each.
+    pub input_gradients: Vec<Vec<f32>>,
+    /// Gradients of the states, `[lanes]` each.
+    pub state_gradients: Vec<Vec<f32>>,
+    /// Gradients of the learned parameters for each lane.
+    lane_gradients: Vec<Vec<f32>>,
+}
+
+impl Memory {
+    /// The sizes it is for.
+    pub fn shape(&self) -> Shape {
+        self.shape
+    }
+}
+
+impl Kernel {
+    /// Compiles a program. `learned` says which parameters get gradients, `graded` which signals gradients come to.
+    pub fn new(program: &Program, learned: &[bool], graded: &[bool]) -> Kernel {
+        let projected = program.projections.iter().flat_map(|projection| projection.to.iter().cloned());
+        let inputs: Vec<String> = program.inputs.iter().cloned().chain(projected).collect();
+        let mut graph = Graph::forward(program, &inputs);
+        let mut roots = graph.states.clone();
+        let mut signals = Vec::new();
+        for node in graph.signals.clone() {
+            signals.push(match graph.states.iter().position(|state| *state == node) {
+                Some(state) => Place::State(state),
+                None => {
+                    roots.push(node);
+                    Place::Own(roots.len() - 1 - graph.states.len())
+                }
+            });
+        }
+        let spikes = graph.signals.iter().map(|node| matches!(graph.ops[*node], Op::Spike(_))).collect();
+        let forward = Code::new(&graph, &roots, &[]);
+        let known: Vec<_> = graph.states.iter().enumerate().map(|(i, node)| (*node, Source::State(i))).collect();
+        let reverse = graph.reverse(program, inputs.len(), graded);
+        let learned: Vec<usize> = (0..program.params.len()).filter(|i| learned[*i]).collect();
+        // A gradient that is only handed on is copied, so that no register is overwritten before it was read.
+        let previous = reverse.previous.iter().map(|node| graph.copied(*node)).collect();
+        let mut roots = [previous, reverse.inputs].concat();
+        roots.extend(learned.iter().map(|i| reverse.params[*i]));
+        Kernel {
+            forward,
+            backward: Code::new(&graph, &roots, &known),
+            signals,
+            states: program.states.iter().map(|(_, start)| *start as f32).collect(),
+            spikes,
+            graded: graded.to_vec(),
+            params: program.params.len(),
+            learned,
+            inputs: inputs.len(),
+        }
+    }
+
+    /// Whether a signal is made of zeros and ones.
+    pub fn is_spikes(&self, signal: usize) -> bool {
+        self.spikes[signal]
+    }
+
+    /// Whether gradients come to a signal.
+    pub fn is_graded(&self, signal: usize) -> bool {
+        self.graded[signal]
+    }
+
+    /// Room for runs of a shape.
+    pub fn memory(&self, shape: Shape) -> Memory {
+        let (lanes, all) = (shape.lanes(), shape.steps * shape.lanes());
+        let own = self.signals.iter().filter(|place| matches!(place, Place::Own(_))).count();
+        let registers = self.forward.registers().max(self.backward.registers());
+        Memory {
+            shape,
+            registers: vec![0.0; registers * TILE],
+            states: self.states.iter().map(|_| vec![0.0; all + lanes]).collect(),
+            own: vec![vec![0.0; all]; own],
+            input_gradients: vec![vec![0.0; all]; self.inputs],
+            state_gradients: self.states.iter().map(|_| vec![0.0; lanes]).collect(),
+            lane_gradients: vec![vec![0.0; lanes]; self.learned.len()],
+        }
+    }
+
+    /// The values of a signal after a forward pass, `[time, batch, neurons]`.
+    pub fn signal<'a>(&self, memory: &'a Memory, signal: usize) -> &'a [f32] {
+        match self.signals[signal] {
+            Place::State(i) => &memory.states[i][memory.shape.lanes()..],
+            Place::Own(i) => &memory.own[i],
+        }
+    }
+
+    /// A state after each step, `[time + 1, lanes]`, the first row being where it began.
+    pub fn state<'a>(&self, memory: &'a Memory, state: usize) -> &'a [f32] {
+        &memory.states[state]
+    }
+
+    /// Puts the states to where they begin.
+    pub fn begin(&self, memory: &mut Memory) {
+        let lanes = memory.shape.lanes();
+        for (state, start) in memory.states.iter_mut().zip(&self.states) {
+            state[..lanes].fill(*start);
+        }
+    }
+
+    /// Puts all gradients that are summed up to zero.
+    pub fn begin_backward(&self, memory: &mut Memory) {
+        let sums = memory.state_gradients.iter_mut().chain(&mut memory.lane_gradients);
+        sums.for_each(|sum| sum.fill(0.0));
+    }
+
+    /// Runs steps forward. `params` are one value, or one a neuron, each; `inputs` `[time, lanes]` each.
+    pub fn forward(&self, params: &[&[f32]], inputs: &[&[f32]], steps: std::ops::Range<usize>, memory: &mut Memory) {
+        let Memory { shape, registers, states, own, .. } = memory;
+        debug_assert_eq!((params.len(), inputs.len()), (self.params, self.inputs));
+        for window in windows(*shape, steps) {
+            let mut spread = |i: usize, to: &mut [f32]| spread(params[i], window.lane, to);
+            self.forward.begin(registers, window.lanes, &mut spread);
+            let mut memory = Forward { inputs, states: &mut *states, signals: &mut *own };
+            code::forward(&self.forward, registers, window, &mut memory);
+        }
+    }
+
+    /// Runs steps backward, from the gradients of the signals and of the states after them.
+    pub fn backward(
+        &self,
+        params: &[&[f32]],
+        inputs: &[&[f32]],
+        signals: &[Option<&[f32]>],
+        steps: std::ops::Range<usize>,
+        memory: &mut Memory,
+    ) {
+        let Memory { shape, registers, states, input_gradients, state_gradients, lane_gradients, .. } = memory;
+        for window in windows(*shape, steps) {
+            let mut spread = |i: usize, to: &mut [f32]| spread(params[i], window.lane, to);
+            self.backward.begin(registers, window.lanes, &mut spread);
+            let mut memory = Backward {
+                inputs,
+                states,
+                signals,
+                input_gradients: &mut *input_gradients,
+                state_gradients: &mut *state_gradients,
+                param_gradients: &mut *lane_gradients,
+            };
+            code::backward(&self.backward, registers, window, &mut memory);
+        }
+    }
+
+    /// Parameters that have gradients.
+    pub fn learned(&self) -> &[usize] {
+        &self.learned
+    }
+
+    /// Adds the gradient of a learned parameter (by its place in [`Kernel::learned`]), one value or one a neuron.
+    pub fn add_param_gradient(&self, memory: &Memory, learned: usize, to: &mut [f32]) {
+        let sums = &memory.lane_gradients[learned];
+        match to {
+            [one] => *one += sums.iter().sum::<f32>(),
+            _ => sums.chunks(to.len()).for_each(|row| to.iter_mut().zip(row).for_each(|(to, g)| *to += g)),
+        }
+    }
+}
+
+/// Tiles of all lanes.
+fn windows(shape: Shape, steps: std::ops::Range<usize>) -> impl Iterator<Item = Window> {
+    let lanes = shape.lanes();
+    (0..lanes).step_by(TILE).map(move |lane| Window {
+        lane,
+        lanes: TILE.min(lanes - lane),
+        stride: lanes,
+        from: steps.start,
+        to: steps.end,
+    })
+}
+
+/// The values of a parameter for the lanes from `lane` on.
+fn spread(values: &[f32], lane: usize, to: &mut [f32]) {
+    match values {
+        [one] => to.fill(*one),
+        _ => {
+            let mut neuron = lane % values.len();
+            for to in to {
+                *to = values[neuron];
+                neuron = if neuron + 1 == values.len() { 0 } else { neuron + 1 };
+            }
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! What computes a trial's losses and gradients: on dfdx's tape, on any device, or fused, on the processor.
+
+pub mod fused;
+pub mod tape;
+
+use crate::data::Data;
+use crate::tensor::TensorError;
+
+/// A parameter's path, its shape in PyTorch's orientation, and its values.
+pub type ParameterValues = (String, Vec<usize>, Vec<f32>);
+
+/// A network with its losses and optimizer.
+pub trait Machine {
+    /// The loss of some samples. Signals that are `wanted`, by path, and the output can be read until the next call;
+    /// `backward` may follow where `keep` says so.
+    fn forward(&mut self, batch: &Data, wanted: &dyn Fn(&str) -> bool, keep: bool) -> Result<f64, TensorError>;
+
+    /// A signal of the last forward pass: its width, and its values `[time, samples, width]`.
+    fn signal(&self, path: &str) -> Option<(usize, Vec<f32>)>;
+
+    /// Gradients of the last loss.
+    fn backward(&mut self, batch: &Data) -> Result<(), TensorError>;
+
+    /// The Euclidean norm of the gradients of all parameters that learn, together.
+    fn gradient_norm(&mut self) -> Result<f64, TensorError>;
+
+    /// One update by the gradients times `scale`, the first being number 1.
+    fn update(&mut self, number: usize, scale: f32) -> Result<(), TensorError>;
+
+    /// The parameters.
+    fn parameters(&self) -> Vec<ParameterValues>;
+
+    /// Replaces the parameters' values, in the order of [`Machine::parameters`].
+    fn set_parameters(&mut self, values: &[Vec<f32>]) -> Result<(), TensorError>;
+
+    /// The gradients of the last backward pass, in the order of [`Machine::parameters`].
+    fn gradients(&mut self) -> Result<Vec<Vec<f32>>, TensorError>;
+}
