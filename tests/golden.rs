@@ -285,6 +285,7 @@ fn by_fused(golden: &Golden, program: &Program, names: &[String]) -> Traced {
     for (path, weights) in [("n.spikes", "w_spk"), ("n.membrane", "w_mem")] {
         network.signal_and_gradient(path).unwrap().1.copy_from_slice(golden.values(weights));
     }
+    network.begin_gradients();
     network.backward(&data);
     let part = |part: &runner::nn::fused::Part| {
         (part.path.strip_prefix("n.").unwrap().to_string(), part.to_pytorch(network.gradients()))

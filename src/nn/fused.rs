@@ -9,7 +9,7 @@ use super::network::NetworkPlan;
 use crate::data::Data;
 use crate::neuron::Program;
 use crate::neuron::fused::{Kernel, Memory, Shape};
-use crate::tensor::product::{Spikes, View, add_column_sums, add_weighted_rows, dense, outer};
+use crate::tensor::product::{Spikes, View, add_column_sums, add_product, add_weighted_rows, dense, outer, transposed};
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -87,7 +87,6 @@ impl Dense {
     /// `out = x W^T + b` for a block; `x` is `[rows, inputs]`.
     fn forward(&self, block: usize, values: &[f32], x: &[f32], spikes: Option<&Spikes>, out: &mut [f32]) {
         let (weight, bias) = (&values[self.weight(block)], self.bias(block).map(|range| &values[range]));
-        let rows = x.len() / self.inputs;
         if self.inputs == 1 {
             return outer(x, weight, bias, out);
         }
@@ -98,8 +97,17 @@ impl Dense {
             Some(bias) => out.chunks_exact_mut(self.outputs).for_each(|row| row.copy_from_slice(bias)),
             None => out.fill(0.0),
         }
-        let x = View { data: x, row: self.inputs, column: 1 };
-        dense(out, [rows, self.outputs, self.inputs], x, View { data: weight, row: self.outputs, column: 1 }, true);
+        add_product(x, weight, self.inputs, self.outputs, out);
+    }
+
+    /// Turns the weights for [`Dense::backward`].
+    fn turn(&self, blocks: usize, values: &[f32], turned: &mut [f32]) {
+        if self.outputs > 1 {
+            for block in 0..blocks {
+                let range = self.weight(block);
+                transposed(&values[range.clone()], self.inputs, self.outputs, &mut turned[range]);
+            }
+        }
     }
 
     /// Adds to the gradients of weights and bias of a block.
@@ -126,16 +134,13 @@ impl Dense {
         }
     }
 
-    /// `out = g W`, or `out += g W`: the gradient of the input of a block.
-    fn backward(&self, block: usize, values: &[f32], g: &[f32], out: &mut [f32], add: bool) {
-        let weight = &values[self.weight(block)];
-        if self.outputs == 1 && !add {
-            return outer(g, weight, None, out);
+    /// `out += g W`: the gradient of the input of a block.
+    fn backward(&self, block: usize, values: &[f32], turned: &[f32], g: &[f32], out: &mut [f32]) {
+        let range = self.weight(block);
+        match self.outputs {
+            1 => add_product(g, &values[range], 1, self.inputs, out),
+            outputs => add_product(g, &turned[range], outputs, self.inputs, out),
         }
-        let rows = g.len() / self.outputs;
-        let g = View { data: g, row: self.outputs, column: 1 };
-        let turned = View { data: weight, row: 1, column: self.outputs };
-        dense(out, [rows, self.inputs, self.outputs], g, turned, add);
     }
 }
 
@@ -187,6 +192,8 @@ pub struct FusedNetwork {
     parts: Vec<Part>,
     values: Vec<f32>,
     gradients: Vec<f32>,
+    /// Weights in PyTorch's orientation, for the gradients of inputs.
+    turned: Vec<f32>,
     rooms: HashMap<usize, Vec<Room>>,
     /// Batch size of the last forward pass.
     batch: usize,
@@ -217,8 +224,8 @@ impl FusedNetwork {
                 part.write(values, &mut flat);
             }
         }
-        let gradients = vec![0.0; start];
-        FusedNetwork { stages, parts, values: flat, gradients, rooms: HashMap::new(), batch: 0 }
+        let (gradients, turned) = (vec![0.0; start], vec![0.0; start]);
+        FusedNetwork { stages, parts, values: flat, gradients, turned, rooms: HashMap::new(), batch: 0 }
     }
 
     /// The parameters' places.
@@ -274,6 +281,12 @@ impl FusedNetwork {
         }
     }
 
+    /// All signals by path.
+    pub fn signals(&self) -> impl Iterator<Item = String> + use<> {
+        let of = |stage: &Stage| stage.plan.signals.iter().map(|s| format!("{}.{s}", stage.plan.name)).collect::<Vec<_>>();
+        self.stages.iter().flat_map(of).collect::<Vec<_>>().into_iter()
+    }
+
     /// A signal of the last forward pass: its width and values.
     pub fn signal(&self, path: &str) -> Option<(usize, &[f32])> {
         let (stage, signal) = self.find(path)?;
@@ -296,14 +309,38 @@ impl FusedNetwork {
         Some((stage, self.stages[stage].plan.signals.iter().position(|name| name == signal)?))
     }
 
-    /// Gradients of the losses that were added to the signals' gradients.
-    pub fn backward(&mut self, batch: &Data) {
+    /// Puts all gradients to zero, for backward passes with the parameters as they are now.
+    pub fn begin_gradients(&mut self) {
         self.gradients.fill(0.0);
+        for (i, stage) in self.stages.iter().enumerate() {
+            if let Some(dense) = stage.dense.as_ref().filter(|_| i > 0) {
+                dense.turn(stage.blocks(), &self.values, &mut self.turned);
+            }
+            let Some(neurons) = &stage.neurons else { continue };
+            for (back, projection) in neurons.back.iter().zip(&neurons.program.projections) {
+                if let Back::Dense(dense) = back {
+                    dense.turn(projection.to.len(), &self.values, &mut self.turned);
+                }
+            }
+        }
+    }
+
+    /// Samples that are worked on together, so that what a layer keeps of them stays in the second-level cache. It
+    /// depends on shapes alone.
+    pub fn chunk(&self, batch: &Data) -> usize {
+        const CACHE: usize = 1 << 20;
+        let width: usize = self.stages.iter().map(|stage| stage.plan.size * (stage.blocks() + 4)).sum();
+        let bytes = 4 * batch.steps * width;
+        (CACHE / bytes.max(1)).clamp(1, batch.samples.max(1))
+    }
+
+    /// Adds the gradients of the losses that were added to the signals' gradients since the last forward pass.
+    pub fn backward(&mut self, batch: &Data) {
         let Some(rooms) = self.rooms.get_mut(&batch.samples) else { return };
         for i in (0..self.stages.len()).rev() {
             let (before, after) = rooms.split_at_mut(i);
             let stage = &self.stages[i];
-            stage.backward_neurons(&self.values, &mut after[0], &mut self.gradients);
+            stage.backward_neurons(&self.values, &self.turned, &mut after[0], &mut self.gradients);
             let (input, spikes) = match i.checked_sub(1) {
                 Some(previous) => (self.stages[previous].signal(&before[previous]), before[previous].spikes()),
                 None => (batch.inputs.as_slice(), None),
@@ -312,7 +349,7 @@ impl FusedNetwork {
             if let Some(previous) = i.checked_sub(1) {
                 let output = self.stages[previous].output;
                 if let Some(gradient) = &mut before[previous].gradients[output] {
-                    stage.backward_dense(&self.values, &after[0], gradient);
+                    stage.backward_dense(&self.values, &self.turned, &after[0], gradient);
                 }
             }
         }
@@ -431,7 +468,7 @@ impl Stage {
     }
 
     /// From the gradients of the signals to those of the currents and of the neurons' own parameters.
-    fn backward_neurons(&self, values: &[f32], room: &mut Room, gradients: &mut [f32]) {
+    fn backward_neurons(&self, values: &[f32], turned: &[f32], room: &mut Room, gradients: &mut [f32]) {
         let (Some(neurons), Some(memory)) = (&self.neurons, &mut room.memory) else { return };
         let params: Vec<&[f32]> = room.held.iter().map(Vec::as_slice).collect();
         let inputs: Vec<&[f32]> = room.currents.iter().chain(&room.projected).map(Vec::as_slice).collect();
@@ -443,7 +480,7 @@ impl Stage {
         } else {
             for t in (0..steps).rev() {
                 neurons.kernel.backward(&params, &inputs, &signals, t..t + 1, memory);
-                neurons.project_back(values, t, self.blocks(), memory);
+                neurons.project_back([values, turned], t, self.blocks(), memory);
             }
             neurons.add_projection_gradients(self.blocks(), memory, gradients);
         }
@@ -466,11 +503,11 @@ impl Stage {
     }
 
     /// Adds the gradient of the input to what losses put there.
-    fn backward_dense(&self, values: &[f32], room: &Room, to: &mut [f32]) {
+    fn backward_dense(&self, values: &[f32], turned: &[f32], room: &Room, to: &mut [f32]) {
         for block in 0..self.blocks() {
             let gradient = self.current_gradient(room, block);
             match &self.dense {
-                Some(dense) => dense.backward(block, values, gradient, to, true),
+                Some(dense) => dense.backward(block, values, turned, gradient, to),
                 None => add_block(gradient, block, self.blocks(), self.plan.size, to),
             }
         }
@@ -524,7 +561,7 @@ impl Neurons {
     }
 
     /// Adds the gradients that go through the projections to those of the states before step `t`.
-    fn project_back(&self, values: &[f32], t: usize, blocks: usize, memory: &mut Memory) {
+    fn project_back(&self, [values, turned]: [&[f32]; 2], t: usize, blocks: usize, memory: &mut Memory) {
         let lanes = memory.shape().lanes();
         let mut first = blocks;
         for ((projection, back), from) in self.program.projections.iter().zip(&self.back).zip(&self.from) {
@@ -532,7 +569,7 @@ impl Neurons {
                 let gradient = &memory.input_gradients[first + block][t * lanes..(t + 1) * lanes];
                 let to = &mut memory.state_gradients[*from];
                 match back {
-                    Back::Dense(dense) => dense.backward(block, values, gradient, to, true),
+                    Back::Dense(dense) => dense.backward(block, values, turned, gradient, to),
                     Back::OneToOne(weight) => {
                         let weights = values[weight.clone()].iter().cycle();
                         to.iter_mut().zip(gradient).zip(weights).for_each(|((to, g), w)| *to += g * w);

@@ -276,7 +276,7 @@ fn fused_machine(plan: &Plan, registry: &Registry, values: &HashMap<String, Vec<
     let (forms, losses) = (forms.collect::<Option<Vec<_>>>()?, losses.collect::<Option<Vec<_>>>()?);
     let read: Vec<String> = losses.iter().map(|term| term.signal.clone()).collect();
     let network = FusedNetwork::new(&plan.network, forms, values, &read);
-    Some(Box::new(FusedMachine::new(network, registry.rule(&spec.optimizer), losses)))
+    Some(Box::new(FusedMachine::new(network, registry.rule(&spec.optimizer), losses, plan.network.output())))
 }
 
 fn tape_machine<D: OnDevice>(

@@ -56,119 +56,202 @@ pub fn dense(out: &mut [f32], [m, n, k]: [usize; 3], a: View<'_>, b: View<'_>, a
     }
 }
 
-/// Rows of spikes that share a word of bits, one bit a row.
-const WORD: usize = 64;
-/// Columns of weights that are summed at once.
-const COLUMNS: usize = 64;
-
 /// Spikes as bits, by rows and by columns.
 #[derive(Debug, Default)]
 pub struct Spikes {
     rows: usize,
     width: usize,
-    /// Indices of the spikes of each row, one row after the other.
-    active: Vec<u32>,
-    /// Where each row begins in `active`.
-    begins: Vec<u32>,
-    /// For each block of 64 rows and each column the rows that spike.
-    bits: Vec<u64>,
+    /// For each row its columns, 64 to a word.
+    by_row: Vec<u64>,
+    /// For each block of 64 rows and each column the rows that spike, one word.
+    by_column: Vec<u64>,
 }
+
+/// Bits of a word.
+const WORD: usize = 64;
 
 impl Spikes {
     /// Reads rows `[rows, width]` of zeros and ones.
     pub fn read(&mut self, values: &[f32], width: usize) {
-        self.rows = values.len() / width;
-        self.width = width;
-        self.active.clear();
-        self.begins.clear();
-        self.bits.clear();
-        self.bits.resize(self.rows.div_ceil(WORD) * width, 0);
-        for (r, row) in values.chunks_exact(width).enumerate() {
-            self.begins.push(self.active.len() as u32);
-            let block = &mut self.bits[r / WORD * width..][..width];
-            for (first, part) in row.chunks(32).enumerate() {
-                let mut word = part.iter().rev().fold(0u32, |word, value| word << 1 | u32::from(*value != 0.0));
-                while word != 0 {
-                    let column = first * 32 + word.trailing_zeros() as usize;
-                    self.active.push(column as u32);
-                    block[column] |= 1 << (r % WORD);
-                    word &= word - 1;
-                }
+        let (rows, words) = (values.len() / width, width.div_ceil(WORD));
+        (self.rows, self.width) = (rows, width);
+        self.by_row.clear();
+        self.by_row.resize(rows * words, 0);
+        pack(values, width, &mut self.by_row);
+        self.by_column.clear();
+        self.by_column.resize(rows.div_ceil(WORD) * words * WORD, 0);
+        let blocks = self.by_column.chunks_exact_mut(words * WORD);
+        for (block, rows) in blocks.zip(self.by_row.chunks(WORD * words)) {
+            for (word, square) in block.chunks_exact_mut(WORD).enumerate() {
+                square.iter_mut().zip(rows.iter().skip(word).step_by(words)).for_each(|(to, from)| *to = *from);
+                transpose(square);
             }
         }
-        self.begins.push(self.active.len() as u32);
     }
 
     /// Share of ones.
     pub fn density(&self) -> f64 {
-        self.active.len() as f64 / (self.rows * self.width).max(1) as f64
+        let ones: u32 = self.by_row.iter().map(|word| word.count_ones()).sum();
+        f64::from(ones) / (self.rows * self.width).max(1) as f64
     }
 
     /// `out[r] = bias + sum of weights[i] over the spikes i of row r`; weights `[width, n]`, out `[rows, n]`.
     pub fn times(&self, weights: &[f32], bias: Option<&[f32]>, out: &mut [f32]) {
-        let n = out.len() / self.rows.max(1);
-        sum_rows(&self.active, &self.begins, weights, bias, n, out);
+        let (n, words) = (out.len() / self.rows.max(1), self.width.div_ceil(WORD));
+        match bias {
+            Some(bias) => out.chunks_exact_mut(n).for_each(|row| row.copy_from_slice(bias)),
+            None => out.fill(0.0),
+        }
+        add_selected(&self.by_row, words, weights, 0, n, out);
     }
 
     /// `out[i] += sum of gradients[r] over the rows r that spike at i`; gradients `[rows, n]`, out `[width, n]`.
     pub fn transposed_times(&self, gradients: &[f32], out: &mut [f32]) {
-        let n = out.len() / self.width.max(1);
-        sum_columns(&self.bits, self.width, gradients, n, out);
-    }
-}
-
-#[multiversion(targets("x86_64+avx512f+avx512vl+avx2+fma", "x86_64+avx2+fma"))]
-fn sum_rows(active: &[u32], begins: &[u32], weights: &[f32], bias: Option<&[f32]>, n: usize, out: &mut [f32]) {
-    for (row, begin) in out.chunks_exact_mut(n).zip(begins.windows(2)) {
-        let spikes = &active[begin[0] as usize..begin[1] as usize];
-        for (block, out) in row.chunks_mut(COLUMNS).enumerate() {
-            let first = block * COLUMNS;
-            let mut sum = [0.0; COLUMNS];
-            if let Some(bias) = bias {
-                sum[..out.len()].copy_from_slice(&bias[first..first + out.len()]);
-            }
-            if out.len() == COLUMNS {
-                for i in spikes {
-                    let weights = &weights[*i as usize * n + first..][..COLUMNS];
-                    for c in 0..COLUMNS {
-                        sum[c] += weights[c];
-                    }
-                }
-            } else {
-                for i in spikes {
-                    let weights = &weights[*i as usize * n + first..][..out.len()];
-                    sum.iter_mut().zip(weights).for_each(|(sum, weight)| *sum += weight);
-                }
-            }
-            out.copy_from_slice(&sum[..out.len()]);
+        let (n, columns) = (out.len() / self.width.max(1), self.width.div_ceil(WORD) * WORD);
+        for (block, words) in self.by_column.chunks_exact(columns).enumerate() {
+            add_selected(&words[..self.width], 1, gradients, block * WORD, n, out);
         }
     }
 }
 
+/// Packs rows of zeros and ones to bits.
 #[multiversion(targets("x86_64+avx512f+avx512vl+avx2+fma", "x86_64+avx2+fma"))]
-fn sum_columns(bits: &[u64], width: usize, gradients: &[f32], n: usize, out: &mut [f32]) {
-    for (block, words) in bits.chunks_exact(width).enumerate() {
-        let gradients = &gradients[block * WORD * n..];
-        for (row, word) in out.chunks_exact_mut(n).zip(words) {
-            for (part, out) in row.chunks_mut(COLUMNS).enumerate() {
-                let (first, mut word) = (part * COLUMNS, *word);
-                let mut sum = [0.0; COLUMNS];
-                if out.len() == COLUMNS {
-                    while word != 0 {
-                        let gradient = &gradients[word.trailing_zeros() as usize * n + first..][..COLUMNS];
-                        for c in 0..COLUMNS {
-                            sum[c] += gradient[c];
-                        }
-                        word &= word - 1;
+fn pack(values: &[f32], width: usize, words: &mut [u64]) {
+    let each = width.div_ceil(WORD);
+    for (row, words) in values.chunks_exact(width).zip(words.chunks_exact_mut(each)) {
+        for (part, word) in row.chunks(WORD).zip(words) {
+            for (i, half) in part.chunks(32).enumerate() {
+                let mut bits = 0u32;
+                if let Ok(half) = <&[f32; 32]>::try_from(half) {
+                    for (j, value) in half.iter().enumerate() {
+                        bits |= u32::from(*value != 0.0) << j;
                     }
                 } else {
-                    while word != 0 {
-                        let gradient = &gradients[word.trailing_zeros() as usize * n + first..][..out.len()];
-                        sum.iter_mut().zip(gradient).for_each(|(sum, g)| *sum += g);
-                        word &= word - 1;
-                    }
+                    half.iter().enumerate().for_each(|(j, value)| bits |= u32::from(*value != 0.0) << j);
                 }
-                out.iter_mut().zip(sum).for_each(|(out, sum)| *out += sum);
+                *word |= u64::from(bits) << (32 * i);
+            }
+        }
+    }
+}
+
+/// Turns a square of 64 by 64 bits. Source: Warren 2012, Hacker's Delight, section 7-3.
+fn transpose(square: &mut [u64]) {
+    let (mut half, mut mask) = (32, 0x0000_0000_ffff_ffff_u64);
+    while half != 0 {
+        let mut k = 0;
+        while k < WORD {
+            let swapped = ((square[k] >> half) ^ square[k + half]) & mask;
+            square[k] ^= swapped << half;
+            square[k + half] ^= swapped;
+            k = (k + half + 1) & !half;
+        }
+        half /= 2;
+        mask ^= mask << half;
+    }
+}
+
+/// `out[k] += sum of rows[first + i]` over the bits `i` of the words of `k`, `[_, n]` each.
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx2+fma", "x86_64+avx2+fma"))]
+fn add_selected(bits: &[u64], words: usize, rows: &[f32], first: usize, n: usize, out: &mut [f32]) {
+    for (out, words) in out.chunks_exact_mut(n).zip(bits.chunks_exact(words)) {
+        let mut at = 0;
+        while n - at >= 128 {
+            add_columns::<128>(words, rows, first, n, at, out);
+            at += 128;
+        }
+        while n - at >= 32 {
+            add_columns::<32>(words, rows, first, n, at, out);
+            at += 32;
+        }
+        while n - at >= 8 {
+            add_columns::<8>(words, rows, first, n, at, out);
+            at += 8;
+        }
+        while at < n {
+            add_columns::<1>(words, rows, first, n, at, out);
+            at += 1;
+        }
+    }
+}
+
+/// Some columns of [`add_selected`], whose sums stay in registers.
+#[inline(always)]
+fn add_columns<const C: usize>(words: &[u64], rows: &[f32], first: usize, n: usize, at: usize, out: &mut [f32]) {
+    let mut sum = [0.0; C];
+    for (i, word) in words.iter().enumerate() {
+        let (mut word, base) = (*word, first + i * WORD);
+        while word != 0 {
+            let start = (base + word.trailing_zeros() as usize) * n + at;
+            let row = &rows[start..start + C];
+            for c in 0..C {
+                sum[c] += row[c];
+            }
+            word &= word - 1;
+        }
+    }
+    for (out, sum) in out[at..at + C].iter_mut().zip(sum) {
+        *out += sum;
+    }
+}
+
+/// `out += a b` with `a` `[m, k]`, `b` `[k, n]`, row by row.
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx2+fma", "x86_64+avx2+fma"))]
+pub fn add_product(a: &[f32], b: &[f32], k: usize, n: usize, out: &mut [f32]) {
+    let mut rows = out.chunks_exact_mut(4 * n).zip(a.chunks_exact(4 * k));
+    for (out, a) in &mut rows {
+        add_rows::<4>(a, b, k, n, out);
+    }
+    let done = a.len() / (4 * k) * 4;
+    for (out, a) in out[done * n..].chunks_exact_mut(n).zip(a[done * k..].chunks_exact(k)) {
+        add_rows::<1>(a, b, k, n, out);
+    }
+}
+
+#[inline(always)]
+fn add_rows<const R: usize>(a: &[f32], b: &[f32], k: usize, n: usize, out: &mut [f32]) {
+    let mut at = 0;
+    while n - at >= 64 {
+        add_square::<R, 64>(a, b, k, n, at, out);
+        at += 64;
+    }
+    while n - at >= 16 {
+        add_square::<R, 16>(a, b, k, n, at, out);
+        at += 16;
+    }
+    while at < n {
+        add_square::<R, 1>(a, b, k, n, at, out);
+        at += 1;
+    }
+}
+
+/// `R` rows and `C` columns of [`add_product`], whose sums stay in registers.
+#[inline(always)]
+fn add_square<const R: usize, const C: usize>(a: &[f32], b: &[f32], k: usize, n: usize, at: usize, out: &mut [f32]) {
+    let mut sum = [[0.0; C]; R];
+    for (i, b) in b.chunks_exact(n).take(k).enumerate() {
+        let b = &b[at..at + C];
+        for r in 0..R {
+            let x = a[r * k + i];
+            for c in 0..C {
+                sum[r][c] = x.mul_add(b[c], sum[r][c]);
+            }
+        }
+    }
+    for (r, sum) in sum.iter().enumerate() {
+        out[r * n + at..r * n + at + C].iter_mut().zip(sum).for_each(|(out, sum)| *out += sum);
+    }
+}
+
+/// `out = a` with rows and columns exchanged; `a` is `[m, n]`.
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx2+fma", "x86_64+avx2+fma"))]
+pub fn transposed(a: &[f32], m: usize, n: usize, out: &mut [f32]) {
+    const BLOCK: usize = 16;
+    for i in (0..m).step_by(BLOCK) {
+        let rows = BLOCK.min(m - i);
+        for (j, out) in out.chunks_exact_mut(m).enumerate() {
+            for (k, to) in out[i..i + rows].iter_mut().enumerate() {
+                *to = a[(i + k) * n + j];
             }
         }
     }
@@ -258,6 +341,20 @@ mod tests {
             dense(&mut out, [m, n, k], view, View { data: &turned, row: 1, column: k }, true);
             let more: Vec<f64> = expected.iter().map(|e| e + 1.0).collect();
             prop_assert!(close(&out, &more));
+        }
+    }
+
+    #[test]
+    fn products_row_by_row_and_turned_matrices_are_right() {
+        for [m, n, k] in [[1, 1, 1], [5, 130, 7], [9, 83, 33], [4, 64, 64]] {
+            let (a, b) = (numbers(m * k, 1), numbers(k * n, 2));
+            let mut out = vec![1.0; m * n];
+            add_product(&a, &b, k, n, &mut out);
+            let more: Vec<f64> = slow(&a, &b, [m, n, k]).iter().map(|e| e + 1.0).collect();
+            assert!(close(&out, &more), "{m} {n} {k}");
+            let mut turned = vec![0.0; k * n];
+            transposed(&b, k, n, &mut turned);
+            assert!((0..k).all(|i| (0..n).all(|j| turned[j * k + i] == b[i * n + j])));
         }
     }
 

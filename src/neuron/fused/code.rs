@@ -193,6 +193,15 @@ fn execute(operation: Operation, a: &[f32], b: &[f32], c: &[f32], to: &mut [f32]
     }
 }
 
+/// Copies values; whole tiles, which nearly all are, without a call.
+#[inline(always)]
+fn copy(from: &[f32], to: &mut [f32]) {
+    match (<&[f32; TILE]>::try_from(from), to.first_chunk_mut::<TILE>()) {
+        (Ok(from), Some(to)) => *to = *from,
+        _ => to[..from.len()].copy_from_slice(from),
+    }
+}
+
 #[inline(always)]
 fn one(a: &[f32], to: &mut [f32], f: impl Fn(f32) -> f32) {
     for (to, a) in to.chunks_exact_mut(LANES).zip(a.chunks_exact(LANES)) {
@@ -268,7 +277,7 @@ pub fn forward(code: &Code, registers: &mut [f32], window: Window, memory: &mut 
                 Source::Previous(i) => &memory.states[*i][window.at(t)],
                 Source::State(_) | Source::SignalGradient(_) => continue,
             };
-            registers[usize::from(*register) * TILE..][..n].copy_from_slice(values);
+            copy(values, &mut registers[usize::from(*register) * TILE..]);
         }
         code.run(registers, n);
         let states = memory.states.len();
@@ -278,7 +287,7 @@ pub fn forward(code: &Code, registers: &mut [f32], window: Window, memory: &mut 
                 Some(signal) => (&mut memory.signals[signal], window.at(t)),
             };
             match result {
-                Some(register) => to[at].copy_from_slice(&registers[usize::from(*register) * TILE..][..n]),
+                Some(register) => copy(&registers[usize::from(*register) * TILE..][..n], &mut to[at]),
                 None => to[at].fill(0.0),
             }
         }
@@ -321,7 +330,7 @@ pub fn backward(code: &Code, registers: &mut [f32], window: Window, memory: &mut
                     None => continue,
                 },
             };
-            registers[usize::from(*register) * TILE..][..n].copy_from_slice(values);
+            copy(values, &mut registers[usize::from(*register) * TILE..]);
         }
         code.run(registers, n);
         let (previous, rest) = code.results.split_at(states);
@@ -329,7 +338,7 @@ pub fn backward(code: &Code, registers: &mut [f32], window: Window, memory: &mut
         for (to, result) in memory.input_gradients.iter_mut().zip(of_inputs) {
             match result {
                 Some(register) => {
-                    to[window.at(t)].copy_from_slice(&registers[usize::from(*register) * TILE..][..n]);
+                    copy(&registers[usize::from(*register) * TILE..][..n], &mut to[window.at(t)]);
                 }
                 None => to[window.at(t)].fill(0.0),
             }
@@ -342,8 +351,13 @@ pub fn backward(code: &Code, registers: &mut [f32], window: Window, memory: &mut
         for (register, i) in code.state_gradients() {
             let to = usize::from(*register) * TILE;
             match previous[*i] {
-                Some(from) if from != *register => {
-                    registers.copy_within(usize::from(from) * TILE..usize::from(from) * TILE + n, to)
+                Some(from) if from > *register => {
+                    let (below, above) = registers.split_at_mut(usize::from(from) * TILE);
+                    copy(&above[..n], &mut below[to..]);
+                }
+                Some(from) if from < *register => {
+                    let (below, above) = registers.split_at_mut(to);
+                    copy(&below[usize::from(from) * TILE..][..n], above);
                 }
                 Some(_) => {}
                 None => registers[to..to + n].fill(0.0),

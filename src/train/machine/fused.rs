@@ -8,6 +8,7 @@ use crate::nn::fused::FusedNetwork;
 use crate::tensor::TensorError;
 use crate::train::loss::DirectLoss;
 use crate::train::optimizer::{FlatMoments, Rule};
+use std::collections::HashMap;
 
 /// A loss in the sum, computed with its gradient in one pass.
 pub struct DirectTerm {
@@ -25,37 +26,83 @@ pub struct FusedMachine {
     rule: Rule,
     moments: FlatMoments,
     losses: Vec<DirectTerm>,
+    /// The network's output.
+    output: String,
+    /// Signals of the last forward pass, `[time, samples, width]`, where it was made in chunks.
+    gathered: HashMap<String, (usize, Vec<f32>)>,
 }
 
 impl FusedMachine {
     /// A machine that has not computed anything.
-    pub fn new(network: FusedNetwork, rule: Rule, losses: Vec<DirectTerm>) -> Self {
+    pub fn new(network: FusedNetwork, rule: Rule, losses: Vec<DirectTerm>, output: String) -> Self {
         let moments = FlatMoments::new(network.values().len());
-        FusedMachine { network, rule, moments, losses }
+        FusedMachine { network, rule, moments, losses, output, gathered: HashMap::new() }
     }
-}
 
-impl Machine for FusedMachine {
-    fn forward(&mut self, batch: &Data, _: &dyn Fn(&str) -> bool, keep: bool) -> Result<f64, TensorError> {
-        self.network.forward(batch);
+    /// The loss of some samples, as their share of all, and its gradients.
+    fn pass(&mut self, part: &Data, share: f32, keep: bool) -> Result<f32, TensorError> {
+        self.network.forward(part);
         let mut total = 0.0;
         for term in &self.losses {
             let (signal, gradient) = self
                 .network
                 .signal_and_gradient(&term.signal)
                 .ok_or_else(|| TensorError(format!("no signal `{}`", term.signal)))?;
-            let gradient = if keep { Some(gradient) } else { None };
-            total += term.weight * (term.loss)(signal, &batch.targets, term.weight, gradient);
+            let weight = term.weight * share;
+            total += weight * (term.loss)(signal, &part.targets, weight, keep.then_some(gradient));
         }
-        Ok(f64::from(total))
+        if keep {
+            self.network.backward(part);
+        }
+        Ok(total)
+    }
+
+    /// Puts the signals of a chunk to their places among those of all samples.
+    fn gather(&mut self, wanted: &dyn Fn(&str) -> bool, batch: &Data, first: usize, part: &Data) {
+        for path in self.network.signals().filter(|path| wanted(path) || *path == self.output) {
+            let Some((width, values)) = self.network.signal(&path) else { continue };
+            let all = batch.steps * batch.samples * width;
+            let (_, gathered) = self.gathered.entry(path).or_insert_with(|| (width, vec![0.0; all]));
+            gathered.resize(all, 0.0);
+            let rows = gathered.chunks_exact_mut(batch.samples * width);
+            for (row, values) in rows.zip(values.chunks_exact(part.samples * width)) {
+                row[first * width..(first + part.samples) * width].copy_from_slice(values);
+            }
+        }
+    }
+}
+
+impl Machine for FusedMachine {
+    /// Large batches go through in chunks, forward and backward, so that they stay in cache; their gradients are
+    /// summed in order.
+    fn forward(&mut self, batch: &Data, wanted: &dyn Fn(&str) -> bool, keep: bool) -> Result<f64, TensorError> {
+        if keep {
+            self.network.begin_gradients();
+        }
+        let chunk = self.network.chunk(batch);
+        if chunk >= batch.samples {
+            self.gathered.clear();
+            return self.pass(batch, 1.0, keep).map(f64::from);
+        }
+        let mut total = 0.0;
+        for first in (0..batch.samples).step_by(chunk) {
+            let indices: Vec<usize> = (first..batch.samples.min(first + chunk)).collect();
+            let part = batch.batch(&indices);
+            total += f64::from(self.pass(&part, part.samples as f32 / batch.samples as f32, keep)?);
+            self.gather(wanted, batch, first, &part);
+        }
+        Ok(total)
     }
 
     fn signal(&self, path: &str) -> Option<(usize, Vec<f32>)> {
-        self.network.signal(path).map(|(width, values)| (width, values.to_vec()))
+        match self.gathered.get(path) {
+            Some(signal) => Some(signal.clone()),
+            None => self.network.signal(path).map(|(width, values)| (width, values.to_vec())),
+        }
     }
 
-    fn backward(&mut self, batch: &Data) -> Result<(), TensorError> {
-        self.network.backward(batch);
+    /// Done with the forward pass.
+    fn backward(&mut self, _: &Data) -> Result<(), TensorError> {
         Ok(())
     }
 
