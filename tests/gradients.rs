@@ -1,9 +1,11 @@
-//! Gradients of the reference executor against central differences of an independent interpreter in f64: the
-//! program's formulas evaluated neuron by neuron. Smooth functions stand in for spikes, which have no derivative.
+//! Gradients of both executors against central differences of an independent interpreter in f64: the program's
+//! formulas evaluated neuron by neuron. Smooth functions stand in for spikes, which have no derivative; with spikes
+//! the executors are held against each other.
 
 use dfdx::prelude::{Axes2, Cpu, SumTo, TryMul};
 use proptest::prelude::*;
 use runner::formula::{Expr, parse};
+use runner::neuron::fused::{Kernel, Shape};
 use runner::neuron::{Model, Program, reference};
 use runner::spec::source::{Sources, Span};
 use runner::spec::tree;
@@ -90,8 +92,51 @@ fn executed(program: &Program, case: &Case) -> (f64, [Vec<f64>; 3]) {
     (value, [read(&data, &mut gradients), read(&p, &mut gradients), read(&q, &mut gradients)])
 }
 
+/// The same by the fused executor.
+fn fused(program: &Program, case: &Case) -> (f64, [Vec<f64>; 3]) {
+    let narrow = |values: &[f64]| values.iter().map(|v| *v as f32).collect::<Vec<f32>>();
+    let (p, q, current, weights) = (narrow(&case.p), narrow(&case.q), narrow(&case.current), narrow(&case.weights));
+    let shape = Shape { steps: case.steps, batch: case.batch, neurons: case.neurons };
+    let kernel = Kernel::new(program, &[true, true], &[true]);
+    let mut memory = kernel.memory(shape);
+    let (params, inputs): ([&[f32]; 2], [&[f32]; 1]) = ([&p, &q], [&current]);
+    kernel.begin(&mut memory);
+    kernel.forward(&params, &inputs, 0..case.steps, &mut memory);
+    let value = kernel.signal(&memory, 0).iter().zip(&weights).map(|(y, w)| f64::from(*y) * f64::from(*w)).sum();
+    kernel.begin_backward(&mut memory);
+    kernel.backward(&params, &inputs, &[Some(&weights)], 0..case.steps, &mut memory);
+    let wide = |values: &[f32]| values.iter().map(|v| f64::from(*v)).collect::<Vec<f64>>();
+    let param = |i: usize| {
+        let mut gradient = vec![0.0; case.neurons];
+        kernel.add_param_gradient(&memory, i, &mut gradient);
+        wide(&gradient)
+    };
+    (value, [wide(&memory.input_gradients[0]), param(0), param(1)])
+}
+
 fn check(program: &Program, case: &Case) -> Result<(), TestCaseError> {
-    let (value, gradients) = executed(program, case);
+    check_executor(program, case, executed(program, case))?;
+    check_executor(program, case, fused(program, case))
+}
+
+/// The executors agree, neuron by neuron.
+fn agree(program: &Program, case: &Case) -> Result<(), TestCaseError> {
+    let ((value, reference), (other, fused)) = (executed(program, case), fused(program, case));
+    prop_assert!((value - other).abs() <= 1e-4 * (1.0 + value.abs()), "value {} and {}", value, other);
+    for (reference, fused) in reference.iter().zip(&fused) {
+        let scale = reference.iter().fold(1.0, |scale: f64, g| scale.max(g.abs()));
+        for (i, (a, b)) in reference.iter().zip(fused).enumerate() {
+            prop_assert!((a - b).abs() <= 1e-4 * scale, "gradient {}: {} and {}", i, a, b);
+        }
+    }
+    Ok(())
+}
+
+fn check_executor(
+    program: &Program,
+    case: &Case,
+    (value, gradients): (f64, [Vec<f64>; 3]),
+) -> Result<(), TestCaseError> {
     let expected = independent(program, case);
     prop_assert!((value - expected).abs() <= 1e-4 * (1.0 + expected.abs()), "value {} and {}", value, expected);
     let pick: [fn(&mut Case) -> &mut Vec<f64>; 3] = [|c| &mut c.current, |c| &mut c.p, |c| &mut c.q];
@@ -112,7 +157,11 @@ fn check(program: &Program, case: &Case) -> Result<(), TestCaseError> {
 }
 
 fn cases() -> impl Strategy<Value = Case> {
-    (1usize..6, 1usize..4, 1usize..4).prop_flat_map(|(steps, batch, neurons)| {
+    cases_up_to(4)
+}
+
+fn cases_up_to(most: usize) -> impl Strategy<Value = Case> {
+    (1usize..6, 1usize..4, 1usize..most).prop_flat_map(|(steps, batch, neurons)| {
         let cells = steps * batch * neurons;
         let inside = || prop::collection::vec(0.05..0.95f64, neurons);
         let many = || prop::collection::vec(-1.0..1.0f64, cells);
@@ -162,6 +211,38 @@ proptest! {
     }
 }
 
+/// The distance of the potentials of `spike(u - q)` to their threshold, over all steps and neurons.
+fn nearest_to_threshold(program: &Program, case: &Case) -> f64 {
+    let at = program.body.iter().position(|(name, _)| name == "y").unwrap();
+    let mut distance = program.clone();
+    distance.body[at].1 = parse("u - q").unwrap();
+    let mut nearest = f64::INFINITY;
+    for i in 0..case.weights.len() {
+        let mut weights = vec![0.0; case.weights.len()];
+        weights[i] = 1.0;
+        nearest = nearest.min(independent(&distance, &Case { weights, ..case.clone() }).abs());
+    }
+    nearest
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn executors_agree_on_random_spiking_neurons(u in formula(), v in formula(), case in cases_up_to(9)) {
+        let step = format!("fired = detach(heaviside(prev.u - q))\nu = tanh({u}) - fired * q\nv = tanh({v})\ny = spike(u - q) + 0.5 * v");
+        let program = program(&step, "1 / (1 + 5 * abs(x))^2");
+        prop_assume!(nearest_to_threshold(&program, &case) > 1e-4);
+        agree(&program, &case)?;
+    }
+
+    #[test]
+    fn executors_agree_for_every_number_of_lanes(case in cases_up_to(300)) {
+        let step = "v = sigmoid(4 * (prev.u - 0.3))\nu = p * prev.u + current - v * q\ny = u + min(v, max(current, q)) - abs(u) / 2";
+        agree(&program(step, "0"), &case)?;
+    }
+}
+
 #[test]
 fn one_value_used_twice_gets_both_gradients() {
     let case = Case {
@@ -192,6 +273,8 @@ fn a_spike_has_the_surrogate_as_its_derivative_and_detach_stops_gradients() {
         &case,
     );
     assert!((value - 2.0 - 2.0 * 0.63 - 3.0 * 0.14).abs() < 1e-5, "{value}");
+    agree(&program("u = current\nv = 0 * u\ny = spike(u - q) + detach(u * q)", "1 / (1 + 10 * abs(x))^2"), &case)
+        .unwrap();
     let slope = |z: f64| 1.0 / (1.0 + 10.0 * z.abs()).powi(2);
     for (got, expected) in current.iter().zip([2.0 * slope(0.2), 3.0 * slope(-0.5)]) {
         assert!((got - expected).abs() < 1e-5, "{got} {expected}");

@@ -283,7 +283,8 @@ impl FusedNetwork {
 
     /// All signals by path.
     pub fn signals(&self) -> impl Iterator<Item = String> + use<> {
-        let of = |stage: &Stage| stage.plan.signals.iter().map(|s| format!("{}.{s}", stage.plan.name)).collect::<Vec<_>>();
+        let of =
+            |stage: &Stage| stage.plan.signals.iter().map(|s| format!("{}.{s}", stage.plan.name)).collect::<Vec<_>>();
         self.stages.iter().flat_map(of).collect::<Vec<_>>().into_iter()
     }
 

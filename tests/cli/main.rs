@@ -1,6 +1,7 @@
 //! The binary from the outside: real files in, what it prints and leaves behind out.
 
 mod bad_input;
+mod executors;
 mod folder;
 mod print_back;
 mod registry;

@@ -37,6 +37,7 @@ enum Operation {
     Unary(Unary),
     Binary(Binary),
     MulAdd,
+    MulSub,
     Select,
 }
 
@@ -100,6 +101,7 @@ impl Code {
             (None, Op::Unary(unary, x)) => instruction(Operation::Unary(unary), [x, x, x]),
             (None, Op::Binary(binary, a, b)) => instruction(Operation::Binary(binary), [a, b, b]),
             (None, Op::MulAdd(a, b, c)) => instruction(Operation::MulAdd, [a, b, c]),
+            (None, Op::MulSub(a, b, c)) => instruction(Operation::MulSub, [a, b, c]),
             (None, Op::Select(a, b, c)) => instruction(Operation::Select, [a, b, c]),
         }
         self.registers += 1;
@@ -154,7 +156,7 @@ fn operands(op: Op) -> Vec<Node> {
         | Op::SignalGradient(_) => Vec::new(),
         Op::Detach(x) | Op::Spike(x) | Op::Unary(_, x) => vec![x],
         Op::Binary(_, a, b) => vec![a, b],
-        Op::MulAdd(a, b, c) | Op::Select(a, b, c) => vec![a, b, c],
+        Op::MulAdd(a, b, c) | Op::MulSub(a, b, c) | Op::Select(a, b, c) => vec![a, b, c],
     }
 }
 
@@ -162,6 +164,7 @@ fn operands(op: Op) -> Vec<Node> {
 fn execute(operation: Operation, a: &[f32], b: &[f32], c: &[f32], to: &mut [f32]) {
     match operation {
         Operation::MulAdd => three(a, b, c, to, |a, b, c| a.mul_add(b, c)),
+        Operation::MulSub => three(a, b, c, to, |a, b, c| (-a).mul_add(b, c)),
         Operation::Select => three(a, b, c, to, |a, b, c| if a != 0.0 { b } else { c }),
         Operation::Unary(unary) => match unary {
             Unary::Negate => one(a, to, |x| Unary::Negate.apply(x)),

@@ -33,6 +33,8 @@ pub enum Op {
     Binary(Binary, Node, Node),
     /// `a * b + c`, rounded once.
     MulAdd(Node, Node, Node),
+    /// `c - a * b`, rounded once.
+    MulSub(Node, Node, Node),
     /// The second where the first is not 0, else the third.
     Select(Node, Node, Node),
 }
@@ -193,9 +195,11 @@ impl Graph {
     }
 
     fn unary(&mut self, op: Unary, x: Node) -> Node {
-        match self.value(x) {
-            Some(value) => self.constant(op.apply(value)),
-            None => self.push(Op::Unary(op, x)),
+        match (op, self.value(x), self.ops[x]) {
+            (_, Some(value), _) => self.constant(op.apply(value)),
+            // a - b > 0 exactly where a > b, also for the smallest numbers.
+            (Unary::Heaviside, None, Op::Binary(Binary::Sub, a, b)) => self.binary(Binary::Less, b, a),
+            (_, None, _) => self.push(Op::Unary(op, x)),
         }
     }
 
@@ -205,6 +209,7 @@ impl Graph {
             (Binary::Add, Some(0.0), _) | (Binary::Mul, Some(1.0), _) => b,
             (Binary::Add | Binary::Sub, _, Some(0.0)) | (Binary::Mul | Binary::Div | Binary::Pow, _, Some(1.0)) => a,
             (Binary::Sub, Some(0.0), _) => self.unary(Unary::Negate, b),
+            (Binary::Sub, ..) if let Some((x, y)) = self.product(b) => self.push(Op::MulSub(x, y, a)),
             (Binary::Mul, Some(0.0), _) | (Binary::Mul, _, Some(0.0)) => self.constant(0.0),
             (Binary::Pow, _, Some(2.0)) => self.binary(Binary::Mul, a, a),
             (Binary::Pow, _, Some(n)) if n == 3.0 || n == 4.0 => {
@@ -363,6 +368,13 @@ impl Graph {
             }
             Op::MulAdd(a, b, c) => {
                 let (da, db) = (self.binary(Binary::Mul, g, b), self.binary(Binary::Mul, g, a));
+                self.add_gradient(gradients, a, da);
+                self.add_gradient(gradients, b, db);
+                self.add_gradient(gradients, c, g);
+            }
+            Op::MulSub(a, b, c) => {
+                let minus = self.unary(Unary::Negate, g);
+                let (da, db) = (self.binary(Binary::Mul, minus, b), self.binary(Binary::Mul, minus, a));
                 self.add_gradient(gradients, a, da);
                 self.add_gradient(gradients, b, db);
                 self.add_gradient(gradients, c, g);
