@@ -26,11 +26,11 @@ pub struct ShowArgs {
 pub fn list(args: &PluginArgs) -> Exit {
     with_registry(args, |registry| {
         for kind in Kind::ALL.into_iter().filter(|kind| *kind != Kind::Neuron) {
-            print(&format!("{kind}s\n"));
+            print(&format!("{}\n", kind.plural()));
             for name in registry.names(kind) {
                 let Some(info) = registry.info(kind, name) else { continue };
                 let origin = info.plugin.as_ref().map_or(String::new(), |(file, _)| format!(" ({file})"));
-                print(&format!("  {name:<26} {}{origin}\n", info.about));
+                print(&format!("  {name:<26} {}{origin}\n", first_words(&info.about)));
             }
             print("\n");
         }
@@ -70,6 +70,12 @@ pub fn schema(args: &PluginArgs) -> Exit {
         print(&format!("{:#}\n", json_schema(registry)));
         Exit::Fine
     })
+}
+
+/// An `about` up to its first stop.
+fn first_words(about: &str) -> &str {
+    let stops = [": ", ". ", "; "].iter().filter_map(|stop| about.find(stop));
+    &about[..stops.min().unwrap_or(about.len())]
 }
 
 fn with_registry(args: &PluginArgs, body: impl FnOnce(&Registry) -> Exit) -> Exit {

@@ -15,6 +15,7 @@ use crate::tensor::{Backend, DeviceError, DeviceName};
 use clap::{Args, ValueEnum};
 use dfdx::prelude::Cpu;
 use serde_json::json;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -216,9 +217,9 @@ fn train_and_store<D: OnDevice>(
     let describing = std::thread::spawn(move || environment(&file, device, executor));
     let mut manifest = manifest(request, store)?;
     store.write_manifest(&manifest)?;
-    let known = store.known()?.len();
-    let missing = plan.trials.iter().filter(|t| !store.has(&t.id)).count();
-    if !args.quiet && known > 0 && missing < plan.trials.len() {
+    let known: HashSet<String> = store.known()?.into_iter().map(|(id, ..)| id).collect();
+    let missing = plan.trials.iter().filter(|trial| !known.contains(&trial.id)).count();
+    if !args.quiet && missing < plan.trials.len() {
         complain(&format!(
             "{}: {} of {} trials are there already\n",
             request.out.display(),
@@ -273,8 +274,8 @@ fn summarise(
     page: &str,
 ) -> Result<Exit, TrainError> {
     let rows = store.summary()?;
-    let planned: Vec<&str> = request.plan.trials.iter().map(|t| t.id.as_str()).collect();
-    let rows: Vec<store::SummaryRow> = rows.into_iter().filter(|row| planned.contains(&row.trial.as_str())).collect();
+    let planned: HashSet<&str> = request.plan.trials.iter().map(|t| t.id.as_str()).collect();
+    let rows: Vec<store::SummaryRow> = rows.into_iter().filter(|row| planned.contains(row.trial.as_str())).collect();
     if args.json {
         rows.iter().for_each(|row| print(&format!("{}\n", json_line(row, manifest))));
     } else if !args.quiet {
@@ -323,7 +324,7 @@ fn table(rows: &[store::SummaryRow], manifest: &Manifest) -> String {
                 line.extend(std::iter::once("failed".into()).chain(manifest.metrics.iter().map(|_| "-".to_string())))
             }
         }
-        line.push(format!("{:.2}", row.seconds));
+        line.push(format!("{:.3}", row.seconds));
         lines.push(line);
     }
     let widths: Vec<usize> =

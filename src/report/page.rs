@@ -205,7 +205,7 @@ fn trial_row(trial: &Trial) -> Vec<String> {
     let mut row = vec![trial.id.clone(), trial.seed.to_string()];
     row.push(if trial.error.is_some() { "failed".into() } else { trial.loss.map_or("not defined".into(), figure) });
     row.extend(trial.metrics.iter().map(|m| m.map_or("-".into(), figure)));
-    row.push(format!("{:.2}", trial.seconds));
+    row.push(format!("{:.3}", trial.seconds));
     row
 }
 

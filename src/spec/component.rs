@@ -39,6 +39,14 @@ impl Kind {
 }
 
 impl Kind {
+    /// Its name for several.
+    pub fn plural(self) -> String {
+        match self {
+            Kind::Loss => "losses".into(),
+            other => format!("{other}s"),
+        }
+    }
+
     /// The article before its name.
     pub fn article(self) -> &'static str {
         match self {

@@ -11,7 +11,7 @@ pub mod tables;
 
 use manifest::Manifest;
 use record::Record;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -107,7 +107,8 @@ impl Store {
         let mut tables = Tables::read(dir)?;
         let known = tables.finished(dir)?;
         let mut records = read_journal(&dir.join(JOURNAL))?;
-        records.retain(|record| !known.iter().any(|(id, _)| *id == record.trial));
+        let stored: HashSet<&str> = known.iter().map(|(id, _)| id.as_str()).collect();
+        records.retain(|record| !stored.contains(record.trial.as_str()));
         if opening.retry_failed {
             records.retain(Record::completed);
             let failed: Vec<String> = known.into_iter().filter(|(_, fine)| !fine).map(|(id, _)| id).collect();
@@ -129,12 +130,6 @@ impl Store {
         let mut keys = self.tables.keys(&self.dir)?;
         keys.extend(self.records.iter().map(|r| (r.trial.clone(), r.config.clone(), r.seed)));
         Ok(keys)
-    }
-
-    /// Whether a trial has ended.
-    pub fn has(&self, trial: &str) -> bool {
-        self.records.iter().any(|record| record.trial == trial)
-            || self.tables.finished(&self.dir).is_ok_and(|known| known.iter().any(|(id, _)| id == trial))
     }
 
     /// Mean threshold of each layer of the trial whose states were kept in this run.

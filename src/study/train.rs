@@ -17,7 +17,7 @@ use crate::train::machine::fused::{DirectTerm, FusedMachine};
 use crate::train::machine::tape::{LossTerm, TapeMachine};
 use crate::train::trial::Settings;
 use crate::train::{Outcome, Progress, Trial};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
@@ -70,7 +70,7 @@ pub fn train<D: OnDevice>(
     watch: &dyn Watch,
 ) -> Result<Ended, TrainError> {
     let ranks = ranks(plan, store)?;
-    let known: Vec<String> = store.known()?.into_iter().map(|(id, ..)| id).collect();
+    let known: HashSet<String> = store.known()?.into_iter().map(|(id, ..)| id).collect();
     let missing: Vec<&TrialPlan> = plan.trials.iter().filter(|trial| !known.contains(&trial.id)).collect();
     let next = AtomicUsize::new(0);
     let (to_writer, from_workers) = mpsc::channel();
