@@ -195,14 +195,16 @@ fn add_columns<const C: usize>(words: &[u64], rows: &[f32], first: usize, n: usi
     }
 }
 
+/// Rows that are worked on together in a dense product.
+const ROWS: usize = 5;
+
 /// `out += a b` with `a` `[m, k]`, `b` `[k, n]`, row by row.
 #[multiversion(targets("x86_64+avx512f+avx512vl+avx2+fma", "x86_64+avx2+fma"))]
 pub fn add_product(a: &[f32], b: &[f32], k: usize, n: usize, out: &mut [f32]) {
-    let mut rows = out.chunks_exact_mut(4 * n).zip(a.chunks_exact(4 * k));
-    for (out, a) in &mut rows {
-        add_rows::<4>(a, b, k, n, out);
+    for (out, a) in out.chunks_exact_mut(ROWS * n).zip(a.chunks_exact(ROWS * k)) {
+        add_rows::<ROWS>(a, b, k, n, out);
     }
-    let done = a.len() / (4 * k) * 4;
+    let done = a.len() / (ROWS * k) * ROWS;
     for (out, a) in out[done * n..].chunks_exact_mut(n).zip(a[done * k..].chunks_exact(k)) {
         add_rows::<1>(a, b, k, n, out);
     }
@@ -229,10 +231,11 @@ fn add_rows<const R: usize>(a: &[f32], b: &[f32], k: usize, n: usize, out: &mut 
 #[inline(always)]
 fn add_square<const R: usize, const C: usize>(a: &[f32], b: &[f32], k: usize, n: usize, at: usize, out: &mut [f32]) {
     let mut sum = [[0.0; C]; R];
-    for (i, b) in b.chunks_exact(n).take(k).enumerate() {
-        let b = &b[at..at + C];
+    let rows: [&[f32]; R] = std::array::from_fn(|r| &a[r * k..(r + 1) * k]);
+    for i in 0..k {
+        let b = &b[i * n + at..i * n + at + C];
         for r in 0..R {
-            let x = a[r * k + i];
+            let x = rows[r][i];
             for c in 0..C {
                 sum[r][c] = x.mul_add(b[c], sum[r][c]);
             }
