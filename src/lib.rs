@@ -18,6 +18,8 @@
 //! Imports run one way: `cli` to `report` and `study`, these to `store` and `train`, then `nn` and `data`, `neuron`,
 //! `formula`. ARCHITECTURE.md has the invariants.
 
+#![warn(missing_docs)]
+
 pub mod cli;
 pub mod data;
 pub mod formula;

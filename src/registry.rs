@@ -256,7 +256,7 @@ impl Registry {
         if found.list.len() > before {
             return;
         }
-        let Some(name) = table.text("name").filter(|name| crate::spec::fields::is_name(name)) else {
+        let Some(name) = table.text("name").filter(|name| crate::spec::check::is_name(name)) else {
             let problem = Problem::MissingKey("name".into());
             found.push(Diagnostic::new(problem, at).label("a name of small letters, digits and `_`"));
             return;

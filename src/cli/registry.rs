@@ -2,10 +2,10 @@
 
 use super::{Exit, PluginArgs, fail, load_registry, print, refuse};
 use crate::registry::Registry;
-use crate::spec::common_fields;
 use crate::spec::component::{Components, Info, Kind};
 use crate::spec::diagnostic::nearest;
 use crate::spec::fields::{Field, Presence};
+use crate::spec::keys::common_fields;
 use crate::spec::print::{Formulas, toml};
 use crate::spec::schema::schema as json_schema;
 use crate::spec::source::{Sources, Span};

@@ -1,24 +1,29 @@
 //! From TOML text to a checked, resolved spec in which every value knows where it stood.
 //!
-//! `merge` lays files and options over each other, `values` computes formulas, `fields` checks against the registry,
-//! and this file reads the result into types. Nothing here computes or draws anything of an experiment.
+//! `merge` lays files and options over each other, `values` computes formulas, `check` holds the result against the
+//! `keys` and the registry, and `typed` reads it into the types of this file. Nothing here computes or draws anything of an experiment.
 
+pub mod check;
 pub mod component;
 pub mod diagnostic;
 pub mod fields;
+pub mod keys;
 pub mod merge;
 pub mod print;
 pub mod schema;
 pub mod source;
 pub mod tree;
+mod typed;
 pub mod values;
 
+use check::Checker;
 use component::{Components, Kind};
 use diagnostic::{Diagnostic, Diagnostics, Problem};
-use fields::{Checker, Field, Range, Type};
+use keys::document_fields;
 use source::{Sources, Span};
 use std::path::Path;
 use tree::{Node, Table, Value};
+use typed::typed;
 
 /// The latest format of experiment files that is read.
 pub const FORMAT: i64 = 1;
@@ -206,95 +211,6 @@ fn resolve(
     if found.is_empty() { Ok(typed(resolved)) } else { Err(found) }
 }
 
-/// The keys of an experiment file. Layers are checked one by one, after their `kind`.
-pub fn document_fields() -> Vec<Field> {
-    let text = |s: &str| Value::Text(s.into());
-    let seed = Type::Int { min: 0, max: i64::MAX };
-    vec![
-        Field::required("name", Type::Name, "name of the experiment and of its result folder"),
-        Field::default("about", Type::Text, text(""), "what the experiment is about, in a sentence"),
-        Field::optional("let", Type::Free, "named values for formulas"),
-        Field::required("data", Type::Component(Kind::Dataset), "the dataset"),
-        Field::required("layer", Type::List(Box::new(Type::Free)), "the layers, from the input on"),
-        Field::optional(
-            "init",
-            Type::Table(vec![Field::optional("seed", seed, "a seed for the initial parameters of all trials")]),
-            "initial parameters",
-        ),
-        Field::required("optimizer", Type::Component(Kind::Optimizer), "the optimizer"),
-        Field::required("train", Type::Table(train_fields()), "training"),
-        Field::default("random", Type::Table(random_fields()), Value::Table(Table::default()), "random numbers"),
-        Field::default("run", Type::Table(run_fields()), Value::Table(Table::default()), "what is run and stored"),
-        Field::default(
-            "report",
-            Type::Table(vec![Field::default(
-                "samples",
-                Type::at_least(1),
-                Value::Int(4),
-                "samples with traces, a trial",
-            )]),
-            Value::Table(Table::default()),
-            "what the report shows",
-        ),
-    ]
-}
-
-/// The keys of `[train]`.
-fn train_fields() -> Vec<Field> {
-    let text = |s: &str| Value::Text(s.into());
-    vec![
-        Field::optional("iterations", Type::at_least(0), "updates; or give `epochs`"),
-        Field::optional("epochs", Type::at_least(0), "passes over the data; or give `iterations`"),
-        Field::default("batch", Type::at_least(1), Value::Int(1), "samples an iteration"),
-        Field::default("shuffle", Type::Bool, Value::Bool(true), "a new order of samples each epoch"),
-        Field::required("loss", Type::Terms(Kind::Loss), "what training lowers"),
-        Field::default(
-            "metrics",
-            Type::List(Box::new(Type::Component(Kind::Metric))),
-            Value::Array(Vec::new()),
-            "what is recorded",
-        ),
-        Field::optional("clip_norm", Type::Number(Range::POSITIVE), "largest norm of the whole gradient"),
-        Field::default("record_every", Type::at_least(1), Value::Int(1), "iterations between rows of the history"),
-        Field::default(
-            "select",
-            Type::Choice(vec!["last".into(), "best".into()]),
-            text("last"),
-            "weights that are kept: the last, or those of the lowest training loss",
-        ),
-    ]
-}
-
-fn random_fields() -> Vec<Field> {
-    let generators = Type::Choice(vec!["runner".into(), "torch".into()]);
-    let about = "`runner`: a stream a seed and purpose; `torch`: PyTorch's CPU generator";
-    vec![
-        Field::default("generator", generators, Value::Text("runner".into()), about),
-        Field::optional("order", Type::List(Box::new(Type::Text)), "for `torch`: in which order things are drawn"),
-    ]
-}
-
-fn run_fields() -> Vec<Field> {
-    let at = Span { source: 0, start: 0, end: 0 };
-    let saves = Type::Choice(vec!["all".into(), "best".into(), "none".into()]);
-    vec![
-        Field::default("seeds", Type::Seeds, Value::Array(vec![Node::new(Value::Int(0), at)]), "one trial a seed"),
-        Field::default("save", saves, Value::Text("all".into()), "trials whose weights are stored"),
-    ]
-}
-
-/// The keys that every component of a kind takes beside its own.
-pub fn common_fields(kind: Kind) -> Vec<Field> {
-    match kind {
-        Kind::Dataset => {
-            let seed = Type::Int { min: 0, max: i64::MAX };
-            vec![Field::optional("seed", seed, "a seed for the data of all trials")]
-        }
-        Kind::Layer => vec![Field::required("name", Type::Name, "its name")],
-        Kind::Neuron | Kind::Surrogate | Kind::Loss | Kind::Metric | Kind::Optimizer | Kind::Initialiser => Vec::new(),
-    }
-}
-
 fn checked_layers(layers: &Node, checker: &mut Checker<'_>) -> Node {
     let Value::Array(items) = &layers.value else { return layers.clone() };
     if items.is_empty() {
@@ -405,148 +321,4 @@ fn seeds_option(text: &str, sources: &mut Sources) -> Result<Node, Diagnostic> {
         start += part.len() + 1;
     }
     Ok(Node::new(Value::Array(items), whole))
-}
-
-/// Reads a checked document into types. Keys that the check guarantees are read without a second look.
-fn typed(resolved: Table) -> Spec {
-    let section = |key: &str| resolved.get(key).and_then(Node::as_table).cloned().unwrap_or_default();
-    let train = section("train");
-    let terms = train.nodes("loss").iter().map(|node| {
-        let loss = component(node);
-        let of = loss.args.get("of").map(|of| (of.as_text().unwrap_or("").to_string(), of.span));
-        Term { weight: loss.args.number("weight"), of, loss }
-    });
-    let layers = resolved.nodes("layer").iter().map(|node| {
-        let component = component(node);
-        LayerSpec { name: component.args.string("name"), component }
-    });
-    let data = section_component(&resolved, "data");
-    let random = section("random");
-    let order = random.get("order").map(|_| {
-        random.nodes("order").iter().map(|node| (node.as_text().unwrap_or("").to_string(), node.span)).collect()
-    });
-    Spec {
-        name: resolved.string("name"),
-        about: resolved.string("about"),
-        data_seed: data.args.seed(),
-        data,
-        layers: layers.collect(),
-        init_seed: section("init").seed(),
-        optimizer: section_component(&resolved, "optimizer"),
-        train: TrainSpec {
-            length: match train.get("epochs") {
-                Some(_) => Length::Epochs(train.whole("epochs")),
-                None => Length::Iterations(train.whole("iterations")),
-            },
-            batch: train.whole("batch"),
-            shuffle: train.flag("shuffle"),
-            loss: terms.collect(),
-            metrics: train.nodes("metrics").iter().map(component).collect(),
-            clip_norm: train.get("clip_norm").and_then(Node::as_number),
-            record_every: train.whole("record_every"),
-            select: if train.text("select") == Some("best") { Select::Best } else { Select::Last },
-        },
-        random: if random.text("generator") == Some("torch") {
-            RandomSpec::Torch { order }
-        } else {
-            RandomSpec::Runner
-        },
-        seeds: seeds(&section("run")),
-        save: match section("run").text("save") {
-            Some("best") => Save::Best,
-            Some("none") => Save::None,
-            _ => Save::All,
-        },
-        report_samples: section("report").whole("samples"),
-        resolved,
-    }
-}
-
-fn component(node: &Node) -> Component {
-    let args = node.as_table().cloned().unwrap_or_default();
-    Component { kind: args.string("kind"), args, span: node.span }
-}
-
-fn section_component(resolved: &Table, key: &str) -> Component {
-    let entry = resolved.entry(key);
-    let args = entry.and_then(|e| e.node.as_table()).cloned().unwrap_or_default();
-    let span = entry.map_or(Span { source: 0, start: 0, end: 0 }, |e| e.node.span);
-    Component { kind: args.string("kind"), args, span }
-}
-
-fn seeds(run: &Table) -> Vec<u64> {
-    match run.get("seeds").map(|node| &node.value) {
-        Some(Value::Table(table)) => {
-            let from = table.whole("from") as u64;
-            (from..from.saturating_add(table.whole("count") as u64)).collect()
-        }
-        _ => run.nodes("seeds").iter().filter_map(Node::as_int).map(|seed| seed as u64).collect(),
-    }
-}
-
-impl Table {
-    /// A string that the check guarantees.
-    ///
-    /// # Panics
-    /// Where the key is not in the component's list of fields, which is a mistake in the program.
-    pub fn string(&self, key: &str) -> String {
-        self.text(key).unwrap_or_else(|| undeclared(key)).to_string()
-    }
-
-    /// A number that the check guarantees.
-    ///
-    /// # Panics
-    /// As [`Table::string`].
-    pub fn number(&self, key: &str) -> f64 {
-        self.get(key).and_then(Node::as_number).unwrap_or_else(|| undeclared(key))
-    }
-
-    /// A whole number, not below zero, that the check guarantees.
-    ///
-    /// # Panics
-    /// As [`Table::string`].
-    pub fn whole(&self, key: &str) -> usize {
-        self.get(key).and_then(Node::as_int).and_then(|i| usize::try_from(i).ok()).unwrap_or_else(|| undeclared(key))
-    }
-
-    /// A truth value that the check guarantees.
-    ///
-    /// # Panics
-    /// As [`Table::string`].
-    pub fn flag(&self, key: &str) -> bool {
-        match self.get(key).map(|node| &node.value) {
-            Some(Value::Bool(b)) => *b,
-            _ => undeclared(key),
-        }
-    }
-
-    /// A pair of numbers that the check guarantees.
-    ///
-    /// # Panics
-    /// As [`Table::string`].
-    pub fn pair(&self, key: &str) -> (f64, f64) {
-        match self.nodes(key) {
-            [a, b] => {
-                (a.as_number().unwrap_or_else(|| undeclared(key)), b.as_number().unwrap_or_else(|| undeclared(key)))
-            }
-            _ => undeclared(key),
-        }
-    }
-
-    /// The items of a list; none where the key is not there.
-    pub fn nodes(&self, key: &str) -> &[Node] {
-        match self.get(key).map(|node| &node.value) {
-            Some(Value::Array(items)) => items,
-            _ => &[],
-        }
-    }
-
-    /// The optional key `seed`.
-    pub fn seed(&self) -> Option<u64> {
-        self.get("seed").and_then(Node::as_int).map(|seed| seed as u64)
-    }
-}
-
-fn undeclared<T>(key: &str) -> T {
-    panic!("a component reads the key `{key}`, which its list of fields does not declare")
 }

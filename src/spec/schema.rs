@@ -5,7 +5,7 @@
 
 use super::component::{Components, Kind};
 use super::fields::{Field, Presence, Range, Type, parameter_fields, seeds_fields, term_fields};
-use super::{common_fields, document_fields};
+use super::keys::{common_fields, document_fields};
 use serde_json::{Map, Value as Json, json};
 
 /// The schema of experiment files.

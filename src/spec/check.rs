@@ -1,0 +1,318 @@
+//! Reads tables and values against the description of their keys: reports everything that is wrong, and gives them
+//! back in their full form, with every default written out.
+
+use super::component::{Components, Kind};
+use super::diagnostic::{Diagnostic, Diagnostics, Problem, nearest, suggest};
+use super::fields::{
+    Field, PARAMETER_OPTIONS, Pair, Presence, Range, SEED, Type, parameter_fields, seeds_fields, term_fields,
+};
+use super::merge::wrong_type;
+use super::source::Span;
+use super::tree::{Entry, Node, Table, Value};
+
+/// Reads tables and values against their description.
+pub struct Checker<'a> {
+    /// Where components are looked up.
+    pub registry: &'a dyn Components,
+    /// Where mistakes go.
+    pub found: &'a mut Diagnostics,
+}
+
+impl Checker<'_> {
+    /// Checks a table that stands at `at`: keys in the order of `fields`, defaults written out. What is wrong is
+    /// left away, after it was reported.
+    pub fn table(&mut self, table: &Table, fields: &[Field], at: Span) -> Table {
+        self.deny_unknown(table, fields);
+        let mut checked = Table::default();
+        for field in fields {
+            let entry = match (table.entry(&field.name), &field.presence) {
+                (Some(entry), _) => {
+                    let Some(node) = self.value(&entry.node, &field.name, &field.ty) else { continue };
+                    Entry { node, ..entry.clone() }
+                }
+                (None, Presence::Default(value)) => {
+                    let written = Node::new(value.clone(), at);
+                    let Some(node) = self.value(&written, &field.name, &field.ty) else { continue };
+                    Entry { key: field.name.clone(), key_span: at, node }
+                }
+                (None, Presence::Optional) => continue,
+                (None, Presence::Required) => {
+                    self.found.push(
+                        Diagnostic::new(Problem::MissingKey(field.name.clone()), at)
+                            .label(format!("`{}` is needed here", field.name))
+                            .help(format!("`{}`: {}", field.name, field.about)),
+                    );
+                    continue;
+                }
+            };
+            checked.entries.push(entry);
+        }
+        checked
+    }
+
+    fn deny_unknown(&mut self, table: &Table, fields: &[Field]) {
+        for entry in &table.entries {
+            if fields.iter().any(|field| field.name == entry.key) {
+                continue;
+            }
+            let names = fields.iter().map(|field| field.name.as_str());
+            let help = suggest(&entry.key, names, "");
+            self.found.push(
+                Diagnostic::new(Problem::UnknownKey(entry.key.clone()), entry.key_span)
+                    .label("no such key here")
+                    .help(help),
+            );
+        }
+    }
+
+    /// Checks one value; gives it in its full form, or nothing after a report.
+    pub fn value(&mut self, node: &Node, key: &str, ty: &Type) -> Option<Node> {
+        if node.is_broken() {
+            return None;
+        }
+        let same = |value: Value| Some(Node { value, ..node.clone() });
+        let fits = match ty {
+            Type::Bool => matches!(node.value, Value::Bool(_)).then(|| node.clone()),
+            Type::Int { min, max } => {
+                let int = node.as_int();
+                if int.is_some_and(|i| i < *min || i > *max) {
+                    return self.out_of_range(node, key, &ty.describe());
+                }
+                int.and_then(|i| same(Value::Int(i)))
+            }
+            Type::Number(range) => {
+                let number = node.as_number();
+                if number.is_some_and(|x| !range.contains(x)) {
+                    return self.out_of_range(node, key, &range.describe());
+                }
+                number.and_then(|x| same(Value::Float(x)))
+            }
+            Type::Text => node.as_text().map(|_| node.clone()),
+            Type::Name => return self.name(node, key),
+            Type::Choice(options) => return self.choice(node, key, options),
+            Type::Parameter => return self.parameter(node, key),
+            Type::Component(kind) => return self.component(node, key, *kind, &[]),
+            Type::Terms(kind) => return self.terms(node, key, *kind),
+            Type::List(inner) => return self.list(node, key, inner),
+            Type::Pair(pair) => return self.pair(node, key, pair),
+            Type::Table(fields) => match &node.value {
+                Value::Table(table) => same(Value::Table(self.table(table, fields, node.span))),
+                _ => None,
+            },
+            Type::Seeds => return self.seeds(node, key),
+            Type::Free => node.as_table().map(|_| node.clone()),
+        };
+        if fits.is_none() {
+            self.found.push(wrong_type(key, &ty.describe(), node));
+        }
+        fits
+    }
+
+    fn out_of_range(&mut self, node: &Node, key: &str, expected: &str) -> Option<Node> {
+        let computed = match (&node.formula, node.as_number()) {
+            (Some(_), Some(x)) => format!(", and this formula gives {x}"),
+            _ => String::new(),
+        };
+        self.found.push(
+            Diagnostic::new(Problem::OutOfRange { key: key.into() }, node.span)
+                .label(format!("expected {expected}{computed}")),
+        );
+        None
+    }
+
+    fn name(&mut self, node: &Node, key: &str) -> Option<Node> {
+        let Some(text) = node.as_text() else {
+            self.found.push(wrong_type(key, "a name in quotes", node));
+            return None;
+        };
+        if is_name(text) {
+            return Some(node.clone());
+        }
+        self.found.push(
+            Diagnostic::new(Problem::Conflict(format!("`{text}` is not a name")), node.span)
+                .label("a small letter, then small letters, digits and `_`"),
+        );
+        None
+    }
+
+    fn choice(&mut self, node: &Node, key: &str, options: &[String]) -> Option<Node> {
+        let Some(text) = node.as_text() else {
+            self.found.push(wrong_type(key, &Type::Choice(options.to_vec()).describe(), node));
+            return None;
+        };
+        if options.iter().any(|option| option == text) {
+            return Some(node.clone());
+        }
+        let help = suggest(text, options.iter().map(String::as_str), "");
+        let problem = Problem::UnknownName { what: key.into(), name: text.into() };
+        self.found.push(Diagnostic::new(problem, node.span).help(help));
+        None
+    }
+
+    fn list(&mut self, node: &Node, key: &str, inner: &Type) -> Option<Node> {
+        let Value::Array(items) = &node.value else {
+            self.found.push(wrong_type(key, &Type::List(Box::new(inner.clone())).describe(), node));
+            return None;
+        };
+        let checked: Vec<Option<Node>> = items.iter().map(|item| self.value(item, key, inner)).collect();
+        let items = checked.into_iter().collect::<Option<Vec<Node>>>()?;
+        Some(Node { value: Value::Array(items), ..node.clone() })
+    }
+
+    fn pair(&mut self, node: &Node, key: &str, pair: &Pair) -> Option<Node> {
+        let list = self.list(node, key, &Type::Number(Range::ANY))?;
+        let numbers: Vec<f64> = match &list.value {
+            Value::Array(items) => items.iter().filter_map(Node::as_number).collect(),
+            _ => Vec::new(),
+        };
+        let fits = match numbers.as_slice() {
+            [a, b] => pair.ranges[0].contains(*a) && pair.ranges[1].contains(*b) && (a <= b || !pair.ordered),
+            _ => false,
+        };
+        if fits { Some(list) } else { self.out_of_range(node, key, &pair.describe()) }
+    }
+
+    /// A parameter in its full form: one of `value` and a distribution, and `learn`, `per`, `lr`.
+    fn parameter(&mut self, node: &Node, key: &str) -> Option<Node> {
+        let table = match &node.value {
+            Value::Int(_) | Value::Float(_) => {
+                let mut table = Table::default();
+                table.put("value", node.clone());
+                table
+            }
+            Value::Table(table) => table.clone(),
+            Value::Bool(_) | Value::Text(_) | Value::Array(_) => {
+                self.found.push(wrong_type(key, &Type::Parameter.describe(), node));
+                return None;
+            }
+        };
+        let given = table.entry("value").is_some();
+        let before = self.found.list.len();
+        let checked = self.table(&table, &parameter_fields(self.registry, given), node.span);
+        let sources: Vec<&Entry> =
+            checked.entries.iter().filter(|e| !PARAMETER_OPTIONS.contains(&e.key.as_str())).collect();
+        if self.found.list.len() > before {
+            return None;
+        }
+        if sources.len() != 1 {
+            let text = format!("`{key}` needs one of `value` and a distribution, not {}", sources.len());
+            self.found.push(Diagnostic::new(Problem::Conflict(text), node.span));
+            return None;
+        }
+        Some(Node { value: Value::Table(checked), span: node.span, formula: None })
+    }
+
+    /// A component in its full form: a table that begins with `kind`; `extra` keys belong to its place.
+    pub fn component(&mut self, node: &Node, key: &str, kind: Kind, extra: &[Field]) -> Option<Node> {
+        let table = match &node.value {
+            Value::Text(_) => {
+                let mut table = Table::default();
+                table.put("kind", node.clone());
+                table
+            }
+            Value::Table(table) => table.clone(),
+            Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Array(_) => {
+                self.found.push(wrong_type(key, &Type::Component(kind).describe(), node));
+                return None;
+            }
+        };
+        let mut fields = self.fields_of(&table, kind, node.span)?;
+        fields.extend(super::keys::common_fields(kind));
+        fields.extend(extra.iter().cloned());
+        let checked = self.table(&table, &fields, node.span);
+        Some(Node { value: Value::Table(checked), span: node.span, formula: None })
+    }
+
+    /// The keys of the component that a table's `kind` names, `kind` first.
+    pub fn fields_of(&mut self, table: &Table, kind: Kind, at: Span) -> Option<Vec<Field>> {
+        let Some(entry) = table.entry("kind") else {
+            let names = self.registry.names(kind).join(", ");
+            self.found.push(
+                Diagnostic::new(Problem::MissingKey("kind".into()), at)
+                    .label(format!("which {kind}?"))
+                    .help(format!("known here: {names}")),
+            );
+            return None;
+        };
+        if entry.node.is_broken() {
+            return None;
+        }
+        let Some(name) = entry.node.as_text() else {
+            self.found.push(wrong_type("kind", &format!("the name of {} {kind}", kind.article()), &entry.node));
+            return None;
+        };
+        let Some(info) = self.registry.info(kind, name) else {
+            self.found.push(unknown_component(self.registry, kind, name, entry.node.span));
+            return None;
+        };
+        let mut fields = vec![Field::required("kind", Type::Text, "which component")];
+        fields.extend(info.fields.iter().cloned());
+        Some(fields)
+    }
+
+    fn terms(&mut self, node: &Node, key: &str, kind: Kind) -> Option<Node> {
+        let extra = term_fields();
+        let items: Vec<Node> = match &node.value {
+            Value::Array(items) => items.clone(),
+            _ => vec![node.clone()],
+        };
+        if items.is_empty() {
+            return self.out_of_range(node, key, &format!("at least one {kind}"));
+        }
+        let checked: Vec<Option<Node>> = items.iter().map(|item| self.component(item, key, kind, &extra)).collect();
+        let items = checked.into_iter().collect::<Option<Vec<Node>>>()?;
+        Some(Node { value: Value::Array(items), span: node.span, formula: None })
+    }
+
+    fn seeds(&mut self, node: &Node, key: &str) -> Option<Node> {
+        let node = match &node.value {
+            Value::Array(_) => self.list(node, key, &SEED)?,
+            Value::Table(table) => {
+                let fields = seeds_fields();
+                let checked = self.table(table, &fields, node.span);
+                Node { value: Value::Table(checked), ..node.clone() }
+            }
+            _ => {
+                self.found.push(wrong_type(key, &Type::Seeds.describe(), node));
+                return None;
+            }
+        };
+        let Value::Array(items) = &node.value else { return Some(node) };
+        if items.is_empty() {
+            return self.out_of_range(&node, key, "at least one seed");
+        }
+        let mut fine = true;
+        for (i, item) in items.iter().enumerate() {
+            if let Some(first) = items[..i].iter().find(|other| other.value == item.value) {
+                let name = item.as_int().unwrap_or_default().to_string();
+                let problem = Problem::Duplicate { what: "seed".into(), name };
+                self.found.push(Diagnostic::new(problem, item.span).label("again").also(first.span, "first here"));
+                fine = false;
+            }
+        }
+        fine.then_some(node)
+    }
+}
+
+/// Whether a text is a name of a layer, a sweep or an experiment.
+pub fn is_name(text: &str) -> bool {
+    let mut chars = text.chars();
+    chars.next().is_some_and(|c| c.is_ascii_lowercase())
+        && chars.all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+}
+
+/// A name that the registry does not have, with the nearest ones.
+pub fn unknown_component(registry: &dyn Components, kind: Kind, name: &str, span: Span) -> Diagnostic {
+    let names = registry.names(kind);
+    let help = match nearest(name, names.iter().copied()) {
+        Some(near) => format!("did you mean `{near}`? `runner list` shows them all"),
+        None => format!("known here: {}", names.join(", ")),
+    };
+    let registered = match kind {
+        Kind::Layer => "no layer or neuron of this name is registered".to_string(),
+        _ => format!("no {kind} of this name is registered"),
+    };
+    Diagnostic::new(Problem::UnknownName { what: kind.to_string(), name: name.into() }, span)
+        .label(registered)
+        .help(help)
+}

@@ -1,0 +1,93 @@
+//! The keys of an experiment file.
+
+use super::component::Kind;
+use super::fields::{Field, Range, SEED, Type};
+use super::source::Span;
+use super::tree::{Node, Table, Value};
+
+/// The keys of an experiment file. Layers are checked one by one, after their `kind`.
+pub fn document_fields() -> Vec<Field> {
+    let text = |s: &str| Value::Text(s.into());
+    vec![
+        Field::required("name", Type::Name, "name of the experiment and of its result folder"),
+        Field::default("about", Type::Text, text(""), "what the experiment is about, in a sentence"),
+        Field::optional("let", Type::Free, "named values for formulas"),
+        Field::required("data", Type::Component(Kind::Dataset), "the dataset"),
+        Field::required("layer", Type::List(Box::new(Type::Free)), "the layers, from the input on"),
+        Field::optional(
+            "init",
+            Type::Table(vec![Field::optional("seed", SEED, "a seed for the initial parameters of all trials")]),
+            "initial parameters",
+        ),
+        Field::required("optimizer", Type::Component(Kind::Optimizer), "the optimizer"),
+        Field::required("train", Type::Table(train_fields()), "training"),
+        Field::default("random", Type::Table(random_fields()), Value::Table(Table::default()), "random numbers"),
+        Field::default("run", Type::Table(run_fields()), Value::Table(Table::default()), "what is run and stored"),
+        Field::default(
+            "report",
+            Type::Table(vec![Field::default(
+                "samples",
+                Type::at_least(1),
+                Value::Int(4),
+                "samples with traces, a trial",
+            )]),
+            Value::Table(Table::default()),
+            "what the report shows",
+        ),
+    ]
+}
+
+/// The keys of `[train]`.
+fn train_fields() -> Vec<Field> {
+    let text = |s: &str| Value::Text(s.into());
+    vec![
+        Field::optional("iterations", Type::at_least(0), "updates; or give `epochs`"),
+        Field::optional("epochs", Type::at_least(0), "passes over the data; or give `iterations`"),
+        Field::default("batch", Type::at_least(1), Value::Int(1), "samples an iteration"),
+        Field::default("shuffle", Type::Bool, Value::Bool(true), "a new order of samples each epoch"),
+        Field::required("loss", Type::Terms(Kind::Loss), "what training lowers"),
+        Field::default(
+            "metrics",
+            Type::List(Box::new(Type::Component(Kind::Metric))),
+            Value::Array(Vec::new()),
+            "what is recorded",
+        ),
+        Field::optional("clip_norm", Type::Number(Range::POSITIVE), "largest norm of the whole gradient"),
+        Field::default("record_every", Type::at_least(1), Value::Int(1), "iterations between rows of the history"),
+        Field::default(
+            "select",
+            Type::Choice(vec!["last".into(), "best".into()]),
+            text("last"),
+            "weights that are kept: the last, or those of the lowest training loss",
+        ),
+    ]
+}
+
+fn random_fields() -> Vec<Field> {
+    let generators = Type::Choice(vec!["runner".into(), "torch".into()]);
+    let about = "`runner`: a stream a seed and purpose; `torch`: PyTorch's CPU generator";
+    vec![
+        Field::default("generator", generators, Value::Text("runner".into()), about),
+        Field::optional("order", Type::List(Box::new(Type::Text)), "for `torch`: in which order things are drawn"),
+    ]
+}
+
+fn run_fields() -> Vec<Field> {
+    let at = Span { source: 0, start: 0, end: 0 };
+    let saves = Type::Choice(vec!["all".into(), "best".into(), "none".into()]);
+    vec![
+        Field::default("seeds", Type::Seeds, Value::Array(vec![Node::new(Value::Int(0), at)]), "one trial a seed"),
+        Field::default("save", saves, Value::Text("all".into()), "trials whose weights are stored"),
+    ]
+}
+
+/// The keys that every component of a kind takes beside its own.
+pub fn common_fields(kind: Kind) -> Vec<Field> {
+    match kind {
+        Kind::Dataset => {
+            vec![Field::optional("seed", SEED, "a seed for the data of all trials")]
+        }
+        Kind::Layer => vec![Field::required("name", Type::Name, "its name")],
+        Kind::Neuron | Kind::Surrogate | Kind::Loss | Kind::Metric | Kind::Optimizer | Kind::Initialiser => Vec::new(),
+    }
+}
