@@ -100,7 +100,7 @@ fn journal_lines(sandbox: &Sandbox) -> usize {
 #[test]
 fn an_interrupt_ends_within_a_second_and_keeps_what_is_finished() {
     for signal in ["INT", "TERM"] {
-        let sandbox = long(300);
+        let sandbox = long(3000);
         let child = sandbox
             .command()
             .args(["small.toml", "--seeds", "0..1000", "--jobs", "2"])
@@ -125,7 +125,7 @@ fn an_interrupt_ends_within_a_second_and_keeps_what_is_finished() {
 
 #[test]
 fn a_killed_run_goes_on_and_ends_like_one_that_was_not() {
-    let sandbox = long(100);
+    let sandbox = long(10_000);
     let mut child = sandbox
         .command()
         .args(["small.toml", "--seeds", "0..12", "--jobs", "2"])
@@ -202,7 +202,7 @@ fn walk(folder: &std::path::Path) -> Vec<String> {
 
 #[test]
 fn a_second_run_in_the_same_folder_is_refused_while_the_first_goes_on() {
-    let sandbox = long(100_000);
+    let sandbox = long(1_000_000);
     let mut child = sandbox.command().arg("small.toml").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     wait_for(|| sandbox.path("results/small/manifest.json").exists());
     let second = sandbox.runner(["small.toml"]);
