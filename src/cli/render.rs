@@ -15,8 +15,9 @@ pub fn diagnostics(found: &Diagnostics, sources: &Sources) -> String {
     let renderer = if colour { Renderer::styled() } else { Renderer::plain() }.decor_style(DecorStyle::Ascii);
     let mut list: Vec<&Diagnostic> = found.list.iter().collect();
     list.sort_by_key(|diagnostic| diagnostic.span.map(|span| (span.source, span.start)));
+    list.dedup_by_key(|diagnostic| (diagnostic.span, diagnostic.problem.to_string()));
+    let total = list.len();
     let shown: Vec<String> = list.into_iter().take(MOST).map(|d| one(d, sources, &renderer)).collect();
-    let total = found.list.len();
     let closing = match total {
         1 => "error: 1 problem; nothing was run\n".to_string(),
         n if n > MOST => format!("error: {n} problems, of which {MOST} are shown; nothing was run\n"),

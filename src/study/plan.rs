@@ -75,6 +75,7 @@ impl Plan {
         let layers = spec.layers.iter().map(|layer| registry.layer_kind(&layer.component.kind)).collect();
         let kinds = Kinds { layers, surrogates: registry };
         let network = plan_network(&spec.layers, &kinds, data.inputs.len(), registry);
+        check_sizes(&spec, &network, &data, &mut found);
         check_shapes(&spec, &network, &data, &mut found);
         let generator = generator(&spec, &network, &mut found);
         if !found.is_empty() {
@@ -114,6 +115,29 @@ impl Plan {
             run.put("seeds", Node::new(Value::Array(vec![seed]), at));
         }
         toml(&table, Formulas::Computed)
+    }
+}
+
+/// Numbers of a network, or of its largest signal for all samples, that are taken for a slip of the pen.
+const TOO_MANY: usize = 1 << 31;
+
+/// Refuses what no machine could hold, before memory is asked for.
+fn check_sizes(spec: &Spec, network: &NetworkPlan, data: &DataShape, found: &mut Diagnostics) {
+    let product = |factors: &[usize]| factors.iter().fold(1usize, |product, factor| product.saturating_mul(*factor));
+    let cells = [data.steps, data.samples, data.inputs.len().max(data.targets.len())];
+    if product(&cells) > TOO_MANY {
+        let text = format!("the data would have {} steps times {} samples", data.steps, data.samples);
+        found.push(
+            Diagnostic::new(Problem::Shape(text), spec.data.span).label(format!("at most {TOO_MANY} numbers are held")),
+        );
+    }
+    for (layer, planned) in spec.layers.iter().zip(&network.layers) {
+        let parameters = planned.parameters.iter().map(|p| product(&p.shape)).fold(0usize, usize::saturating_add);
+        if parameters.max(product(&[data.steps, planned.size])) > TOO_MANY {
+            let text = format!("layer `{}` would have {parameters} parameters", layer.name);
+            let at = layer.component.args.get("size").map_or(layer.component.span, |node| node.span);
+            found.push(Diagnostic::new(Problem::Shape(text), at).label(format!("at most {TOO_MANY} numbers are held")));
+        }
     }
 }
 
