@@ -17,11 +17,11 @@ fn plan(registry: &Registry, executor: Executor) -> Plan {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments/sqrt.toml");
     let overrides = Overrides {
         set: vec!["train.iterations=1000000000".into(), "train.record_every=1000000000".into()],
-        seeds: None,
+        ..Overrides::default()
     };
-    let spec =
-        spec::read(&file, &overrides, registry, &mut Sources::default()).expect("the gallery is checked by tests");
-    Plan::new(spec, registry, executor, DeviceName::Cpu).expect("the gallery is checked by tests")
+    let mut sources = Sources::default();
+    let spec = spec::read(&file, &overrides, registry, &mut sources).expect("the gallery is checked by tests");
+    Plan::new(spec, registry, &sources, executor, DeviceName::Cpu).expect("the gallery is checked by tests")
 }
 
 fn tutorial(criterion: &mut Criterion) {
@@ -31,7 +31,8 @@ fn tutorial(criterion: &mut Criterion) {
     let stop = AtomicBool::new(false);
     let mut group = criterion.benchmark_group("tutorial");
     for executor in [Executor::Reference, Executor::Fused] {
-        let mut trial = prepare::<Cpu>(&plan(&registry, executor), &registry, 0).expect("memory");
+        let plan = plan(&registry, executor);
+        let mut trial = prepare::<Cpu>(&plan.configurations[0], &registry, 0, executor).expect("memory");
         group.bench_function(format!("iteration, {}", executor.as_str()), |bench| {
             bench.iter(|| trial.advance(trial.iteration() + 1, &stop).expect("memory"));
         });

@@ -11,9 +11,10 @@ use crate::nn::layer::{Initialisers, Layer, LayerKind, Surrogates};
 use crate::nn::{Initialiser, init, linear, neurons};
 use crate::spec::component::{Components, Info, Kind};
 use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem};
-use crate::spec::fields::{Field, Pair, Range, Type};
+use crate::spec::fields::{Field, Pair, Range, SEED, Type};
 use crate::spec::source::{self, Sources, Span};
-use crate::spec::tree::{self, Table};
+use crate::spec::tree::{self, Table, Value};
+use crate::study::sampler::{self, Sampler};
 use crate::tensor::Backend;
 use crate::train::loss::DirectLoss;
 use crate::train::optimizer::{self, Rule, RuleOptimizer};
@@ -103,6 +104,9 @@ pub struct MetricBuild {
 /// An optimizer: its update rule from checked keys.
 pub type OptimizerBuild = fn(&Table) -> Rule;
 
+/// Makes a sampler from its checked keys.
+pub type SamplerBuild = fn(&Table) -> Box<dyn Sampler>;
+
 /// All components.
 #[derive(Default)]
 pub struct Registry {
@@ -122,6 +126,8 @@ pub struct Registry {
     pub optimizers: Catalog<OptimizerBuild>,
     /// Initialisers.
     pub initialisers: Catalog<InitialiserBuild>,
+    /// Samplers.
+    pub samplers: Catalog<SamplerBuild>,
 }
 
 impl Registry {
@@ -135,6 +141,7 @@ impl Registry {
         registry.add_metrics();
         registry.add_optimizers();
         registry.add_initialisers();
+        registry.add_samplers();
         add(&mut registry.layers, linear::info(), Arc::new(linear::LinearKind) as Arc<dyn LayerKind>);
         let mut found = Diagnostics::default();
         for &(name, text) in BUILTIN {
@@ -229,6 +236,15 @@ impl Registry {
         one("torch_linear", "Uniform within 1 / sqrt(inputs), as PyTorch's Linear begins", vec![], |_, bias| {
             Arc::new(init::TorchLinear { bias })
         });
+    }
+
+    fn add_samplers(&mut self) {
+        let grid = "Every combination of all values, the last dimension fastest";
+        let random = "Values drawn independently and evenly, each configuration at most once";
+        let seed = Field::default("seed", SEED, Value::Int(0), "which configurations are drawn");
+        let mut one = |name, about, fields, build| add(&mut self.samplers, entry(name, about, fields), build);
+        one("grid", grid, vec![], (|_| Box::new(sampler::Grid)) as SamplerBuild);
+        one("random", random, vec![seed], |args| Box::new(sampler::Random { seed: args.seed().unwrap_or(0) }));
     }
 
     /// Reads the text plugins of a folder, if it is there: every `*.toml` in it, sorted by name.
@@ -351,6 +367,7 @@ impl Components for Registry {
             Kind::Metric => self.metrics.get(name).map(|e| &e.info),
             Kind::Optimizer => self.optimizers.get(name).map(|e| &e.info),
             Kind::Initialiser => self.initialisers.get(name).map(|e| &e.info),
+            Kind::Sampler => self.samplers.get(name).map(|e| &e.info),
         }
     }
 
@@ -364,6 +381,7 @@ impl Components for Registry {
             Kind::Metric => self.metrics.keys().map(String::as_str).collect(),
             Kind::Optimizer => self.optimizers.keys().map(String::as_str).collect(),
             Kind::Initialiser => self.initialisers.keys().map(String::as_str).collect(),
+            Kind::Sampler => self.samplers.keys().map(String::as_str).collect(),
         };
         names.sort_unstable();
         names
@@ -412,6 +430,11 @@ impl Registry {
     /// A loss.
     pub fn loss(&self, name: &str) -> &Entry<LossBuild> {
         found(&self.losses, name)
+    }
+
+    /// The sampler of a sweep.
+    pub fn sampler(&self, component: &crate::spec::Component) -> Box<dyn Sampler> {
+        (found(&self.samplers, &component.kind).build)(&component.args)
     }
 
     /// The update rule of a checked table.

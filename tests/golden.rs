@@ -345,9 +345,9 @@ fn golden_random_numbers_are_those_of_pytorch() {
 fn plan(name: &str, seeds: &str, registry: &Registry, executor: Executor) -> Plan {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("experiments/{name}.toml"));
     let overrides = Overrides { seeds: Some(seeds.into()), ..Overrides::default() };
-    let spec =
-        spec::read(&file, &overrides, registry, &mut Sources::default()).unwrap_or_else(|f| panic!("{:?}", f.list));
-    Plan::new(spec, registry, executor, DeviceName::Cpu).unwrap_or_else(|f| panic!("{:?}", f.list))
+    let mut sources = Sources::default();
+    let spec = spec::read(&file, &overrides, registry, &mut sources).unwrap_or_else(|f| panic!("{:?}", f.list));
+    Plan::new(spec, registry, &sources, executor, DeviceName::Cpu).unwrap_or_else(|f| panic!("{:?}", f.list))
 }
 
 /// The trace's name of a parameter: layers 0, 2, 4 are linear and 1, 3, 5 leaky.
@@ -368,7 +368,7 @@ fn golden_trainings_begin_like_the_notebook() {
         let seed = golden.meta["seed"].as_u64().unwrap();
         let name = format!("{}_torch", golden.text("mode").unwrap());
         let plan = plan(&name, &seed.to_string(), &registry, executor);
-        let mut trial = prepare::<Cpu>(&plan, &registry, seed).unwrap();
+        let mut trial = prepare::<Cpu>(&plan.configurations[0], &registry, seed, plan.executor).unwrap();
         let what = |name: &str| format!("{} ({}): {name}", golden.name, executor.as_str());
         for (path, _, values) in trial.parameters() {
             let name = traced_name(&path);
@@ -413,8 +413,8 @@ fn golden_losses_over_seeds_come_from_the_same_distribution() {
     let seeds: Vec<String> = theirs.keys().map(u64::to_string).collect();
     let plan = plan("sqrt_torch", &seeds.join(","), &registry, Executor::Fused);
     let last = |seed: u64| {
-        let mut trial = prepare::<Cpu>(&plan, &registry, seed).unwrap();
-        trial.advance(plan.iterations, &AtomicBool::new(false)).unwrap();
+        let mut trial = prepare::<Cpu>(&plan.configurations[0], &registry, seed, plan.executor).unwrap();
+        trial.advance(plan.configurations[0].iterations, &AtomicBool::new(false)).unwrap();
         trial.latest_loss().unwrap()
     };
     let ours: Vec<f64> = theirs.keys().map(|&seed| last(seed)).collect();

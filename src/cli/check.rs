@@ -4,7 +4,9 @@ use super::run::ExecutorArg;
 use super::{Exit, PluginArgs, load_registry, print, refuse};
 use crate::spec::source::Sources;
 use crate::spec::{self, Overrides};
+use crate::store::ranking::described;
 use crate::study::Plan;
+
 use crate::tensor::DeviceName;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
@@ -18,6 +20,9 @@ pub struct CheckArgs {
     /// Set a key, for example optimizer.lr=1e-4
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
+    /// Vary a key, for example optimizer.lr=1e-4,1e-3
+    #[arg(long, value_name = "KEY=A,B,...")]
+    sweep: Vec<String>,
     /// Seeds: 7, or 1,5,9, or the half-open 0..40
     #[arg(long)]
     seeds: Option<String>,
@@ -44,10 +49,10 @@ pub fn check(args: &CheckArgs) -> Exit {
     let mut exit = Exit::Fine;
     for file in &args.files {
         let mut sources = Sources::default();
-        let overrides = Overrides { set: args.set.clone(), seeds: args.seeds.clone() };
+        let overrides = Overrides { set: args.set.clone(), sweep: args.sweep.clone(), seeds: args.seeds.clone() };
         let plan = load_registry(&args.files, &args.plugins, &mut sources).and_then(|registry| {
             let spec = spec::read(file, &overrides, &registry, &mut sources)?;
-            Plan::new(spec, &registry, args.executor.on(DeviceName::Cpu), DeviceName::Cpu)
+            Plan::new(spec, &registry, &sources, args.executor.on(DeviceName::Cpu), DeviceName::Cpu)
         });
         match (plan, args.print) {
             (Err(found), _) => exit = refuse(&found, &sources),
@@ -65,19 +70,21 @@ pub fn check(args: &CheckArgs) -> Exit {
     exit
 }
 
-/// The data and the network with shapes and parameter counts.
+/// The data and the network with shapes and parameter counts, and what is varied.
 fn summary(plan: &Plan) -> String {
-    let (steps, batch) = (plan.data.steps, plan.spec.train.batch.min(plan.data.samples));
+    let configuration = &plan.configurations[0];
+    let (data, network) = (&configuration.data, &configuration.network);
+    let (steps, batch) = (data.steps, configuration.spec.train.batch.min(data.samples));
     let mut text = format!(
         "data     {}: {} samples of {steps} steps, inputs {}, targets {}\n",
-        plan.spec.data.kind,
-        plan.data.samples,
-        plan.data.inputs.join(", "),
-        plan.data.targets.join(", "),
+        configuration.spec.data.kind,
+        data.samples,
+        data.inputs.join(", "),
+        data.targets.join(", "),
     );
     text += &format!("shapes   [time, batch, width] with time {steps} and batch {batch}\n\n");
     text += &format!("{:<14} {:<10} {:<20} {:<20} {:>10}  parameters\n", "layer", "kind", "input", "output", "numbers");
-    for layer in &plan.network.layers {
+    for layer in &network.layers {
         let numbers: usize = layer.parameters.iter().map(|p| p.len()).sum();
         let names: Vec<String> = layer.parameters.iter().map(|p| format!("{} {:?}", p.name, p.shape)).collect();
         let shape = |width: usize| format!("[{steps}, {batch}, {width}]");
@@ -90,8 +97,17 @@ fn summary(plan: &Plan) -> String {
             names.join(", "),
         );
     }
-    let learned: usize = plan.network.parameters().filter(|(_, p)| p.learn).map(|(_, p)| p.len()).sum();
-    text += &format!("\n{} numbers in all, {learned} of them learned\n", plan.network.size());
+    let learned: usize = network.parameters().filter(|(_, p)| p.learn).map(|(_, p)| p.len()).sum();
+    text += &format!("\n{} numbers in all, {learned} of them learned\n", network.size());
+    if !plan.swept.is_empty() {
+        let seeds = plan.spec.seeds.len();
+        text += &format!(
+            "{} configurations of {}, each on {seeds} seeds; shown is the first, {}\n",
+            plan.configurations.len(),
+            plan.swept.join(", "),
+            described(&configuration.params)
+        );
+    }
     let first = plan.trials.first().map_or(String::new(), |trial| format!(", the first is {}", trial.id));
-    text + &format!("{} trials of {} iterations{first}\n", plan.trials.len(), plan.iterations)
+    text + &format!("{} trials of {} iterations{first}\n", plan.trials.len(), configuration.iterations)
 }

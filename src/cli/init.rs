@@ -14,12 +14,13 @@ pub struct InitArgs {
 }
 
 /// What is written, by path in the folder.
-const FILES: [(&str, &str); 7] = [
+const FILES: [(&str, &str); 8] = [
     ("README.md", include_str!("init/README.md")),
     ("first.toml", include_str!("init/first.toml")),
     ("plugins/my_neuron.toml", include_str!("../../plugins/template/my_neuron.toml")),
     ("gallery/sqrt.toml", include_str!("../../experiments/sqrt.toml")),
     ("gallery/linear.toml", include_str!("../../experiments/linear.toml")),
+    ("gallery/sqrt_sweep.toml", include_str!("../../experiments/sqrt_sweep.toml")),
     ("gallery/sqrt_torch.toml", include_str!("../../experiments/sqrt_torch.toml")),
     ("gallery/linear_torch.toml", include_str!("../../experiments/linear_torch.toml")),
 ];

@@ -26,10 +26,10 @@ struct State {
 }
 
 impl Progress {
-    /// For so many trials of so many iterations each; says nothing at all when `quiet`.
-    pub fn new(trials: usize, iterations: usize, quiet: bool) -> Self {
+    /// For so many trials, and iterations of them all together; says nothing at all when `quiet`.
+    pub fn new(trials: usize, iterations: u64, quiet: bool) -> Self {
         let terminal = std::io::stderr().is_terminal();
-        let bar = ProgressBar::new((trials * iterations) as u64);
+        let bar = ProgressBar::new(iterations);
         let target = if terminal && !quiet { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         bar.set_draw_target(target);
         let template = "[{bar:30}] {percent:>3} %  {msg}  ETA {eta}";

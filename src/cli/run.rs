@@ -7,10 +7,12 @@ use crate::report;
 use crate::spec::source::Sources;
 use crate::spec::{self, Overrides, Save};
 use crate::store::environment::environment;
-use crate::store::manifest::{DataSummary, FORMAT, LayerSummary, Manifest, Quantity, StudyStatus};
+use crate::store::manifest::{DataSummary, FORMAT, LayerSummary, Manifest, Objective, Quantity, StudyStatus};
+use crate::store::ranking;
+use crate::store::tables::Columns;
 use crate::store::{self, Opening, Store, StoreError};
 use crate::study::identity::plugins;
-use crate::study::{Ended, Executor, Plan, TrainError, train};
+use crate::study::{Ended, Executor, Plan, TrainError, TrialPlan, train};
 use crate::tensor::{Backend, DeviceError, DeviceName};
 use clap::{Args, ValueEnum};
 use dfdx::prelude::Cpu;
@@ -30,6 +32,9 @@ pub struct RunArgs {
     /// Set a key, for example optimizer.lr=1e-4
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
+    /// Vary a key, for example optimizer.lr=1e-4,1e-3
+    #[arg(long, value_name = "KEY=A,B,...")]
+    sweep: Vec<String>,
     /// Seeds: 7, or 1,5,9, or the half-open 0..40
     #[arg(long)]
     seeds: Option<String>,
@@ -139,10 +144,10 @@ fn requests(args: &RunArgs) -> Result<Vec<Request>, Exit> {
     let mut refused = None;
     for file in &args.files {
         let mut sources = Sources::default();
-        let overrides = Overrides { set: args.set.clone(), seeds: args.seeds.clone() };
+        let overrides = Overrides { set: args.set.clone(), sweep: args.sweep.clone(), seeds: args.seeds.clone() };
         let checked = load_registry(std::slice::from_ref(file), &args.plugins, &mut sources).and_then(|registry| {
             let spec = spec::read(file, &overrides, &registry, &mut sources)?;
-            let plan = Plan::new(spec, &registry, args.executor.on(device), device)?;
+            let plan = Plan::new(spec, &registry, &sources, args.executor.on(device), device)?;
             Ok((registry, plan))
         });
         match checked {
@@ -218,24 +223,23 @@ fn train_and_store<D: OnDevice>(
     let mut manifest = manifest(request, store)?;
     store.write_manifest(&manifest)?;
     let known: HashSet<String> = store.known()?.into_iter().map(|(id, ..)| id).collect();
-    let missing = plan.trials.iter().filter(|trial| !known.contains(&trial.id)).count();
-    if !args.quiet && missing < plan.trials.len() {
+    let missing: Vec<&TrialPlan> = plan.trials.iter().filter(|trial| !known.contains(&trial.id)).collect();
+    if !args.quiet && missing.len() < plan.trials.len() {
         complain(&format!(
             "{}: {} of {} trials are there already\n",
             request.out.display(),
-            plan.trials.len() - missing,
+            plan.trials.len() - missing.len(),
             plan.trials.len()
         ));
     }
-    let progress = Progress::new(missing, plan.iterations, args.quiet);
+    let progress = Progress::new(missing.len(), plan.iterations(&missing), args.quiet);
     let jobs = args.jobs.map_or_else(processors, |jobs| jobs as usize);
     let ended = train::<D>(plan, &request.registry, store, jobs, stop, &progress);
     progress.finish();
     let ended = ended?;
     let metrics: Vec<String> = plan.spec.train.metrics.iter().map(|m| m.kind.clone()).collect();
     let thresholds = store.thresholds();
-    let rank = |config: &str, seed: u64| (usize::from(config != plan.configuration), seed);
-    store.compact(&metrics, &rank)?;
+    store.compact(&Columns { metrics, swept: plan.swept.clone() }, &|config, seed| plan.rank(config, seed))?;
     if plan.spec.save == Save::Best {
         store.keep_best_weights()?;
     }
@@ -279,7 +283,8 @@ fn summarise(
     if args.json {
         rows.iter().for_each(|row| print(&format!("{}\n", json_line(row, manifest))));
     } else if !args.quiet {
-        print(&table(&rows, manifest));
+        let swept = !request.plan.swept.is_empty();
+        print(&if swept { configurations(&rows, manifest) } else { table(&rows, manifest) });
         print(page);
     }
     let failed: Vec<&store::SummaryRow> = rows.iter().filter(|row| row.error.is_some()).collect();
@@ -310,10 +315,8 @@ fn summarise(
 const PRINTED: usize = 20;
 
 fn table(rows: &[store::SummaryRow], manifest: &Manifest) -> String {
-    let unit = |q: &Quantity| if q.unit == "1" { q.name.clone() } else { format!("{} ({})", q.name, q.unit) };
-    let loss = Quantity { name: "loss".into(), ..manifest.loss.clone() };
-    let mut header = vec!["trial".to_string(), "seed".into(), unit(&loss)];
-    header.extend(manifest.metrics.iter().map(unit));
+    let mut header = vec!["trial".to_string(), "seed".into()];
+    header.extend(quantities(manifest));
     header.push("seconds".into());
     let mut lines = vec![header];
     for row in rows.iter().take(PRINTED) {
@@ -327,15 +330,50 @@ fn table(rows: &[store::SummaryRow], manifest: &Manifest) -> String {
         line.push(format!("{:.3}", row.seconds));
         lines.push(line);
     }
-    let widths: Vec<usize> =
-        (0..lines[0].len()).map(|i| lines.iter().map(|line| line[i].len()).max().unwrap_or(0)).collect();
-    let mut text = String::new();
-    for line in &lines {
-        let cells: Vec<String> = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:>width$}")).collect();
-        text += &format!("{}\n", cells.join("  "));
-    }
+    let mut text = aligned(&lines);
     if rows.len() > PRINTED {
         text += &format!("... and {} more in trials.parquet\n", rows.len() - PRINTED);
+    }
+    text
+}
+
+/// The medians of each configuration over its seeds, the best first.
+fn configurations(rows: &[store::SummaryRow], manifest: &Manifest) -> String {
+    let ranked = ranking::rank(rows, manifest);
+    let mut header: Vec<String> =
+        ranked.first().map_or(&[][..], |first| &first.params).iter().map(|(name, _)| name.clone()).collect();
+    header.push("seeds".into());
+    header.extend(quantities(manifest));
+    let mut lines = vec![header];
+    for configuration in ranked.iter().take(PRINTED) {
+        let mut line: Vec<String> = configuration.params.iter().map(|(_, value)| value.clone()).collect();
+        line.push(configuration.completed.to_string());
+        line.extend(configuration.medians.iter().copied().map(figure));
+        lines.push(line);
+    }
+    let mut text = format!("medians over seeds, ordered by {}\n", manifest.objective.name);
+    text += &aligned(&lines);
+    if ranked.len() > PRINTED {
+        text += &format!("... and {} more configurations in trials.parquet\n", ranked.len() - PRINTED);
+    }
+    text
+}
+
+/// Headings of loss and metrics, with units.
+fn quantities(manifest: &Manifest) -> impl Iterator<Item = String> {
+    let unit = |q: &Quantity| if q.unit == "1" { q.name.clone() } else { format!("{} ({})", q.name, q.unit) };
+    let loss = unit(&Quantity { name: "loss".into(), ..manifest.loss.clone() });
+    std::iter::once(loss).chain(manifest.metrics.iter().map(unit).collect::<Vec<_>>())
+}
+
+/// Lines of cells, right-aligned in columns.
+fn aligned(lines: &[Vec<String>]) -> String {
+    let widths: Vec<usize> =
+        (0..lines[0].len()).map(|i| lines.iter().map(|line| line[i].chars().count()).max().unwrap_or(0)).collect();
+    let mut text = String::new();
+    for line in lines {
+        let cells: Vec<String> = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:>width$}")).collect();
+        text += &format!("{}\n", cells.join("  "));
     }
     text
 }
@@ -352,7 +390,9 @@ fn figure(value: Option<f64>) -> String {
 fn json_line(row: &store::SummaryRow, manifest: &Manifest) -> serde_json::Value {
     let metrics: serde_json::Map<String, serde_json::Value> =
         manifest.metrics.iter().zip(&row.metrics).map(|(q, value)| (q.name.clone(), json!(value))).collect();
-    json!({ "trial": row.trial, "seed": row.seed, "error": row.error, "loss": row.loss, "metrics": metrics,
+    let params: serde_json::Map<String, serde_json::Value> =
+        row.params.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
+    json!({ "trial": row.trial, "config": row.config, "params": params, "seed": row.seed, "error": row.error, "loss": row.loss, "metrics": metrics,
         "duration_s": row.seconds })
 }
 
@@ -366,6 +406,7 @@ fn timestamp() -> String {
 
 fn manifest(request: &Request, store: &Store) -> Result<Manifest, StoreError> {
     let (plan, registry) = (&request.plan, &request.registry);
+    let first = &plan.configurations[0];
     let layer = |layer: &crate::nn::LayerPlan| LayerSummary {
         name: layer.name.clone(),
         kind: layer.kind.clone(),
@@ -390,22 +431,25 @@ fn manifest(request: &Request, store: &Store) -> Result<Manifest, StoreError> {
     files.extend(old.into_iter().chain(weights));
     files.sort();
     files.dedup();
+    let objective = plan.spec.sweep.as_ref().and_then(|sweep| sweep.objective.clone());
     Ok(Manifest {
         format: FORMAT,
         name: plan.spec.name.clone(),
         about: plan.spec.about.clone(),
         identity: plan.identity.clone(),
         spec: plan.study_toml(),
-        plugins: plugins(&plan.spec, registry),
+        plugins: plan.configurations.iter().flat_map(|configuration| plugins(&configuration.spec, registry)).collect(),
         command: command(),
-        layers: plan.network.layers.iter().map(layer).collect(),
-        parameters: plan.network.size(),
+        swept: plan.swept.clone(),
+        objective: objective.map_or_else(Objective::default, |o| Objective { name: o.name, maximize: o.maximize }),
+        layers: first.network.layers.iter().map(layer).collect(),
+        parameters: first.network.size(),
         data: DataSummary {
-            kind: plan.spec.data.kind.clone(),
-            steps: plan.data.steps,
-            samples: plan.data.samples,
-            inputs: plan.data.inputs.clone(),
-            targets: plan.data.targets.clone(),
+            kind: first.spec.data.kind.clone(),
+            steps: first.data.steps,
+            samples: first.data.samples,
+            inputs: first.data.inputs.clone(),
+            targets: first.data.targets.clone(),
         },
         loss: loss_quantity(plan, registry),
         metrics: plan.spec.train.metrics.iter().map(metric).collect(),

@@ -19,12 +19,12 @@ impl Stream {
     }
 
     /// A number of 53 random bits in [0, 1).
-    fn unit(&mut self) -> f64 {
+    pub fn unit(&mut self) -> f64 {
         (self.generator.next_u64() >> 11) as f64 * (1.0 / (1u64 << 53) as f64)
     }
 
     /// A whole number below `n`, every one as likely as the others.
-    fn below(&mut self, n: u64) -> u64 {
+    pub fn below(&mut self, n: u64) -> u64 {
         let fair = u64::MAX - u64::MAX % n;
         loop {
             let drawn = self.generator.next_u64();

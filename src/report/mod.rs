@@ -9,9 +9,11 @@ mod plots;
 mod statistics;
 mod tables;
 
+use crate::store::manifest::Manifest;
+use crate::store::ranking::Ranked;
 use crate::store::{StoreError, read_manifest, replace};
 use std::path::{Path, PathBuf};
-use tables::Results;
+use tables::{Results, Trial};
 
 /// Why a report cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -65,10 +67,32 @@ struct Figure {
     svg: String,
 }
 
+/// What a page says of all trials together.
+struct Study {
+    /// Every trial, as the page lists it.
+    trials: Vec<Trial>,
+    /// Configurations of a sweep, the best first; none without one.
+    ranked: Vec<Ranked>,
+}
+
+impl Study {
+    fn new(manifest: &Manifest, results: &Results) -> Study {
+        let ranked = if manifest.swept.is_empty() { Vec::new() } else { results.ranked(manifest) };
+        let bare = |trial: &Trial| Trial { history: Vec::new(), ..trial.clone() };
+        Study { trials: results.trials.iter().map(bare).collect(), ranked }
+    }
+}
+
 /// Makes plots and page of a result folder.
 pub fn write(dir: &Path) -> Result<Written, ReportError> {
     let manifest = read_manifest(dir)?.ok_or_else(|| ReportError::NoResults(dir.into()))?;
-    let results = Results::read(dir)?;
+    let all = Results::read(dir)?;
+    let study = Study::new(&manifest, &all);
+    // Of a sweep the figures show the best configuration, which alone has one story to tell.
+    let results = match study.ranked.first() {
+        Some(best) => all.of(&best.config),
+        None => all,
+    };
     let comparison = baselines::compare(&results);
     let figures = plots::all(&manifest, &results, &comparison)?;
     let plots = dir.join("plots");
@@ -80,7 +104,7 @@ pub fn write(dir: &Path) -> Result<Written, ReportError> {
         files.push(name);
     }
     let page = dir.join("report.html");
-    replace(&page, page::fill(&manifest, &results, &comparison, &figures)?.as_bytes())?;
+    replace(&page, page::fill(&manifest, &study, &results, &comparison, &figures)?.as_bytes())?;
     files.push("report.html".into());
     Ok(Written { page, files })
 }

@@ -3,8 +3,9 @@
 use super::baselines::{Comparison, METRICS, RIVALS};
 use super::statistics::{FEWEST, Summary, summarise};
 use super::tables::{Results, Trial};
-use super::{Figure, ReportError};
+use super::{Figure, ReportError, Study};
 use crate::store::manifest::{Manifest, StudyStatus};
+use crate::store::ranking::{Ranked, described};
 use minijinja::value::Serde;
 use minijinja::{Environment, Value};
 use serde::Serialize;
@@ -18,7 +19,11 @@ struct Page<'a> {
     sentence: String,
     status: String,
     failures: Vec<String>,
+    configurations: Vec<Vec<String>>,
+    configuration_columns: Vec<String>,
+    configurations_note: String,
     headline: Vec<Row>,
+    nothing: &'static str,
     columns: Vec<&'static str>,
     headline_note: String,
     others: Vec<Row>,
@@ -54,6 +59,7 @@ struct Picture<'a> {
 /// The page as HTML.
 pub fn fill(
     manifest: &Manifest,
+    study: &Study,
     results: &Results,
     comparison: &Comparison,
     figures: &[Figure],
@@ -64,10 +70,18 @@ pub fn fill(
     let picture = |figure: &'_ Figure| Value::from_safe_string(figure.svg.clone());
     let page = Page {
         manifest,
-        sentence: sentence(manifest, results),
-        status: status(manifest, results),
-        failures: failures(results),
+        sentence: sentence(manifest, study),
+        status: status(manifest, study),
+        failures: failures(study),
+        configurations: study.ranked.iter().take(LISTED).map(configuration_row).collect(),
+        configuration_columns: configuration_columns(manifest, study),
+        configurations_note: configurations_note(manifest, study),
         headline: headline(comparison),
+        nothing: if results.completed().next().is_none() {
+            "No trial completed, so there is nothing to compare."
+        } else {
+            "Sequences are kept of the first 100 trials, and none of those belongs to the best configuration."
+        },
         columns: METRICS.to_vec(),
         headline_note: headline_note(manifest, results, comparison),
         others: others(manifest, results),
@@ -79,9 +93,9 @@ pub fn fill(
                 svg: picture(figure),
             })
             .collect(),
-        trials: results.trials.iter().take(LISTED).map(trial_row).collect(),
-        trial_columns: trial_columns(manifest),
-        more_trials: results.trials.len().saturating_sub(LISTED),
+        trials: study.trials.iter().take(LISTED).map(trial_row).collect(),
+        trial_columns: trial_columns(manifest, study),
+        more_trials: study.trials.len().saturating_sub(LISTED),
         environment: environment_rows(manifest),
     };
     let template = environment.get_template("page.html").map_err(failed)?;
@@ -89,18 +103,27 @@ pub fn fill(
 }
 
 /// What was run, in one sentence.
-fn sentence(manifest: &Manifest, results: &Results) -> String {
+fn sentence(manifest: &Manifest, study: &Study) -> String {
     let layers: Vec<String> = manifest.layers.iter().map(|l| format!("{} {}", l.kind, l.size)).collect();
-    let iterations = results.trials.iter().map(|t| t.iterations).max().unwrap_or(0);
-    let seeds: Vec<String> = results.trials.iter().map(|t| t.seed.to_string()).collect();
-    let seeds = match seeds.as_slice() {
-        [] => "no trial yet".into(),
-        [one] => format!("1 trial, seed {one}"),
-        [first, .., last] if seeds.len() > 6 => format!("{} trials, seeds {first} to {last}", seeds.len()),
-        several => format!("{} trials, seeds {}", several.len(), several.join(", ")),
+    let iterations = study.trials.iter().map(|t| t.iterations).max().unwrap_or(0);
+    let mut seeds: Vec<u64> = study.trials.iter().map(|t| t.seed).collect();
+    seeds.sort_unstable();
+    seeds.dedup();
+    let names: Vec<String> = seeds.iter().map(u64::to_string).collect();
+    let seeds = match names.as_slice() {
+        [one] => format!("seed {one}"),
+        [first, .., last] if names.len() > 6 => format!("seeds {first} to {last}"),
+        several => format!("seeds {}", several.join(", ")),
+    };
+    let trials = match (study.trials.len(), study.ranked.len()) {
+        (0, _) => "no trial yet".to_string(),
+        (n, 0) => format!("{}, {seeds}", count(n, "trial")),
+        (n, c) => {
+            format!("{} in {} of {}, {seeds}", count(n, "trial"), count(c, "configuration"), dimensions(manifest))
+        }
     };
     format!(
-        "A network of {} ({}; {} parameters) was trained on `{}` ({}, {}) for {}: {seeds}.",
+        "A network of {} ({}; {} parameters) was trained on `{}` ({}, {}) for {}: {trials}.",
         count(manifest.layers.len(), "layer"),
         layers.join(", "),
         manifest.parameters,
@@ -111,24 +134,59 @@ fn sentence(manifest: &Manifest, results: &Results) -> String {
     )
 }
 
+fn dimensions(manifest: &Manifest) -> String {
+    let names: Vec<String> = manifest.swept.iter().map(|name| format!("`{name}`")).collect();
+    names.join(", ")
+}
+
+fn configuration_columns(manifest: &Manifest, study: &Study) -> Vec<String> {
+    let params = study.ranked.first().map_or(&[][..], |first| &first.params);
+    let mut columns: Vec<String> = params.iter().map(|(name, _)| name.clone()).collect();
+    columns.extend(["completed".into(), format!("loss ({})", manifest.loss.name)]);
+    columns.extend(manifest.metrics.iter().map(|m| m.name.clone()));
+    columns
+}
+
+fn configuration_row(ranked: &Ranked) -> Vec<String> {
+    let mut row: Vec<String> = ranked.params.iter().map(|(_, value)| value.clone()).collect();
+    row.push(format!("{} of {}", ranked.completed, ranked.completed + ranked.failed));
+    row.extend(ranked.medians.iter().map(|m| m.map_or("-".into(), figure)));
+    row
+}
+
+/// Which configuration the page shows, and what its choice is worth.
+fn configurations_note(manifest: &Manifest, study: &Study) -> String {
+    let Some(best) = study.ranked.first() else { return String::new() };
+    let more = study.ranked.len().saturating_sub(LISTED);
+    let more = if more > 0 { format!(" {more} more are in trials.parquet.") } else { String::new() };
+    let order = if manifest.objective.maximize { "highest" } else { "lowest" };
+    format!(
+        "Medians over the trials that completed, the {order} {} first.{more} Comparison and figures below show the first \
+         one ({}). It was chosen by these very seeds, so its numbers are better than fresh seeds would show.",
+        manifest.objective.name,
+        described(&best.params)
+    )
+}
+
 fn count(n: usize, what: &str) -> String {
     if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
 }
 
-fn status(manifest: &Manifest, results: &Results) -> String {
-    let ended = results.trials.len();
+fn status(manifest: &Manifest, study: &Study) -> String {
+    let ended = study.trials.len();
+    let completed = study.trials.iter().filter(|trial| trial.error.is_none()).count();
     match manifest.status {
         StudyStatus::Finished => {
-            format!("Finished: {} of {} completed.", results.completed().count(), count(ended, "trial"))
+            format!("Finished: {completed} of {} completed.", count(ended, "trial"))
         }
         StudyStatus::Interrupted => format!("Interrupted: {ended} of {} planned trials are here.", manifest.planned),
         StudyStatus::Running => format!("Not finished: {ended} of {} planned trials are here.", manifest.planned),
     }
 }
 
-fn failures(results: &Results) -> Vec<String> {
+fn failures(study: &Study) -> Vec<String> {
     let failed =
-        results.trials.iter().filter_map(|t| Some(format!("Trial {} (seed {}): {}", t.id, t.seed, t.error.as_ref()?)));
+        study.trials.iter().filter_map(|t| Some(format!("Trial {} (seed {}): {}", t.id, t.seed, t.error.as_ref()?)));
     failed.take(10).collect()
 }
 
@@ -194,8 +252,10 @@ fn others(manifest: &Manifest, results: &Results) -> Vec<Row> {
     rows
 }
 
-fn trial_columns(manifest: &Manifest) -> Vec<String> {
-    let mut columns: Vec<String> = vec!["trial".into(), "seed".into(), format!("loss ({})", manifest.loss.name)];
+fn trial_columns(manifest: &Manifest, study: &Study) -> Vec<String> {
+    let mut columns: Vec<String> = vec!["trial".into(), "seed".into()];
+    columns.extend(study.trials.first().map_or(&[][..], |first| &first.params).iter().map(|(name, _)| name.clone()));
+    columns.push(format!("loss ({})", manifest.loss.name));
     columns.extend(manifest.metrics.iter().map(|m| m.name.clone()));
     columns.push("seconds".into());
     columns
@@ -203,6 +263,7 @@ fn trial_columns(manifest: &Manifest) -> Vec<String> {
 
 fn trial_row(trial: &Trial) -> Vec<String> {
     let mut row = vec![trial.id.clone(), trial.seed.to_string()];
+    row.extend(trial.params.iter().map(|(_, value)| value.clone()));
     row.push(if trial.error.is_some() { "failed".into() } else { trial.loss.map_or("not defined".into(), figure) });
     row.extend(trial.metrics.iter().map(|m| m.map_or("-".into(), figure)));
     row.push(format!("{:.3}", trial.seconds));

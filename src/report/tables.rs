@@ -1,6 +1,9 @@
 //! The tables of a result folder as plain structs.
 
 use super::ReportError;
+use crate::store::SummaryRow;
+use crate::store::manifest::Manifest;
+use crate::store::ranking::{Ranked, rank};
 use polars::prelude::*;
 use std::fs::File;
 use std::path::Path;
@@ -21,6 +24,10 @@ pub struct Results {
 pub struct Trial {
     /// Its id.
     pub id: String,
+    /// Its configuration.
+    pub config: String,
+    /// Each dimension of the sweep with its value.
+    pub params: Vec<(String, String)>,
     /// Its seed.
     pub seed: u64,
     /// Why it failed, if it did.
@@ -62,6 +69,8 @@ pub struct Sample {
 /// A layer's states, `[neuron][step]`.
 #[derive(Debug, Default)]
 pub struct LayerStates {
+    /// The trial.
+    pub trial: String,
     /// Its name.
     pub name: String,
     /// Membrane potentials.
@@ -94,6 +103,29 @@ impl Results {
         Ok(results)
     }
 
+    /// Configurations, the best first.
+    pub fn ranked(&self, manifest: &Manifest) -> Vec<Ranked> {
+        let row = |trial: &Trial| SummaryRow {
+            trial: trial.id.clone(),
+            config: trial.config.clone(),
+            params: trial.params.clone(),
+            seed: trial.seed,
+            error: trial.error.clone(),
+            loss: trial.loss,
+            metrics: trial.metrics.clone(),
+            seconds: trial.seconds,
+        };
+        rank(&self.trials.iter().map(row).collect::<Vec<_>>(), manifest)
+    }
+
+    /// What belongs to the trials of one configuration; the states of layers stay, whosever they are.
+    pub fn of(self, config: &str) -> Results {
+        let trials: Vec<Trial> = self.trials.into_iter().filter(|trial| trial.config == config).collect();
+        let mut traces = self.traces;
+        traces.retain(|trace| trials.iter().any(|trial| trial.id == trace.trial));
+        Results { trials, traces, layers: self.layers }
+    }
+
     /// Trials that ran to their end.
     pub fn completed(&self) -> impl Iterator<Item = &Trial> {
         self.trials.iter().filter(|trial| trial.error.is_none())
@@ -124,6 +156,17 @@ impl Source {
         Ok(cast.f64().map_err(|e| self.failed(e))?.iter().collect())
     }
 
+    /// Dimensions that were swept, each with its values as text.
+    fn params(&self) -> Result<Vec<(String, Vec<String>)>, ReportError> {
+        let columns = self.table.columns().iter().filter_map(|c| Some((c.name().strip_prefix("param.")?, c)));
+        let values = |(name, column): (&str, &Column)| {
+            let column = column.cast(&DataType::String).map_err(|e| self.failed(e))?;
+            let texts = column.str().map_err(|e| self.failed(e))?;
+            Ok((name.to_string(), texts.iter().map(|text| text.unwrap_or("").to_string()).collect()))
+        };
+        columns.map(values).collect()
+    }
+
     fn texts(&self, name: &str) -> Result<Vec<String>, ReportError> {
         Ok(self.optional_texts(name)?.into_iter().map(Option::unwrap_or_default).collect())
     }
@@ -143,8 +186,12 @@ fn trials(source: &Source) -> Result<Vec<Trial>, ReportError> {
     let (ids, seeds, errors) = (source.texts("trial")?, source.numbers("seed")?, source.optional_texts("error")?);
     let (losses, iterations, seconds) =
         (source.numbers("loss")?, source.numbers("iterations")?, source.numbers("duration_s")?);
+    let configs = source.texts("config")?;
+    let params = source.params()?;
     let trial = |(i, id): (usize, String)| Trial {
         id,
+        config: configs[i].clone(),
+        params: params.iter().map(|(name, values)| (name.clone(), values[i].clone())).collect(),
         seed: seeds[i].unwrap_or(0.0) as u64,
         error: errors[i].clone(),
         loss: losses[i],
@@ -185,12 +232,12 @@ fn traces(source: &Source) -> Result<Vec<TrialTraces>, ReportError> {
 }
 
 fn layers(source: &Source) -> Result<Vec<LayerStates>, ReportError> {
-    let (names, neurons) = (source.texts("layer")?, source.numbers("neuron")?);
+    let (names, trials, neurons) = (source.texts("layer")?, source.texts("trial")?, source.numbers("neuron")?);
     let (mem, spk) = (source.numbers("mem")?, source.numbers("spk")?);
     let mut list: Vec<LayerStates> = Vec::new();
     for (row, name) in names.into_iter().enumerate() {
         if list.last().is_none_or(|last| last.name != name) {
-            list.push(LayerStates { name, ..LayerStates::default() });
+            list.push(LayerStates { name, trial: trials[row].clone(), ..LayerStates::default() });
         }
         let Some(layer) = list.last_mut() else { continue };
         let neuron = neurons[row].unwrap_or(0.0) as usize;

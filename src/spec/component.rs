@@ -22,11 +22,13 @@ pub enum Kind {
     Optimizer,
     /// How parameters are drawn.
     Initialiser,
+    /// What chooses the configurations of a study.
+    Sampler,
 }
 
 impl Kind {
     /// All kinds, in the order in which they are listed.
-    pub const ALL: [Kind; 8] = [
+    pub const ALL: [Kind; 9] = [
         Kind::Dataset,
         Kind::Layer,
         Kind::Neuron,
@@ -35,6 +37,7 @@ impl Kind {
         Kind::Metric,
         Kind::Optimizer,
         Kind::Initialiser,
+        Kind::Sampler,
     ];
 }
 
@@ -51,7 +54,13 @@ impl Kind {
     pub fn article(self) -> &'static str {
         match self {
             Kind::Optimizer | Kind::Initialiser => "an",
-            Kind::Dataset | Kind::Layer | Kind::Neuron | Kind::Surrogate | Kind::Loss | Kind::Metric => "a",
+            Kind::Dataset
+            | Kind::Layer
+            | Kind::Neuron
+            | Kind::Surrogate
+            | Kind::Loss
+            | Kind::Metric
+            | Kind::Sampler => "a",
         }
     }
 }
@@ -67,6 +76,7 @@ impl fmt::Display for Kind {
             Kind::Metric => "metric",
             Kind::Optimizer => "optimizer",
             Kind::Initialiser => "initialiser",
+            Kind::Sampler => "sampler",
         })
     }
 }

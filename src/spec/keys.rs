@@ -88,6 +88,12 @@ pub fn common_fields(kind: Kind) -> Vec<Field> {
             vec![Field::optional("seed", SEED, "a seed for the data of all trials")]
         }
         Kind::Layer => vec![Field::required("name", Type::Name, "its name")],
-        Kind::Neuron | Kind::Surrogate | Kind::Loss | Kind::Metric | Kind::Optimizer | Kind::Initialiser => Vec::new(),
+        Kind::Neuron
+        | Kind::Surrogate
+        | Kind::Loss
+        | Kind::Metric
+        | Kind::Optimizer
+        | Kind::Initialiser
+        | Kind::Sampler => Vec::new(),
     }
 }

@@ -98,7 +98,7 @@ pub fn set_run(document: Table, key: &str, node: Node, found: &mut Diagnostics) 
 }
 
 /// The table `a = { b = { c = value } }` of the path `a.b.c`.
-fn nest(path: &str, at: Span, value: Node) -> Table {
+pub fn nest(path: &str, at: Span, value: Node) -> Table {
     let (key, rest) = path.split_once('.').unwrap_or((path, ""));
     let key_span = at.part(0..key.len());
     let node = if rest.is_empty() {
@@ -111,7 +111,7 @@ fn nest(path: &str, at: Span, value: Node) -> Table {
 }
 
 /// Lays one document over another.
-fn lay_over(mut base: Table, over: Table, found: &mut Diagnostics) -> Table {
+pub fn lay_over(mut base: Table, over: Table, found: &mut Diagnostics) -> Table {
     for entry in over.entries {
         match (entry.key.as_str(), entry.node.value) {
             ("layer", Value::Table(patches)) => {

@@ -12,6 +12,7 @@ pub mod merge;
 pub mod print;
 pub mod schema;
 pub mod source;
+pub mod sweep;
 pub mod tree;
 mod typed;
 pub mod values;
@@ -22,6 +23,7 @@ use diagnostic::{Diagnostic, Diagnostics, Problem};
 use keys::document_fields;
 use source::{Sources, Span};
 use std::path::Path;
+use sweep::Sweep;
 use tree::{Node, Table, Value};
 use typed::typed;
 
@@ -55,6 +57,8 @@ pub struct Spec {
     pub save: Save,
     /// Samples of each trial that are stored with their traces.
     pub report_samples: usize,
+    /// What the study varies, if it is one of several configurations.
+    pub sweep: Option<Sweep>,
     /// The whole document, checked, with defaults written out and formulas beside their results.
     pub resolved: Table,
 }
@@ -157,6 +161,8 @@ pub enum RandomSpec {
 pub struct Overrides {
     /// `--set` options, in order.
     pub set: Vec<String>,
+    /// `--sweep` options, in order.
+    pub sweep: Vec<String>,
     /// The `--seeds` option.
     pub seeds: Option<String>,
 }
@@ -179,7 +185,17 @@ pub fn read(
             Err(diagnostic) => found.push(diagnostic),
         }
     }
-    resolve(document, components, sources, found)
+    for option in &overrides.sweep {
+        document = sweep::option(document, option, sources, &mut found);
+    }
+    let varied = document.remove("sweep");
+    let sweep = varied.as_ref().and_then(|entry| sweep::read(entry, &document, components, &mut found));
+    let mut spec = resolve(document, components, sources, found)?;
+    if let Some(entry) = varied {
+        spec.resolved.set(entry);
+    }
+    spec.sweep = sweep;
+    Ok(spec)
 }
 
 /// Checks a merged document and reads it into types.

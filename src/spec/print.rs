@@ -29,6 +29,11 @@ pub fn toml(document: &Table, formulas: Formulas) -> String {
     out
 }
 
+/// A value as TOML, in one line; a formula as it was written.
+pub fn value_toml(node: &Node) -> String {
+    inline(node, Formulas::Kept)
+}
+
 /// A document in one line with sorted keys and computed values: equal exactly where the meaning is equal.
 pub fn canonical(table: &Table) -> String {
     let mut entries: Vec<_> = table.entries.iter().collect();

@@ -6,6 +6,7 @@
 use super::component::{Components, Kind};
 use super::fields::{Field, Presence, Range, Type, parameter_fields, seeds_fields, term_fields};
 use super::keys::{common_fields, document_fields};
+use super::sweep::{range_fields, sweep_fields};
 use serde_json::{Map, Value as Json, json};
 
 /// The schema of experiment files.
@@ -17,6 +18,7 @@ pub fn schema(components: &dyn Components) -> Json {
         let properties = part["properties"].as_object_mut();
         if let Some(properties) = properties {
             properties.insert("format".into(), json!({ "const": super::FORMAT }));
+            properties.insert("sweep".into(), maker.sweep());
         }
     }
     whole["properties"]["layer"] = maker.layers();
@@ -126,6 +128,14 @@ impl Maker<'_> {
         let computed = json!({ "properties": { "kind": formula() }, "required": ["kind", "name"] });
         let choice = json!({ "if": computed, "else": { "oneOf": kinds } });
         json!({ "type": "array", "minItems": 1, "items": { "type": "object", "allOf": [choice] } })
+    }
+
+    fn sweep(&self) -> Json {
+        let mut sweep = self.object(&sweep_fields(), None);
+        let values = json!({ "anyOf": [{ "type": "array", "minItems": 1 }, self.object(&range_fields(), None)] });
+        sweep["properties"]["over"] = json!({ "type": "object", "additionalProperties": values });
+        sweep["properties"]["variants"] = json!({ "type": "object", "additionalProperties": { "type": "object" } });
+        sweep
     }
 
     /// A file with `extends`: known keys, in part, and patches of layers.

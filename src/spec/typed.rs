@@ -55,6 +55,7 @@ pub fn typed(resolved: Table) -> Spec {
             _ => Save::All,
         },
         report_samples: section("report").whole("samples"),
+        sweep: None,
         resolved,
     }
 }

@@ -25,7 +25,13 @@ pub struct Manifest {
     pub plugins: BTreeMap<String, String>,
     /// The command that repeats the run.
     pub command: String,
-    /// What the network is, for people: one entry a layer.
+    /// Names of the dimensions that are swept.
+    #[serde(default)]
+    pub swept: Vec<String>,
+    /// What makes one configuration better than another.
+    #[serde(default)]
+    pub objective: Objective,
+    /// What the network of the first configuration is, for people: one entry a layer.
     pub layers: Vec<LayerSummary>,
     /// Learned and fixed parameters of the network, numbers in all.
     pub parameters: usize,
@@ -47,6 +53,22 @@ pub struct Manifest {
     pub planned: usize,
     /// Files of this folder that we wrote, relative to it.
     pub files: Vec<String>,
+}
+
+/// What makes one configuration better than another: the median over its seeds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Objective {
+    /// `loss`, or a metric.
+    pub name: String,
+    /// Whether more is better.
+    pub maximize: bool,
+}
+
+impl Default for Objective {
+    /// The loss, which is lowered.
+    fn default() -> Self {
+        Objective { name: "loss".into(), maximize: false }
+    }
 }
 
 /// State of a study when the manifest was written.

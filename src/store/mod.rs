@@ -6,6 +6,7 @@
 
 pub mod environment;
 pub mod manifest;
+pub mod ranking;
 pub mod record;
 pub mod tables;
 
@@ -15,7 +16,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use tables::Tables;
+use tables::{Columns, Tables};
 
 /// Why results could not be read or stored.
 #[derive(Debug, thiserror::Error)]
@@ -175,9 +176,9 @@ impl Store {
     }
 
     /// Moves the journal's records into the tables.
-    pub fn compact(&mut self, metrics: &[String], rank: &dyn Fn(&str, u64) -> (usize, u64)) -> Result<(), StoreError> {
+    pub fn compact(&mut self, columns: &Columns, rank: &dyn Fn(&str, u64) -> (usize, u64)) -> Result<(), StoreError> {
         let tables = std::mem::take(&mut self.tables);
-        self.tables = tables.with(&self.records, metrics, rank, &self.dir)?;
+        self.tables = tables.with(&self.records, columns, rank, &self.dir)?;
         self.tables.write(&self.dir)?;
         self.records.clear();
         rewrite_journal(&self.dir.join(JOURNAL), &[])
@@ -202,6 +203,10 @@ impl Store {
 pub struct SummaryRow {
     /// Its id.
     pub trial: String,
+    /// Its configuration.
+    pub config: String,
+    /// Each dimension of the sweep with its value.
+    pub params: Vec<(String, String)>,
     /// Its seed.
     pub seed: u64,
     /// Why it failed, if it did.

@@ -11,6 +11,9 @@ pub struct Record {
     pub trial: String,
     /// The id of its configuration, without the seed.
     pub config: String,
+    /// Each dimension of the sweep with its value as TOML.
+    #[serde(default)]
+    pub params: Vec<(String, String)>,
     /// Its seed.
     pub seed: u64,
     /// Why it failed; none if it completed.
@@ -120,6 +123,7 @@ mod tests {
         let record = Record {
             trial: "a".into(),
             config: "b".into(),
+            params: vec![("optimizer.lr".into(), "0.001".into())],
             seed: u64::MAX,
             error: Some("the loss is NaN".into()),
             loss: vec![f64::NAN],

@@ -13,6 +13,15 @@ use std::path::Path;
 /// Trials whose traces are kept.
 pub const TRACED_TRIALS: usize = 100;
 
+/// The columns that an experiment gives its tables beside those that all have.
+#[derive(Debug, Clone, Default)]
+pub struct Columns {
+    /// Names of the metrics.
+    pub metrics: Vec<String>,
+    /// Names of the dimensions that are swept.
+    pub swept: Vec<String>,
+}
+
 /// The four tables of a folder.
 #[derive(Debug, Default)]
 pub struct Tables {
@@ -83,8 +92,18 @@ impl Tables {
         let until = names.iter().position(|name| name.as_str() == "iterations").unwrap_or(after);
         let metrics = names[after..until].iter().map(|name| numbers(name.as_str())).collect::<Result<Vec<_>, _>>()?;
         let (losses, seconds) = (numbers("loss")?, numbers("duration_s")?);
-        let row = |(i, (trial, _, seed)): (usize, (String, String, u64))| SummaryRow {
+        let titles = names.iter().filter(|name| name.starts_with("param."));
+        let params = titles.map(|name| {
+            let column = self.trials.column(name).and_then(|c| c.cast(&DataType::String)).map_err(failed)?;
+            let column = column.str().map_err(failed)?;
+            let title = name.trim_start_matches("param.").to_string();
+            Ok((title, column.iter().map(|text| text.unwrap_or("").to_string()).collect()))
+        });
+        let params = params.collect::<Result<Vec<(String, Vec<String>)>, StoreError>>()?;
+        let row = |(i, (trial, config, seed)): (usize, (String, String, u64))| SummaryRow {
             trial,
+            config,
+            params: params.iter().map(|(title, values)| (title.clone(), values[i].clone())).collect(),
             seed,
             error: errors.get(i).map(String::from),
             loss: losses[i],
@@ -112,12 +131,13 @@ impl Tables {
     pub fn with(
         self,
         records: &[Record],
-        metrics: &[String],
+        columns: &Columns,
         rank: &dyn Fn(&str, u64) -> (usize, u64),
         dir: &Path,
     ) -> Result<Tables, StoreError> {
         let failed = |e: PolarsError| unreadable(dir, &e);
-        let trials = stack(self.trials, trials_of(records, metrics).map_err(failed)?).map_err(failed)?;
+        let metrics = &columns.metrics;
+        let trials = stack(self.trials, trials_of(records, columns).map_err(failed)?).map_err(failed)?;
         let mut tables = Tables {
             trials,
             history: stack(self.history, history_of(records, metrics).map_err(failed)?).map_err(failed)?,
@@ -137,7 +157,9 @@ impl Tables {
         tables.trials = sorted(tables.trials, usize::MAX)?;
         tables.history = sorted(tables.history, usize::MAX)?;
         tables.traces = sorted(tables.traces, TRACED_TRIALS)?;
-        tables.layers = sorted(tables.layers, 1)?;
+        // The first trial that has states: one that came before it may have been stored without.
+        let first = ids(&tables.layers, dir)?.iter().filter_map(|id| place.get(id)).min().copied();
+        tables.layers = sorted(tables.layers, first.map_or(0, |first| first + 1))?;
         Ok(tables)
     }
 
@@ -183,8 +205,27 @@ fn take(table: &DataFrame, rows: Vec<u32>, dir: &Path) -> Result<DataFrame, Stor
     table.take(&IdxCa::new("rows".into(), rows)).map_err(|e| unreadable(dir, &e))
 }
 
+/// One table below the other. What was swept over whole numbers may now have fractions, or texts.
 fn stack(old: DataFrame, new: DataFrame) -> PolarsResult<DataFrame> {
-    if old.width() == 0 { Ok(new) } else { old.vstack(&new) }
+    if old.width() == 0 {
+        return Ok(new);
+    }
+    if new.height() == 0 {
+        return Ok(old);
+    }
+    let (mut above, mut below) = (Vec::new(), Vec::new());
+    for column in new.columns() {
+        let other = old.column(column.name())?;
+        let numbers = other.dtype().is_numeric() && column.dtype().is_numeric();
+        let common = match (other.dtype() == column.dtype(), numbers) {
+            (true, _) => column.dtype().clone(),
+            (false, true) => DataType::Float64,
+            (false, false) => DataType::String,
+        };
+        above.push(other.cast(&common)?);
+        below.push(column.cast(&common)?);
+    }
+    DataFrame::new_infer_height(above)?.vstack(&DataFrame::new_infer_height(below)?)
 }
 
 fn column<T, Phantom: ?Sized>(name: &str, values: T) -> Column
@@ -194,7 +235,29 @@ where
     Series::new(name.into(), values).into()
 }
 
-fn trials_of(records: &[Record], metrics: &[String]) -> PolarsResult<DataFrame> {
+/// The values of a dimension: numbers if all are, else text.
+fn param(name: &str, records: &[Record]) -> Column {
+    let value = |record: &Record| record.params.iter().find(|(other, _)| other == name).map(|(_, value)| value.clone());
+    let values: Vec<Option<String>> = records.iter().map(value).collect();
+    let title = format!("param.{name}");
+    fn parsed<T: std::str::FromStr>(values: &[Option<String>]) -> Option<Vec<Option<T>>> {
+        values
+            .iter()
+            .map(|value| value.as_ref().map(|value| value.parse().ok()).map_or(Some(None), |p| p.map(Some)))
+            .collect()
+    }
+    if let Some(numbers) = parsed::<i64>(&values) {
+        return column(&title, numbers);
+    }
+    if let Some(numbers) = parsed::<f64>(&values) {
+        return column(&title, numbers);
+    }
+    let bare = |value: &String| value.trim_matches('"').to_string();
+    column(&title, values.iter().map(|value| value.as_ref().map(bare)).collect::<Vec<Option<String>>>())
+}
+
+fn trials_of(records: &[Record], columns: &Columns) -> PolarsResult<DataFrame> {
+    let Columns { metrics, swept } = columns;
     let text = |f: &dyn Fn(&Record) -> String| records.iter().map(f).collect::<Vec<String>>();
     let time = |name: &str, f: &dyn Fn(&Record) -> i64| {
         let micros = Int64Chunked::from_vec(name.into(), records.iter().map(f).collect());
@@ -205,10 +268,13 @@ fn trials_of(records: &[Record], metrics: &[String]) -> PolarsResult<DataFrame> 
         column("trial", text(&|r| r.trial.clone())),
         column("config", text(&|r| r.config.clone())),
         column("seed", records.iter().map(|r| r.seed).collect::<Vec<u64>>()),
+    ];
+    columns.extend(swept.iter().map(|name| param(name, records)));
+    columns.extend([
         column("status", text(&status)),
         column("error", records.iter().map(|r| r.error.clone()).collect::<Vec<Option<String>>>()),
         column("loss", records.iter().map(|r| r.loss.first().copied()).collect::<Vec<Option<f64>>>()),
-    ];
+    ]);
     for (i, name) in metrics.iter().enumerate() {
         columns.push(column(name, records.iter().map(|r| r.metrics.get(i).copied()).collect::<Vec<Option<f64>>>()));
     }

@@ -1,6 +1,7 @@
 //! What determines a trial's results, as a digest: equal ids mean equal rows.
 //!
-//! In: every resolved key except `name`, `about`, `let` (its values stand where they are used), `run` and `report`;
+//! In: every resolved key except `name`, `about`, `let` (its values stand where they are used), `run`, `report` and
+//! `sweep`;
 //! the executor, the class of device, the version of meaning of each component and the text of plugins; the seed.
 
 use crate::spec::Spec;
@@ -10,25 +11,58 @@ use crate::spec::tree::{Node, Table, Value};
 use std::collections::BTreeMap;
 
 /// Keys of an experiment file that do not change any number.
-const WITHOUT_EFFECT: [&str; 5] = ["name", "about", "let", "run", "report"];
+const WITHOUT_EFFECT: [&str; 6] = ["name", "about", "let", "run", "report", "sweep"];
 
 /// The digest of a configuration: all but the seed.
 pub fn configuration(spec: &Spec, components: &dyn Components, executor: &str, device: &str) -> String {
-    let mut table = spec.resolved.clone();
-    table.entries.retain(|entry| !WITHOUT_EFFECT.contains(&entry.key.as_str()));
-    let used: Vec<String> =
-        used(spec, components).iter().map(|((kind, name), value)| format!("{kind} {name} {value}")).collect();
-    digest("configuration", &[&canonical(&table), executor, device, &used.join("\n")])
+    digest("configuration", &all_but(spec, &[], components, executor, device))
 }
 
-/// The digest of a folder: what all of its trials share.
-pub fn study(configuration: &str) -> String {
-    digest("study", &[configuration])
+/// The digest of a folder, which all of its trials share: what is swept counts by its name, not by its values.
+pub fn study(spec: &Spec, components: &dyn Components, executor: &str, device: &str) -> String {
+    let dimensions = spec.sweep.as_ref().map_or(&[][..], |sweep| &sweep.dimensions);
+    let names: Vec<&str> = dimensions.iter().map(|dimension| dimension.name.as_str()).collect();
+    let mut parts = all_but(spec, &names, components, executor, device);
+    let mut sorted = names.clone();
+    sorted.sort_unstable();
+    parts.push(sorted.join("\n"));
+    digest("study", &parts)
 }
 
 /// The digest of a trial.
 pub fn trial(configuration: &str, seed: u64) -> String {
-    digest("trial", &[configuration, &seed.to_string()])
+    digest("trial", &[configuration.to_string(), seed.to_string()])
+}
+
+/// All that determines results, without some paths of the experiment.
+fn all_but(spec: &Spec, paths: &[&str], components: &dyn Components, executor: &str, device: &str) -> Vec<String> {
+    let mut table = spec.resolved.clone();
+    paths.iter().for_each(|path| remove(&mut table, path));
+    table.entries.retain(|entry| !WITHOUT_EFFECT.contains(&entry.key.as_str()));
+    let used: Vec<String> =
+        used(spec, components).iter().map(|((kind, name), value)| format!("{kind} {name} {value}")).collect();
+    vec![canonical(&table), executor.into(), device.into(), used.join("\n")]
+}
+
+/// Takes a path such as `optimizer.lr` or `layer.hidden_1.size` out of a document.
+fn remove(table: &mut Table, path: &str) {
+    let (key, rest) = path.split_once('.').unwrap_or((path, ""));
+    if rest.is_empty() {
+        table.remove(key);
+        return;
+    }
+    match table.get_mut(key).map(|node| &mut node.value) {
+        Some(Value::Table(inner)) => remove(inner, rest),
+        Some(Value::Array(layers)) => {
+            let (name, rest) = rest.split_once('.').unwrap_or((rest, ""));
+            let named = layers.iter_mut().filter_map(|layer| match &mut layer.value {
+                Value::Table(layer) if layer.text("name") == Some(name) => Some(layer),
+                _ => None,
+            });
+            named.for_each(|layer| remove(layer, rest));
+        }
+        _ => {}
+    }
 }
 
 /// Text of each plugin that a spec uses and that is not built in, by file.
@@ -38,7 +72,7 @@ pub fn plugins(spec: &Spec, components: &dyn Components) -> BTreeMap<String, Str
     texts.collect()
 }
 
-fn digest(purpose: &str, parts: &[&str]) -> String {
+fn digest(purpose: &str, parts: &[String]) -> String {
     let mut hasher = blake3::Hasher::new_derive_key(&format!("runner 1 {purpose}"));
     for part in parts {
         hasher.update(&(part.len() as u64).to_le_bytes());

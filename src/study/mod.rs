@@ -2,7 +2,8 @@
 
 pub mod identity;
 pub mod plan;
+pub mod sampler;
 pub mod train;
 
-pub use plan::{Executor, Plan, TrialPlan};
+pub use plan::{Configuration, Executor, Plan, TrialPlan};
 pub use train::{Ended, TrainError, Watch, train};

@@ -7,12 +7,15 @@ use crate::nn::NetworkPlan;
 use crate::nn::network::{Kinds, plan as plan_network};
 use crate::registry::Registry;
 use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem, suggest};
-use crate::spec::print::{Formulas, toml};
-use crate::spec::source::Span;
+use crate::spec::print::{Formulas, toml, value_toml};
+use crate::spec::source::{Sources, Span};
+use crate::spec::sweep::Sweep;
 use crate::spec::tree::{Node, Table, Value};
 use crate::spec::{Length, RandomSpec, Spec};
+use crate::store::ranking::described;
 use crate::tensor::DeviceName;
 use crate::train::draws::{Generator, default_order};
+use std::collections::HashMap;
 
 /// What runs the neurons.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,10 +43,16 @@ pub struct TrialPlan {
     pub id: String,
     /// Its seed.
     pub seed: u64,
+    /// Its configuration, an index into [`Plan::configurations`].
+    pub configuration: usize,
 }
 
-/// All that a study runs.
-pub struct Plan {
+/// What the trials of all seeds share.
+pub struct Configuration {
+    /// Its id.
+    pub id: String,
+    /// Each dimension of the sweep with its value as TOML.
+    pub params: Vec<(String, String)>,
     /// The experiment.
     pub spec: Spec,
     /// The network of every trial.
@@ -54,21 +63,143 @@ pub struct Plan {
     pub data: DataShape,
     /// Where random numbers come from.
     pub generator: Generator,
-    /// What runs the neurons.
-    pub executor: Executor,
     /// Updates of a trial.
     pub iterations: usize,
+}
+
+/// All that a study runs.
+pub struct Plan {
+    /// The study: the experiment before anything is swept.
+    pub spec: Spec,
+    /// What runs the neurons.
+    pub executor: Executor,
     /// What the trials of the folder share.
     pub identity: String,
-    /// Id of the configuration.
-    pub configuration: String,
-    /// The trials, in the order of the file's seeds.
+    /// Names of the dimensions that are swept.
+    pub swept: Vec<String>,
+    /// The configurations, one without a sweep.
+    pub configurations: Vec<Configuration>,
+    /// The trials: configurations in their order, each on the file's seeds in theirs.
     pub trials: Vec<TrialPlan>,
+    /// Place of each configuration by its id.
+    places: HashMap<String, usize>,
 }
 
 impl Plan {
     /// Plans a checked experiment.
-    pub fn new(spec: Spec, registry: &Registry, executor: Executor, device: DeviceName) -> Result<Plan, Diagnostics> {
+    pub fn new(
+        spec: Spec,
+        registry: &Registry,
+        sources: &Sources,
+        executor: Executor,
+        device: DeviceName,
+    ) -> Result<Plan, Diagnostics> {
+        let names = (executor.as_str(), device.as_str());
+        let identity = identity::study(&spec, registry, names.0, names.1);
+        let configurations = match &spec.sweep {
+            None => vec![Configuration::new(spec.clone(), Vec::new(), registry, names)?],
+            Some(sweep) => configurations(sweep, registry, sources, names)?,
+        };
+        let trials = configurations.iter().enumerate().flat_map(|(i, configuration)| {
+            let trial =
+                move |&seed: &u64| TrialPlan { id: identity::trial(&configuration.id, seed), seed, configuration: i };
+            spec.seeds.iter().map(trial)
+        });
+        let dimensions = spec.sweep.iter().flat_map(|sweep| &sweep.dimensions);
+        Ok(Plan {
+            executor,
+            identity,
+            swept: dimensions.map(|dimension| dimension.name.clone()).collect(),
+            trials: trials.collect(),
+            places: configurations.iter().enumerate().map(|(i, c)| (c.id.clone(), i)).collect(),
+            configurations,
+            spec,
+        })
+    }
+
+    /// The configuration of a trial.
+    pub fn configuration(&self, trial: &TrialPlan) -> &Configuration {
+        &self.configurations[trial.configuration]
+    }
+
+    /// The place of a trial's row: configurations of this plan first, in their order, then seeds.
+    pub fn rank(&self, configuration: &str, seed: u64) -> (usize, u64) {
+        (self.places.get(configuration).copied().unwrap_or(usize::MAX), seed)
+    }
+
+    /// Updates of all trials together, where each has its own number.
+    pub fn iterations(&self, trials: &[&TrialPlan]) -> u64 {
+        trials.iter().map(|trial| self.configuration(trial).iterations as u64).sum()
+    }
+
+    /// The resolved study as TOML: defaults written out, formulas and sweep kept.
+    pub fn study_toml(&self) -> String {
+        toml(&self.spec.resolved, Formulas::Kept)
+    }
+
+    /// A trial as TOML: formulas computed, its own values and its seed alone.
+    pub fn trial_toml(&self, trial: &TrialPlan) -> String {
+        let mut table = self.configuration(trial).spec.resolved.clone();
+        table.remove("let");
+        if let Some(Value::Table(run)) = table.get_mut("run").map(|node| &mut node.value) {
+            let at = Span { source: 0, start: 0, end: 0 };
+            let seed = Node::new(Value::Int(trial.seed as i64), at);
+            run.put("seeds", Node::new(Value::Array(vec![seed]), at));
+        }
+        toml(&table, Formulas::Computed)
+    }
+}
+
+/// The configurations that a sweep's sampler chooses. A mistake that several share is reported once.
+fn configurations(
+    sweep: &Sweep,
+    registry: &Registry,
+    sources: &Sources,
+    names: (&str, &str),
+) -> Result<Vec<Configuration>, Diagnostics> {
+    let points = registry.sampler(&sweep.sampler).points(sweep).map_err(|one| Diagnostics { list: vec![one] })?;
+    let mut found = Diagnostics::default();
+    let mut list: Vec<Configuration> = Vec::new();
+    let mut seen = HashMap::new();
+    for point in points {
+        let names_of = sweep.dimensions.iter().map(|dimension| dimension.name.clone());
+        let params: Vec<(String, String)> = names_of.zip(point.iter().map(value_toml)).collect();
+        let built = sweep
+            .configuration(&point, registry, sources)
+            .and_then(|spec| Configuration::new(spec, params, registry, names));
+        match built {
+            Ok(configuration) => {
+                if let Some(first) = seen.insert(configuration.id.clone(), list.len()) {
+                    let both = [&list[first], &configuration].map(|c| described(&c.params));
+                    let text = format!("`{}` and `{}` are the same experiment", both[0], both[1]);
+                    found.push(Diagnostic::new(Problem::Conflict(text), sweep.span));
+                }
+                list.push(configuration);
+            }
+            Err(more) => {
+                let new = |one: &Diagnostic| {
+                    let said = one.problem.to_string();
+                    !found.list.iter().any(|old| old.span == one.span && old.problem.to_string() == said)
+                };
+                let more: Vec<Diagnostic> = more.list.into_iter().filter(new).collect();
+                found.list.extend(more);
+            }
+        }
+        // Nobody reads more mistakes than these, and a large study has as many configurations as one likes.
+        if found.list.len() >= 50 {
+            break;
+        }
+    }
+    if found.is_empty() { Ok(list) } else { Err(found) }
+}
+
+impl Configuration {
+    fn new(
+        spec: Spec,
+        params: Vec<(String, String)>,
+        registry: &Registry,
+        (executor, device): (&str, &str),
+    ) -> Result<Configuration, Diagnostics> {
         let mut found = Diagnostics::default();
         let dataset = registry.dataset(&spec.data);
         let data = dataset.shape();
@@ -81,40 +212,19 @@ impl Plan {
         if !found.is_empty() {
             return Err(found);
         }
-        let configuration = identity::configuration(&spec, registry, executor.as_str(), device.as_str());
-        let trial = |&seed: &u64| TrialPlan { id: identity::trial(&configuration, seed), seed };
-        Ok(Plan {
+        Ok(Configuration {
+            id: identity::configuration(&spec, registry, executor, device),
+            params,
             iterations: match spec.train.length {
                 Length::Iterations(n) => n,
                 Length::Epochs(n) => n * data.samples.div_ceil(spec.train.batch),
             },
-            executor,
-            identity: identity::study(&configuration),
-            trials: spec.seeds.iter().map(trial).collect(),
-            configuration,
             network,
             dataset,
             data,
             generator,
             spec,
         })
-    }
-
-    /// The resolved study as TOML: defaults written out, formulas kept.
-    pub fn study_toml(&self) -> String {
-        toml(&self.spec.resolved, Formulas::Kept)
-    }
-
-    /// A trial as TOML: formulas computed, its seed alone.
-    pub fn trial_toml(&self, trial: &TrialPlan) -> String {
-        let mut table = self.spec.resolved.clone();
-        table.remove("let");
-        if let Some(Value::Table(run)) = table.get_mut("run").map(|node| &mut node.value) {
-            let at = Span { source: 0, start: 0, end: 0 };
-            let seed = Node::new(Value::Int(trial.seed as i64), at);
-            run.put("seeds", Node::new(Value::Array(vec![seed]), at));
-        }
-        toml(&table, Formulas::Computed)
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A trial depends on its plan alone, so neither the number of workers nor their order changes a row.
 
-use super::plan::{Executor, Plan, TrialPlan};
+use super::plan::{Configuration, Executor, Plan, TrialPlan};
 use crate::nn::Network;
 use crate::nn::fused::FusedNetwork;
 use crate::registry::{OnDevice, Registry};
@@ -108,8 +108,10 @@ pub fn train<D: OnDevice>(
 
 /// The place of every trial, known and planned, in the order of rows.
 fn ranks(plan: &Plan, store: &Store) -> Result<HashMap<String, usize>, StoreError> {
-    let mut all: Vec<(u64, String)> = store.known()?.into_iter().map(|(id, _, seed)| (seed, id)).collect();
-    all.extend(plan.trials.iter().map(|trial| (trial.seed, trial.id.clone())));
+    let known = store.known()?.into_iter().map(|(id, config, seed)| (plan.rank(&config, seed), id));
+    let mut all: Vec<((usize, u64), String)> = known.collect();
+    let planned = plan.trials.iter().map(|trial| ((trial.configuration, trial.seed), trial.id.clone()));
+    all.extend(planned);
     all.sort();
     all.dedup();
     Ok(all.into_iter().enumerate().map(|(rank, (_, id))| (id, rank)).collect())
@@ -156,9 +158,11 @@ fn run_trial<D: OnDevice>(
 }
 
 fn blank(plan: &Plan, planned: &TrialPlan, started: i64) -> Record {
+    let configuration = plan.configuration(planned);
     Record {
         trial: planned.id.clone(),
-        config: plan.configuration.clone(),
+        config: configuration.id.clone(),
+        params: configuration.params.clone(),
         seed: planned.seed,
         error: None,
         loss: Vec::new(),
@@ -182,11 +186,12 @@ fn attempt<D: OnDevice>(
     stop: &AtomicBool,
     watch: &dyn Watch,
 ) -> Result<Option<(Record, Option<Weights>)>, TensorError> {
-    let mut trial = prepare::<D>(plan, registry, planned.seed)?;
-    let output = plan.network.output();
+    let configuration = plan.configuration(planned);
+    let mut trial = prepare::<D>(configuration, registry, planned.seed, plan.executor)?;
+    let output = configuration.network.output();
     let untrained = if keep.traces { Some(trial.evaluate(&|_| false)?) } else { None };
     let clock = Instant::now();
-    let stride = (plan.iterations / 200).max(1);
+    let stride = (configuration.iterations / 200).max(1);
     let progress = loop {
         let before = trial.iteration();
         let progress = trial.advance(before + stride, stop)?;
@@ -210,7 +215,7 @@ fn attempt<D: OnDevice>(
         }
         Progress::Reached | Progress::Finished => {}
     }
-    if plan.spec.train.select == Select::Best {
+    if configuration.spec.train.select == Select::Best {
         trial.select()?;
     }
     let inner = |path: &str| keep.layers && (path.ends_with(".membrane") || path.ends_with(".spikes"));
@@ -221,17 +226,22 @@ fn attempt<D: OnDevice>(
     }
     record.loss = vec![trained.loss];
     record.metrics = trained.metrics.clone();
-    record.traces = untrained.map(|untrained| traces(plan, &trial, &untrained, &trained, &output));
+    record.traces = untrained.map(|untrained| traces(configuration, &trial, &untrained, &trained, &output));
     let parameters = trial.parameters();
     if keep.layers {
-        record.layers = layer_traces(plan, &trained, &parameters);
+        record.layers = layer_traces(configuration, &trained, &parameters);
     }
     let weights = keep.weights.then_some(Weights { parameters });
     Ok(Some((record, weights)))
 }
 
 /// Draws data and parameters of a seed, and builds the trial.
-pub fn prepare<D: OnDevice>(plan: &Plan, registry: &Registry, seed: u64) -> Result<Trial, TensorError> {
+pub fn prepare<D: OnDevice>(
+    plan: &Configuration,
+    registry: &Registry,
+    seed: u64,
+    executor: Executor,
+) -> Result<Trial, TensorError> {
     let spec = &plan.spec;
     let seeds = Seeds { trial: seed, data: spec.data_seed, init: spec.init_seed };
     let drawn = draw(&plan.generator, seeds, plan.dataset.as_ref(), &plan.network);
@@ -246,7 +256,7 @@ pub fn prepare<D: OnDevice>(plan: &Plan, registry: &Registry, seed: u64) -> Resu
         output: plan.network.output(),
         signals: plan.network.signals(),
     };
-    let fused = match plan.executor {
+    let fused = match executor {
         Executor::Fused => fused_machine(plan, registry, &drawn.parameters),
         Executor::Reference => None,
     };
@@ -258,12 +268,16 @@ pub fn prepare<D: OnDevice>(plan: &Plan, registry: &Registry, seed: u64) -> Resu
 }
 
 /// The signal that a loss reads.
-fn signal_of(plan: &Plan, term: &Term) -> String {
+fn signal_of(plan: &Configuration, term: &Term) -> String {
     term.of.as_ref().map_or_else(|| plan.network.output(), |(signal, _)| signal.clone())
 }
 
 /// The fused machine, if every layer and loss has a fused form.
-fn fused_machine(plan: &Plan, registry: &Registry, values: &HashMap<String, Vec<f32>>) -> Option<Box<dyn Machine>> {
+fn fused_machine(
+    plan: &Configuration,
+    registry: &Registry,
+    values: &HashMap<String, Vec<f32>>,
+) -> Option<Box<dyn Machine>> {
     let spec = &plan.spec;
     let forms = spec
         .layers
@@ -280,7 +294,7 @@ fn fused_machine(plan: &Plan, registry: &Registry, values: &HashMap<String, Vec<
 }
 
 fn tape_machine<D: OnDevice>(
-    plan: &Plan,
+    plan: &Configuration,
     registry: &Registry,
     values: &HashMap<String, Vec<f32>>,
 ) -> Result<Box<dyn Machine>, TensorError> {
@@ -300,7 +314,7 @@ fn tape_machine<D: OnDevice>(
     Ok(Box::new(TapeMachine::new(device, network, optimizer, losses.collect())))
 }
 
-fn traces(plan: &Plan, trial: &Trial, untrained: &Outcome, trained: &Outcome, output: &str) -> Traces {
+fn traces(plan: &Configuration, trial: &Trial, untrained: &Outcome, trained: &Outcome, output: &str) -> Traces {
     let data = trial.data();
     let samples = data.samples.min(plan.spec.report_samples);
     // From [time, sample, channel] to [sample, time, channel].
@@ -323,7 +337,11 @@ fn traces(plan: &Plan, trial: &Trial, untrained: &Outcome, trained: &Outcome, ou
     }
 }
 
-fn layer_traces(plan: &Plan, trained: &Outcome, parameters: &[(String, Vec<usize>, Vec<f32>)]) -> Vec<LayerTrace> {
+fn layer_traces(
+    plan: &Configuration,
+    trained: &Outcome,
+    parameters: &[(String, Vec<usize>, Vec<f32>)],
+) -> Vec<LayerTrace> {
     let of = |layer: &crate::nn::LayerPlan| {
         let first = |signal: &str| {
             let Some((width, values)) = trained.signals.get(&format!("{}.{signal}", layer.name)) else {

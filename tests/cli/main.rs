@@ -7,6 +7,7 @@ mod print_back;
 mod registry;
 mod report;
 mod run;
+mod sweep;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

@@ -134,7 +134,7 @@ fn init_makes_a_folder_that_runs_and_never_overwrites() {
         "--set",
         "layer.hidden.size=4",
     ]);
-    for file in ["sqrt", "linear", "sqrt_torch", "linear_torch"] {
+    for file in ["sqrt", "linear", "sqrt_sweep", "sqrt_torch", "linear_torch"] {
         sandbox.fine(["check", &format!("mine/gallery/{file}.toml")]);
     }
     sandbox.write("mine/first.toml", "mine now");

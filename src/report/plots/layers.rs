@@ -36,8 +36,9 @@ pub fn states(manifest: &Manifest, results: &Results, layer: &LayerStates) -> Re
         Ok(())
     })?;
     let kind = summary.map_or("", |s| s.kind.as_str());
-    let trial =
-        results.trials.first().map_or(String::new(), |t| format!("Trial {} (seed {}), first sample. ", t.id, t.seed));
+    let seed = results.trials.iter().find(|trial| trial.id == layer.trial).map(|trial| trial.seed);
+    let seed = seed.map_or(String::new(), |seed| format!(" (seed {seed})"));
+    let trial = format!("Trial {}{seed}, first sample. ", layer.trial);
     Ok(Some(Figure {
         name,
         title: format!("Layer {} ({kind})", layer.name),

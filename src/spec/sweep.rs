@@ -1,0 +1,360 @@
+//! `[sweep]`: what a study varies. Each configuration is the document with one value of every dimension laid over it.
+
+use super::check::{Checker, is_name};
+use super::component::{Components, Kind};
+use super::diagnostic::{Diagnostic, Diagnostics, Problem, suggest};
+use super::fields::{self, Field, Type};
+use super::source::{Sources, Span};
+use super::tree::{Entry, Node, Table, Value, parse_value};
+use super::{Component, Spec, merge, resolve};
+
+/// The dimension that `[sweep.variants]` makes.
+pub const VARIANT: &str = "variant";
+
+/// Parts of an experiment that every trial of a folder shares, or that change no number.
+const SHARED: [&str; 8] = ["name", "about", "run", "report", "sweep", "extends", "format", "train.metrics"];
+
+/// What a study varies.
+#[derive(Debug, Clone)]
+pub struct Sweep {
+    /// What chooses the configurations.
+    pub sampler: Component,
+    /// How many it chooses; none where the sampler knows.
+    pub trials: Option<(usize, Span)>,
+    /// What makes one configuration better than another; none for the loss.
+    pub objective: Option<Objective>,
+    /// The dimensions, in the order of the file.
+    pub dimensions: Vec<Dimension>,
+    /// Where it stands.
+    pub span: Span,
+    /// The experiment without `[sweep]`, formulas not yet computed.
+    document: Table,
+}
+
+/// What makes one configuration better than another: the median over its seeds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Objective {
+    /// `loss`, or a metric of the experiment.
+    pub name: String,
+    /// Whether more is better.
+    pub maximize: bool,
+}
+
+/// What is varied, and through which values.
+#[derive(Debug, Clone)]
+pub struct Dimension {
+    /// A name of `[let]`, a path such as `optimizer.lr`, or [`VARIANT`].
+    pub name: String,
+    /// Where it stands.
+    pub span: Span,
+    /// Its values.
+    pub values: Values,
+}
+
+/// The values of a dimension.
+#[derive(Debug, Clone)]
+pub enum Values {
+    /// These.
+    List(Vec<Node>),
+    /// Numbers between two.
+    Range(NumberRange),
+    /// Patches by name.
+    Variants(Vec<Entry>),
+}
+
+/// The numbers from `low` to `high`, both included.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct NumberRange {
+    /// Smallest.
+    pub low: f64,
+    /// Largest.
+    pub high: f64,
+    /// Whether ratios count, not differences.
+    pub log: bool,
+    /// Whether only whole numbers are meant.
+    pub int: bool,
+    /// Distance between neighbours; their ratio on a log scale.
+    pub step: Option<f64>,
+    /// Where it stands.
+    pub span: Span,
+}
+
+impl NumberRange {
+    /// A number of this range as a value of the file.
+    pub fn node(&self, x: f64) -> Node {
+        let value = if self.int { Value::Int(x.round() as i64) } else { Value::Float(x) };
+        Node::new(value, self.span)
+    }
+}
+
+/// The keys of `[sweep]`.
+pub fn sweep_fields() -> Vec<Field> {
+    let grid = Value::Text("grid".into());
+    vec![
+        Field::default("sampler", Type::Component(Kind::Sampler), grid, "what chooses the configurations"),
+        Field::optional("trials", Type::at_least(1), "configurations that are tried, each on every seed"),
+        Field::optional("minimize", Type::Text, "`loss` or a metric: the lower its median over seeds, the better"),
+        Field::optional("maximize", Type::Text, "a metric: the higher its median over seeds, the better"),
+        Field::optional("over", Type::Free, "a name of `[let]` or a quoted path, and its values"),
+        Field::optional("variants", Type::Free, "named patches, one dimension together"),
+    ]
+}
+
+/// The keys of a range of numbers.
+pub fn range_fields() -> Vec<Field> {
+    let scales = Type::Choice(vec!["linear".into(), "log".into()]);
+    vec![
+        Field::required("low", Type::Number(fields::Range::ANY), "the smallest value"),
+        Field::required("high", Type::Number(fields::Range::ANY), "the largest value"),
+        Field::default("scale", scales, Value::Text("linear".into()), "whether differences or ratios are even"),
+        Field::default("int", Type::Bool, Value::Bool(false), "whole numbers alone"),
+        Field::optional(
+            "step",
+            Type::Number(fields::Range::POSITIVE),
+            "from one value to the next; a ratio on a log scale",
+        ),
+    ]
+}
+
+/// Lays the option `--sweep PATH=A,B,C` over a document, as a dimension.
+pub fn option(document: Table, text: &str, sources: &mut Sources, found: &mut Diagnostics) -> Table {
+    let source = sources.add("--sweep", text);
+    let whole = Span { source, start: 0, end: text.len() };
+    let Some((path, values)) = text.split_once('=') else {
+        let problem = Problem::Conflict("`--sweep` takes PATH=VALUE,VALUE,...".into());
+        found.push(Diagnostic::new(problem, whole).help("for example --sweep optimizer.lr=1e-4,1e-3".to_string()));
+        return document;
+    };
+    let mut items = Vec::new();
+    let mut start = path.len() + 1;
+    for part in split(values) {
+        let at = whole.part(start..start + part.len());
+        let text = || Node::new(Value::Text(sources.slice(at).trim().to_string()), at);
+        items.push(parse_value(sources, at).unwrap_or_else(text));
+        start += part.len() + 1;
+    }
+    let nested = |key: &str, span: Span, node: Node| {
+        let entry = Entry { key: key.into(), key_span: span, node };
+        Node::new(Value::Table(Table { entries: vec![entry] }), whole)
+    };
+    let at = whole.part(0..path.len());
+    let over = nested(path.trim(), at, Node::new(Value::Array(items), whole.part(path.len() + 1..text.len())));
+    let patch = nested("sweep", whole, nested("over", whole, over));
+    match patch.value {
+        Value::Table(patch) => merge::lay_over(document, patch, found),
+        _ => document,
+    }
+}
+
+/// The parts between commas that stand outside of brackets and quotes.
+fn split(text: &str) -> Vec<&str> {
+    let (mut parts, mut depth, mut quote, mut start) = (Vec::new(), 0usize, None, 0);
+    for (i, c) in text.char_indices() {
+        match (quote, c) {
+            (Some(open), _) if c == open => quote = None,
+            (Some(_), _) => {}
+            (None, '"' | '\'') => quote = Some(c),
+            (None, '[' | '{') => depth += 1,
+            (None, ']' | '}') => depth = depth.saturating_sub(1),
+            (None, ',') if depth == 0 => {
+                parts.push(&text[start..i]);
+                start = i + 1;
+            }
+            (None, _) => {}
+        }
+    }
+    parts.push(&text[start..]);
+    parts
+}
+
+/// Reads `[sweep]`, which was taken out of a document.
+pub fn read(entry: &Entry, document: &Table, components: &dyn Components, found: &mut Diagnostics) -> Option<Sweep> {
+    let before = found.list.len();
+    let span = entry.key_span;
+    let Some(table) = entry.node.as_table() else {
+        found.push(merge::wrong_type("sweep", "a table", &entry.node));
+        return None;
+    };
+    let mut checker = Checker { registry: components, found };
+    let checked = checker.table(table, &sweep_fields(), span);
+    let mut dimensions = Vec::new();
+    for entry in checked.get("over").and_then(Node::as_table).map_or(&[][..], |over| &over.entries) {
+        check_name(entry, document, checker.found);
+        let values = values(entry, &mut checker);
+        dimensions.extend(values.map(|values| Dimension { name: entry.key.clone(), span: entry.key_span, values }));
+    }
+    if let Some(entry) = checked.entry("variants") {
+        let values = variants(entry, checker.found);
+        dimensions.extend(values.map(|values| Dimension { name: VARIANT.into(), span: entry.key_span, values }));
+    }
+    if dimensions.is_empty() && found.list.len() == before {
+        let help = "`[sweep.over]` has a key a dimension, for example \"optimizer.lr\" = [1e-4, 1e-3]".to_string();
+        found.push(Diagnostic::new(Problem::Conflict("`[sweep]` varies nothing".into()), span).help(help));
+    }
+    let objective = objective(&checked, document, found);
+    if found.list.len() > before {
+        return None;
+    }
+    let sampler = checked.get("sampler")?;
+    let args = sampler.as_table()?.clone();
+    Some(Sweep {
+        sampler: Component { kind: args.string("kind"), args, span: sampler.span },
+        trials: checked.get("trials").and_then(|node| Some((usize::try_from(node.as_int()?).ok()?, node.span))),
+        objective,
+        dimensions,
+        span,
+        document: document.clone(),
+    })
+}
+
+fn check_name(entry: &Entry, document: &Table, found: &mut Diagnostics) {
+    let name = entry.key.as_str();
+    let below = |part: &str| name.strip_prefix(part).is_some_and(|rest| rest.starts_with('.'));
+    if let Some(part) = SHARED.iter().find(|part| name == **part || below(part)) {
+        let text = format!("`{part}` is the same for all trials and cannot be swept");
+        let help = if *part == "run" { "`[run] seeds` says on which seeds each configuration runs" } else { "" };
+        let help = (!help.is_empty()).then(|| help.to_string());
+        found.push(Diagnostic::new(Problem::Conflict(text), entry.key_span).help(help));
+        return;
+    }
+    if name.contains('.') {
+        return;
+    }
+    let values = document.get("let").and_then(Node::as_table);
+    let known: Vec<&str> =
+        values.map_or(Vec::new(), |table| table.entries.iter().map(|entry| entry.key.as_str()).collect());
+    if !known.contains(&name) {
+        let help = suggest(name, known, "anything else is swept by its path, such as \"optimizer.lr\"");
+        let help =
+            help.unwrap_or("anything but names of `[let]` is swept by its path, such as \"optimizer.lr\"".into());
+        let problem = Problem::UnknownName { what: "name".into(), name: name.into() };
+        found.push(Diagnostic::new(problem, entry.key_span).label("`[let]` has no such name").help(help));
+    }
+}
+
+fn values(entry: &Entry, checker: &mut Checker<'_>) -> Option<Values> {
+    let at = entry.node.span;
+    match &entry.node.value {
+        Value::Array(items) if items.is_empty() => {
+            let problem = Problem::OutOfRange { key: entry.key.clone() };
+            checker.found.push(Diagnostic::new(problem, at).label("expected at least one value"));
+            None
+        }
+        Value::Array(items) => {
+            for (i, item) in items.iter().enumerate() {
+                if let Some(first) = items[..i].iter().find(|other| other.value == item.value) {
+                    let problem = Problem::Conflict(format!("`{}` has {} twice", entry.key, item.value.describe()));
+                    checker.found.push(Diagnostic::new(problem, item.span).also(first.span, "first here"));
+                }
+            }
+            Some(Values::List(items.clone()))
+        }
+        Value::Table(table) => range(&entry.key, table, at, checker).map(Values::Range),
+        Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Text(_) => {
+            checker.found.push(merge::wrong_type(
+                &entry.key,
+                "a list of values, or { low = .., high = .. }",
+                &entry.node,
+            ));
+            None
+        }
+    }
+}
+
+fn range(key: &str, table: &Table, span: Span, checker: &mut Checker<'_>) -> Option<NumberRange> {
+    let before = checker.found.list.len();
+    let checked = checker.table(table, &range_fields(), span);
+    if checker.found.list.len() > before {
+        return None;
+    }
+    let (low, high) = (checked.number("low"), checked.number("high"));
+    let (log, int) = (checked.text("scale") == Some("log"), checked.flag("int"));
+    let step = checked.get("step").and_then(Node::as_number);
+    let wrong = match (log, step) {
+        _ if low >= high => Some("`low` must be below `high`"),
+        (true, _) if low <= 0.0 => Some("on a log scale `low` must be above 0"),
+        (true, Some(step)) if step <= 1.0 => Some("on a log scale `step` is a ratio above 1"),
+        _ if int && (low.fract() != 0.0 || high.fract() != 0.0) => Some("with `int` both ends are whole numbers"),
+        _ => None,
+    };
+    if let Some(label) = wrong {
+        checker.found.push(Diagnostic::new(Problem::OutOfRange { key: key.into() }, span).label(label));
+        return None;
+    }
+    Some(NumberRange { low, high, log, int, step, span })
+}
+
+fn variants(entry: &Entry, found: &mut Diagnostics) -> Option<Values> {
+    let table = entry.node.as_table()?;
+    for variant in &table.entries {
+        if !is_name(&variant.key) {
+            let problem = Problem::Conflict(format!("`{}` is not a name", variant.key));
+            let label = "a small letter, then small letters, digits and `_`";
+            found.push(Diagnostic::new(problem, variant.key_span).label(label));
+        }
+        let Some(patch) = variant.node.as_table() else {
+            found.push(merge::wrong_type(&variant.key, "a table of changes", &variant.node));
+            continue;
+        };
+        for change in patch.entries.iter().filter(|change| SHARED.contains(&change.key.as_str())) {
+            let text = format!("`{}` is the same for all trials and cannot be swept", change.key);
+            found.push(Diagnostic::new(Problem::Conflict(text), change.key_span));
+        }
+    }
+    (!table.entries.is_empty()).then(|| Values::Variants(table.entries.clone()))
+}
+
+fn objective(sweep: &Table, document: &Table, found: &mut Diagnostics) -> Option<Objective> {
+    let (entry, maximize) = match (sweep.entry("minimize"), sweep.entry("maximize")) {
+        (Some(first), Some(second)) => {
+            let problem = Problem::Conflict("`minimize` and `maximize` exclude each other".into());
+            found.push(Diagnostic::new(problem, second.key_span).also(first.key_span, "the other one"));
+            return None;
+        }
+        (Some(entry), None) => (entry, false),
+        (None, Some(entry)) => (entry, true),
+        (None, None) => return None,
+    };
+    let name = entry.node.as_text()?.to_string();
+    let metrics = document.get("train").and_then(Node::as_table).map_or(&[][..], |train| train.nodes("metrics"));
+    let of = |node: &Node| match &node.value {
+        Value::Table(table) => table.text("kind").map(String::from),
+        _ => node.as_text().map(String::from),
+    };
+    let known: Vec<String> = std::iter::once("loss".to_string()).chain(metrics.iter().filter_map(of)).collect();
+    if !known.contains(&name) {
+        let help = suggest(&name, known.iter().map(String::as_str), "`[train] metrics` names what is recorded");
+        let problem = Problem::UnknownName { what: "objective".into(), name };
+        found.push(Diagnostic::new(problem, entry.node.span).label("not the loss, nor a metric here").help(help));
+        return None;
+    }
+    Some(Objective { name, maximize })
+}
+
+impl Sweep {
+    /// The checked experiment with one value a dimension, in their order.
+    pub fn configuration(
+        &self,
+        point: &[Node],
+        components: &dyn Components,
+        sources: &Sources,
+    ) -> Result<Spec, Diagnostics> {
+        let mut found = Diagnostics::default();
+        let mut document = self.document.clone();
+        for (dimension, value) in self.dimensions.iter().zip(point) {
+            let patch = match &dimension.values {
+                Values::Variants(variants) => {
+                    let variant = variants.iter().find(|variant| Some(variant.key.as_str()) == value.as_text());
+                    variant.and_then(|variant| variant.node.as_table()).cloned().unwrap_or_default()
+                }
+                Values::List(_) | Values::Range(_) => {
+                    let let_path = format!("let.{}", dimension.name);
+                    let path = if dimension.name.contains('.') { &dimension.name } else { &let_path };
+                    merge::nest(path, dimension.span, value.clone())
+                }
+            };
+            document = merge::lay_over(document, patch, &mut found);
+        }
+        resolve(document, components, sources, found)
+    }
+}

@@ -1,0 +1,190 @@
+//! Samplers: which configurations of a sweep are tried, and in which order.
+
+use crate::random::Stream;
+use crate::spec::diagnostic::{Diagnostic, Problem};
+use crate::spec::sweep::{Dimension, NumberRange, Sweep, Values};
+use crate::spec::tree::{Node, Value};
+use std::collections::HashSet;
+
+/// Configurations that a study has at most.
+const MOST: usize = 1_000_000;
+
+/// A value of each dimension.
+pub type Point = Vec<Node>;
+
+/// Chooses the configurations of a sweep.
+pub trait Sampler {
+    /// The configurations, each once. Asked for more trials, a sampler begins with the same ones.
+    ///
+    /// # Errors
+    /// Where the sweep lacks what this sampler needs.
+    fn points(&self, sweep: &Sweep) -> Result<Vec<Point>, Diagnostic>;
+}
+
+/// Every combination.
+pub struct Grid;
+
+/// Independent draws.
+pub struct Random {
+    /// The seed of the draws.
+    pub seed: u64,
+}
+
+impl Sampler for Grid {
+    fn points(&self, sweep: &Sweep) -> Result<Vec<Point>, Diagnostic> {
+        if let Some((_, at)) = sweep.trials {
+            let problem = Problem::Conflict("a grid has as many configurations as its lists make".into());
+            let help = "take `trials` out, or say `sampler = \"random\"`".to_string();
+            return Err(Diagnostic::new(problem, at).help(help));
+        }
+        let values = sweep.dimensions.iter().map(listed).collect::<Result<Vec<_>, _>>()?;
+        let size = values.iter().try_fold(1usize, |size, list| size.checked_mul(list.len()));
+        if size.is_none_or(|size| size > MOST) {
+            let problem = Problem::Conflict(format!("the grid has more than {MOST} configurations"));
+            return Err(Diagnostic::new(problem, sweep.span));
+        }
+        let mut points: Vec<Point> = vec![Vec::new()];
+        for list in &values {
+            let with = |point: &Point| {
+                list.iter().map(|value| [point.as_slice(), std::slice::from_ref(value)].concat()).collect::<Vec<_>>()
+            };
+            points = points.iter().flat_map(with).collect();
+        }
+        Ok(points)
+    }
+}
+
+/// The values of a dimension one by one.
+fn listed(dimension: &Dimension) -> Result<Vec<Node>, Diagnostic> {
+    match &dimension.values {
+        Values::List(list) => Ok(list.clone()),
+        Values::Variants(variants) => Ok(variants.iter().map(variant).collect()),
+        Values::Range(range) => {
+            let step = match (range.step, range.int, range.log) {
+                (Some(step), ..) => step,
+                (None, true, false) => 1.0,
+                (None, ..) => {
+                    let problem = Problem::MissingKey("step".into());
+                    return Err(Diagnostic::new(problem, range.span)
+                        .label("a grid needs a list, or a range with `step`")
+                        .help("`sampler = \"random\"` draws from the whole range".to_string()));
+                }
+            };
+            let count = steps(range, step);
+            if count > MOST as f64 {
+                let problem = Problem::OutOfRange { key: dimension.name.clone() };
+                return Err(Diagnostic::new(problem, range.span).label(format!("more than {MOST} values")));
+            }
+            let mut values: Vec<Node> = (0..=count as usize).map(|i| range.node(at(range, step, i as f64))).collect();
+            values.dedup();
+            Ok(values)
+        }
+    }
+}
+
+fn variant(entry: &crate::spec::tree::Entry) -> Node {
+    Node::new(Value::Text(entry.key.clone()), entry.key_span)
+}
+
+/// How often `step` fits into a range. Rounding may not lose the last value.
+fn steps(range: &NumberRange, step: f64) -> f64 {
+    let exact = if range.log { (range.high / range.low).ln() / step.ln() } else { (range.high - range.low) / step };
+    (exact + 1e-9).floor()
+}
+
+fn at(range: &NumberRange, step: f64, i: f64) -> f64 {
+    let value = if range.log { range.low * step.powf(i) } else { range.low + step * i };
+    value.min(range.high)
+}
+
+impl Sampler for Random {
+    fn points(&self, sweep: &Sweep) -> Result<Vec<Point>, Diagnostic> {
+        let Some((trials, trials_at)) = sweep.trials else {
+            let problem = Problem::MissingKey("trials".into());
+            return Err(Diagnostic::new(problem, sweep.span).label("how many configurations are drawn?"));
+        };
+        if trials > MOST {
+            let problem = Problem::OutOfRange { key: "trials".into() };
+            return Err(Diagnostic::new(problem, trials_at).label(format!("at most {MOST} configurations")));
+        }
+        // A stream a dimension, so that adding one leaves the draws of the others as they were.
+        let stream = |dimension: &Dimension| Stream::new(self.seed, &format!("sweep/{}", dimension.name));
+        let mut streams: Vec<Stream> = sweep.dimensions.iter().map(stream).collect();
+        let (mut points, mut seen) = (Vec::new(), HashSet::new());
+        // A small space runs out of new configurations; then there are fewer.
+        for _ in 0..trials.saturating_mul(20) {
+            let point: Point = sweep.dimensions.iter().zip(&mut streams).map(|(d, stream)| drawn(d, stream)).collect();
+            if seen.insert(format!("{:?}", point.iter().map(|node| &node.value).collect::<Vec<_>>())) {
+                points.push(point);
+            }
+            if points.len() == trials {
+                break;
+            }
+        }
+        Ok(points)
+    }
+}
+
+fn drawn(dimension: &Dimension, stream: &mut Stream) -> Node {
+    match &dimension.values {
+        Values::List(list) => list[stream.below(list.len() as u64) as usize].clone(),
+        Values::Variants(variants) => variant(&variants[stream.below(variants.len() as u64) as usize]),
+        Values::Range(range) => range.node(match range.step {
+            Some(step) => at(range, step, stream.below(steps(range, step) as u64 + 1) as f64),
+            None => between(range, stream.unit()),
+        }),
+    }
+}
+
+/// Where in a range a number of [0, 1) falls. Whole numbers have a unit each, or their share of it on a log scale.
+fn between(range: &NumberRange, unit: f64) -> f64 {
+    let high = if range.int { range.high + 1.0 } else { range.high };
+    let value = if range.log {
+        (range.low.ln() + unit * (high.ln() - range.low.ln())).exp()
+    } else {
+        range.low + unit * (high - range.low)
+    };
+    let value = if range.int { value.floor() } else { value };
+    value.clamp(range.low, range.high)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::source::Span;
+
+    const AT: Span = Span { source: 0, start: 0, end: 0 };
+
+    fn range(low: f64, high: f64, log: bool, int: bool, step: Option<f64>) -> Dimension {
+        let values = Values::Range(NumberRange { low, high, log, int, step, span: AT });
+        Dimension { name: "x".into(), span: AT, values }
+    }
+
+    fn grid(dimension: &Dimension) -> Vec<f64> {
+        listed(dimension).unwrap().iter().filter_map(Node::as_number).collect()
+    }
+
+    #[test]
+    fn a_range_with_steps_has_both_ends() {
+        assert_eq!(grid(&range(0.0, 1.0, false, false, Some(0.1))).len(), 11);
+        assert_eq!(grid(&range(1.0, 4.0, false, true, None)), [1.0, 2.0, 3.0, 4.0]);
+        let decades = grid(&range(1e-4, 1e-1, true, false, Some(10.0)));
+        assert_eq!(decades.len(), 4);
+        assert!(decades.iter().zip([1e-4, 1e-3, 1e-2, 1e-1]).all(|(a, b)| (a / b - 1.0).abs() < 1e-12), "{decades:?}");
+        assert_eq!(grid(&range(1.0, 100.0, true, true, Some(10.0))), [1.0, 10.0, 100.0]);
+    }
+
+    #[test]
+    fn draws_stay_in_range_and_reach_both_halves_on_their_scale() {
+        for (low, high, log, int) in [(1e-4, 1e-1, true, false), (1.0, 3.0, false, true), (1.0, 8.0, true, true)] {
+            let dimension = range(low, high, log, int, None);
+            let mut stream = Stream::new(3, "test");
+            let numbers: Vec<f64> = (0..2000).filter_map(|_| drawn(&dimension, &mut stream).as_number()).collect();
+            assert!(numbers.iter().all(|x| (low..=high).contains(x) && (!int || x.fract() == 0.0)));
+            let middle = if log { (low * high).sqrt() } else { (low + high) / 2.0 };
+            let below = numbers.iter().filter(|x| **x < middle).count();
+            assert!((500..1500).contains(&below), "{below} of 2000 below {middle}");
+            assert!(!int || numbers.contains(&low) && numbers.contains(&high));
+        }
+    }
+}
