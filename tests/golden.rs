@@ -6,7 +6,7 @@ use runner::data::Data;
 use runner::formula::Expr;
 use runner::neuron::reference;
 use runner::neuron::{Model, Program};
-use runner::nn::fused::{Form, FusedNetwork};
+use runner::nn::fused::{Form, FusedNetwork, Workspace};
 use runner::nn::init::{Constant, TorchLinear};
 use runner::nn::layer::Surrogates;
 use runner::nn::{Initialiser, LayerPlan, NetworkPlan, ParameterPlan};
@@ -236,7 +236,7 @@ fn by_reference(golden: &Golden, program: &Program, names: &[String]) -> Traced 
         };
         inputs.insert(name.clone(), Steps { data, steps, batch });
     }
-    let segment = reference::forward(program, &params, &inputs, None, &|_| true, &mut recorder).unwrap();
+    let segment = reference::forward(program, &params, &inputs, None, None, &|_| true, &mut recorder).unwrap();
     let (spikes, membrane) = (&segment.signals["spikes"], &segment.signals["membrane"]);
     let mut tape = backward(golden, spikes, membrane, recorder, rows, neurons);
     let mut gradients = HashMap::new();
@@ -262,6 +262,7 @@ fn by_fused(golden: &Golden, program: &Program, names: &[String]) -> Traced {
             lr: None,
             decays: false,
             project: None,
+            bounds: None,
         }
     });
     let layer = |name: &str, signals: Vec<String>, parameters: Vec<ParameterPlan>| LayerPlan {
@@ -279,21 +280,23 @@ fn by_fused(golden: &Golden, program: &Program, names: &[String]) -> Traced {
     let values = names.iter().map(|name| (format!("n.{name}"), parameter(golden, name).0)).collect();
     let forms = vec![Form::Dense, Form::Neurons(program.clone())];
     let read = ["n.spikes".to_string(), "n.membrane".to_string()];
-    let mut network = FusedNetwork::new(&NetworkPlan { layers }, forms, &values, &read);
+    let mut network = FusedNetwork::new(&NetworkPlan { layers }, forms, &values, &read, None);
     let data = Data { steps, samples, inputs: golden.values("input").to_vec(), targets: vec![] };
-    network.forward(&data);
+    let mut space = Workspace::default();
+    network.turn();
+    network.begin_backward(&mut space);
+    network.forward(data.view(), 0, None, &mut space);
     for (path, weights) in [("n.spikes", "w_spk"), ("n.membrane", "w_mem")] {
-        network.signal_and_gradient(path).unwrap().1.copy_from_slice(golden.values(weights));
+        network.signal_and_gradient(path, &mut space).unwrap().1.copy_from_slice(golden.values(weights));
     }
-    network.begin_gradients();
-    network.backward(&data);
+    network.backward(data.view(), &mut space);
     let part = |part: &runner::nn::fused::Part| {
-        (part.path.strip_prefix("n.").unwrap().to_string(), part.to_pytorch(network.gradients()))
+        (part.path.strip_prefix("n.").unwrap().to_string(), part.to_pytorch(&space.gradients))
     };
     let mut gradients: HashMap<String, Vec<f32>> = network.parts().iter().map(part).collect();
-    let signal = |path: &str| network.signal(path).unwrap().1.to_vec();
+    let signal = |path: &str| network.signal(path, &space).unwrap().1.to_vec();
     let (spikes, membrane) = (signal("n.spikes"), signal("n.membrane"));
-    gradients.insert("input".into(), network.signal_and_gradient("in.current").unwrap().1.to_vec());
+    gradients.insert("input".into(), network.signal_and_gradient("in.current", &mut space).unwrap().1.to_vec());
     Traced { spikes, membrane, gradients }
 }
 

@@ -80,7 +80,7 @@ fn executed(program: &Program, case: &Case) -> (f64, [Vec<f64>; 3]) {
     let input = Steps { data: data.clone(), steps: case.steps, batch: case.batch };
     let params = HashMap::from([("p".to_string(), p.clone()), ("q".to_string(), q.clone())]);
     let inputs = HashMap::from([("current".to_string(), input)]);
-    let segment = reference::forward(program, &params, &inputs, None, &|_| true, &mut recorder).unwrap();
+    let segment = reference::forward(program, &params, &inputs, None, None, &|_| true, &mut recorder).unwrap();
     let out = &segment.signals["out"].data;
     let loss = recorder.binary(out, &weights, |out, w| out.try_mul(w)?.try_sum::<(), Axes2<0, 1>>()).unwrap();
     let value = f64::from(loss.as_vec()[0]);
@@ -100,10 +100,10 @@ fn fused(program: &Program, case: &Case) -> (f64, [Vec<f64>; 3]) {
     let kernel = Kernel::new(program, &[true, true], &[true]);
     let mut memory = kernel.memory(shape);
     let (params, inputs): ([&[f32]; 2], [&[f32]; 1]) = ([&p, &q], [&current]);
-    kernel.begin(&mut memory);
+    kernel.begin(None, &mut memory);
     kernel.forward(&params, &inputs, 0..case.steps, &mut memory);
     let value = kernel.signal(&memory, 0).iter().zip(&weights).map(|(y, w)| f64::from(*y) * f64::from(*w)).sum();
-    kernel.begin_backward(&mut memory);
+    kernel.begin_backward(None, &mut memory);
     kernel.backward(&params, &inputs, &[Some(&weights)], 0..case.steps, &mut memory);
     let wide = |values: &[f32]| values.iter().map(|v| f64::from(*v)).collect::<Vec<f64>>();
     let param = |i: usize| {
@@ -313,7 +313,7 @@ fn a_sequence_in_two_segments_equals_one() {
     };
     let mut run = |range: std::ops::Range<usize>, carry| {
         let inputs = steps(recorder, range);
-        reference::forward(&program, &params, &inputs, carry, &|_| true, recorder).unwrap()
+        reference::forward(&program, &params, &inputs, carry, None, &|_| true, recorder).unwrap()
     };
     let whole = run(0..7, None).signals["out"].to_vec();
     let first = run(0..3, None);

@@ -3,6 +3,7 @@
 pub mod function;
 
 use crate::random::Draws;
+use std::ops::Range;
 
 /// What a dataset gives, known before anything is drawn.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +28,7 @@ pub trait Dataset: Send + Sync {
 }
 
 /// Inputs and targets, time first.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Data {
     /// Time steps.
     pub steps: usize,
@@ -39,17 +40,47 @@ pub struct Data {
     pub targets: Vec<f32>,
 }
 
-impl Data {
-    /// The samples with these indices, in their order.
-    pub fn batch(&self, indices: &[usize]) -> Data {
-        let pick = |values: &[f32]| {
-            let width = values.len() / (self.steps * self.samples).max(1);
-            let mut picked = Vec::with_capacity(self.steps * indices.len() * width);
-            for step in values.chunks_exact((self.samples * width).max(1)) {
-                indices.iter().for_each(|&i| picked.extend_from_slice(&step[i * width..(i + 1) * width]));
-            }
-            picked
+/// Some samples and steps of [`Data`], borrowed.
+#[derive(Debug, Clone, Copy)]
+pub struct DataView<'a> {
+    /// Time steps.
+    pub steps: usize,
+    /// Samples.
+    pub samples: usize,
+    /// Input values, `[time, samples, inputs]`.
+    pub inputs: &'a [f32],
+    /// Target values, `[time, samples, targets]`.
+    pub targets: &'a [f32],
+}
+
+impl<'a> DataView<'a> {
+    /// Some of its steps.
+    pub fn steps(self, range: Range<usize>) -> DataView<'a> {
+        let cut = |values: &'a [f32]| {
+            let row = values.len() / self.steps.max(1);
+            &values[range.start * row..range.end * row]
         };
-        Data { steps: self.steps, samples: indices.len(), inputs: pick(&self.inputs), targets: pick(&self.targets) }
+        DataView { steps: range.len(), inputs: cut(self.inputs), targets: cut(self.targets), ..self }
+    }
+}
+
+impl Data {
+    /// All of it.
+    pub fn view(&self) -> DataView<'_> {
+        DataView { steps: self.steps, samples: self.samples, inputs: &self.inputs, targets: &self.targets }
+    }
+
+    /// Puts the samples with these indices, in their order, into `to`, whose memory is used again.
+    pub fn pick(&self, indices: impl Iterator<Item = usize> + Clone, to: &mut Data) {
+        let pick = |values: &[f32], to: &mut Vec<f32>| {
+            let width = values.len() / (self.steps * self.samples).max(1);
+            to.clear();
+            for step in values.chunks_exact((self.samples * width).max(1)) {
+                indices.clone().for_each(|i| to.extend_from_slice(&step[i * width..(i + 1) * width]));
+            }
+        };
+        (to.steps, to.samples) = (self.steps, indices.clone().count());
+        pick(&self.inputs, &mut to.inputs);
+        pick(&self.targets, &mut to.targets);
     }
 }

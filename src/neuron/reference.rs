@@ -25,12 +25,14 @@ pub struct Segment<D: Backend> {
 /// Runs a program over a segment of time.
 ///
 /// `params` are rows `[1, neurons]` or `[1, 1]`, `inputs` sequences `[time * batch, neurons]`; `wanted` says which
-/// signals are gathered. Without `carry` the states start as the model says.
+/// signals are gathered. Without `carry` the states start as the model says; with `tbptt` no gradient of a state goes
+/// back over a step whose number is a multiple of it.
 pub fn forward<D: Backend>(
     program: &Program,
     params: &HashMap<String, Matrix<D>>,
     inputs: &HashMap<String, Steps<D>>,
     carry: Option<Carry<D>>,
+    tbptt: Option<usize>,
     wanted: &dyn Fn(&str) -> bool,
     recorder: &mut Recorder<D>,
 ) -> Result<Segment<D>, TensorError> {
@@ -54,7 +56,12 @@ pub fn forward<D: Backend>(
         for (name, sequence) in inputs {
             values.insert(name.clone(), Value::from(recorder.step(sequence, t)?));
         }
+        let cut = tbptt.is_some_and(|every| t.is_multiple_of(every));
         for (name, state) in states {
+            let state = match state {
+                Value::Lanes(lanes) if cut => Value::from(recorder.detach(&lanes)?),
+                state => state,
+            };
             values.insert(format!("prev.{name}"), state);
         }
         for projection in &program.projections {

@@ -49,6 +49,8 @@ pub struct ParameterPlan {
     pub decays: bool,
     /// Limits that it is put back to after each update.
     pub project: Option<(f64, f64)>,
+    /// Limits at which it has no effect any more, or is put back.
+    pub bounds: Option<(f64, f64)>,
 }
 
 impl ParameterPlan {
@@ -101,12 +103,14 @@ pub trait Surrogates {
 
 /// A layer on a device. It owns no parameters: they are the network's, by name.
 pub trait Layer<D: Backend>: Send {
-    /// Runs a segment of time. `wanted` says which signals are gathered.
+    /// Runs a segment of time. `wanted` says which signals are gathered; with `tbptt` no gradient of a state goes back
+    /// over a step whose number is a multiple of it.
     fn forward(
         &self,
         parameters: &HashMap<String, Matrix<D>>,
         input: &Steps<D>,
         carry: Option<Carry<D>>,
+        tbptt: Option<usize>,
         wanted: &dyn Fn(&str) -> bool,
         recorder: &mut Recorder<D>,
     ) -> Result<Segment<D>, TensorError>;

@@ -65,6 +65,7 @@ pub fn weights(
         lr: args.get("lr").and_then(Node::as_number),
         decays,
         project: None,
+        bounds: None,
     };
     let mut list = vec![plan("weight", vec![size, inputs], true)];
     if args.flag("bias") {
@@ -121,6 +122,7 @@ impl<D: Backend> Layer<D> for Linear {
         parameters: &HashMap<String, Matrix<D>>,
         input: &Steps<D>,
         _: Option<Carry<D>>,
+        _: Option<usize>,
         _: &dyn Fn(&str) -> bool,
         recorder: &mut Recorder<D>,
     ) -> Result<Segment<D>, TensorError> {

@@ -83,6 +83,8 @@ pub struct Parameter<D: Backend> {
 /// A network on a device.
 pub struct Network<D: Backend> {
     layers: Vec<(LayerPlan, Box<dyn Layer<D>>)>,
+    /// After how many steps gradients stop on their way back; none for never.
+    tbptt: Option<usize>,
     /// Its parameters, layer by layer.
     pub parameters: Vec<Parameter<D>>,
 }
@@ -94,6 +96,7 @@ impl<D: Backend> Network<D> {
         layers: Vec<Box<dyn Layer<D>>>,
         values: &HashMap<String, Vec<f32>>,
         device: &D,
+        tbptt: Option<usize>,
     ) -> Result<Self, TensorError> {
         let mut parameters = Vec::new();
         for (path, parameter) in plan.parameters() {
@@ -102,7 +105,7 @@ impl<D: Backend> Network<D> {
                 device.try_tensor_from_vec(numbers, parameter.matrix_shape()).map_err(TensorError::from_device)?;
             parameters.push(Parameter { path, values: matrix, plan: parameter.clone() });
         }
-        Ok(Network { layers: plan.layers.iter().cloned().zip(layers).collect(), parameters })
+        Ok(Network { layers: plan.layers.iter().cloned().zip(layers).collect(), tbptt, parameters })
     }
 
     /// Runs whole sequences `[time * batch, inputs]`; gives the wanted signals by path. The output is always wanted.
@@ -120,7 +123,7 @@ impl<D: Backend> Network<D> {
                 .filter_map(|p| Some((p.path.strip_prefix(&of_layer)?.to_string(), p.values.clone())))
                 .collect();
             let gather = |signal: &str| signal == plan.output || wanted(&format!("{of_layer}{signal}"));
-            let segment = layer.forward(&own, &current, None, &gather, recorder)?;
+            let segment = layer.forward(&own, &current, None, self.tbptt, &gather, recorder)?;
             for (signal, steps) in segment.signals {
                 if signal == plan.output {
                     current = steps.clone();

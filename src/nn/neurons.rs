@@ -132,6 +132,7 @@ fn parameter(param: &ParamDecl, args: &Table, size: usize, initialisers: &dyn In
         lr: held.get("lr").or(args.get("lr")).and_then(Node::as_number),
         decays: false,
         project: param.project,
+        bounds: param.clamp.or(param.project),
     }
 }
 
@@ -155,6 +156,7 @@ fn projection(decl: &ProjectionDecl, args: &Table, size: usize, initialisers: &d
             lr: args.get("lr").and_then(Node::as_number),
             decays: !bias,
             project: None,
+            bounds: None,
         }
     };
     let mut list = vec![plan("weight", if dense { vec![outputs, size] } else { vec![size] }, false)];
@@ -174,6 +176,7 @@ impl<D: Backend> Layer<D> for NeuronLayer {
         parameters: &HashMap<String, Matrix<D>>,
         input: &Steps<D>,
         carry: Option<Carry<D>>,
+        tbptt: Option<usize>,
         wanted: &dyn Fn(&str) -> bool,
         recorder: &mut Recorder<D>,
     ) -> Result<Segment<D>, TensorError> {
@@ -188,6 +191,6 @@ impl<D: Backend> Layer<D> for NeuronLayer {
             };
             inputs.insert(name.clone(), Steps { data, ..current });
         }
-        reference::forward(&self.program, parameters, &inputs, carry, wanted, recorder)
+        reference::forward(&self.program, parameters, &inputs, carry, tbptt, wanted, recorder)
     }
 }

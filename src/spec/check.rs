@@ -87,6 +87,10 @@ impl Checker<'_> {
                 }
                 number.and_then(|x| same(Value::Float(x)))
             }
+            Type::CountOr(word) => match node.as_text() {
+                Some(_) => return self.choice(node, key, &[word.to_string()]),
+                None => return self.value(node, key, &Type::at_least(1)),
+            },
             Type::Text => node.as_text().map(|_| node.clone()),
             Type::Name => return self.name(node, key),
             Type::Choice(options) => return self.choice(node, key, options),

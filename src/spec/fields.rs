@@ -63,6 +63,8 @@ pub enum Type {
     Table(Vec<Field>),
     /// `[1, 2]`, `{ count = n }` or `{ from = a, count = n }`.
     Seeds,
+    /// A whole number of at least 1, or a word that stands for one.
+    CountOr(&'static str),
     /// A table of names that are checked elsewhere (`[let]`).
     Free,
 }
@@ -177,6 +179,7 @@ impl Type {
             Type::List(inner) => format!("a list, each of it {}", inner.describe()),
             Type::Pair(pair) => pair.describe(),
             Type::Table(_) | Type::Free => "a table".into(),
+            Type::CountOr(word) => format!("\"{word}\", or a whole number of at least 1"),
             Type::Seeds => "a list of whole numbers, or { from = .., count = .. }".into(),
         }
     }

@@ -55,6 +55,19 @@ fn train_fields() -> Vec<Field> {
         Field::optional("clip_norm", Type::Number(Range::POSITIVE), "largest norm of the whole gradient"),
         Field::default("record_every", Type::at_least(1), Value::Int(1), "iterations between rows of the history"),
         Field::default(
+            "watch",
+            Type::Bool,
+            Value::Bool(false),
+            "firing rates and gradient norms of layers in the history",
+        ),
+        Field::optional("tbptt", Type::at_least(1), "steps after which gradients stop on their way back in time"),
+        Field::default(
+            "recompute",
+            Type::CountOr("sqrt"),
+            Value::Int(1),
+            "segments of time, of which all but one are computed twice and not kept; `sqrt`: the root of the steps",
+        ),
+        Field::default(
             "select",
             Type::Choice(vec!["last".into(), "best".into()]),
             text("last"),
@@ -77,6 +90,12 @@ fn run_fields() -> Vec<Field> {
     let saves = Type::Choice(vec!["all".into(), "best".into(), "none".into()]);
     vec![
         Field::default("seeds", Type::Seeds, Value::Array(vec![Node::new(Value::Int(0), at)]), "one trial a seed"),
+        Field::default(
+            "threads",
+            Type::Int { min: 1, max: 4096 },
+            Value::Int(1),
+            "threads of a trial, for large batches",
+        ),
         Field::default("save", saves, Value::Text("all".into()), "trials whose weights are stored"),
     ]
 }

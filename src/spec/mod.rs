@@ -53,6 +53,8 @@ pub struct Spec {
     pub random: RandomSpec,
     /// The seeds, one trial each.
     pub seeds: Vec<u64>,
+    /// Threads of a trial.
+    pub threads: usize,
     /// Which weights are stored.
     pub save: Save,
     /// Samples of each trial that are stored with their traces.
@@ -102,6 +104,39 @@ pub struct TrainSpec {
     pub record_every: usize,
     /// Which weights are kept.
     pub select: Select,
+    /// Whether the history says of each layer how it fires and learns.
+    pub watch: bool,
+    /// After how many steps gradients stop on their way back; none for never.
+    pub tbptt: Option<usize>,
+    /// Into how many segments time is cut, so that less is kept.
+    pub recompute: Segments,
+}
+
+/// Into how many segments time is cut. Of all but the last only the states at their beginning are kept, and the rest is
+/// computed again on the way back. Source: Chen et al. 2016, arXiv 1604.06174.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Segments {
+    /// So many.
+    Count(usize),
+    /// The root of the number of steps.
+    Sqrt,
+}
+
+impl Default for Segments {
+    fn default() -> Self {
+        Segments::Count(1)
+    }
+}
+
+impl Segments {
+    /// Steps of a segment; the last one may have fewer.
+    pub fn length(self, steps: usize) -> usize {
+        let count = match self {
+            Segments::Count(count) => count,
+            Segments::Sqrt => steps.isqrt(),
+        };
+        steps.div_ceil(count.max(1)).max(1)
+    }
 }
 
 /// When training ends.

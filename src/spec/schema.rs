@@ -68,6 +68,7 @@ impl Maker<'_> {
             Type::Bool => json!({ "type": "boolean" }),
             Type::Int { min, max } => json!({ "type": "integer", "minimum": min, "maximum": max }),
             Type::Number(range) => number(range),
+            Type::CountOr(word) => json!({ "anyOf": [{ "const": word }, { "type": "integer", "minimum": 1 }] }),
             Type::Text => json!({ "type": "string" }),
             Type::Name => json!({ "type": "string", "pattern": "^[a-z][a-z0-9_]*$" }),
             Type::Choice(options) => json!({ "enum": options }),

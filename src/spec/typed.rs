@@ -2,7 +2,7 @@
 
 use super::source::Span;
 use super::tree::{Node, Table, Value};
-use super::{Component, LayerSpec, Length, RandomSpec, Save, Select, Spec, Term, TrainSpec};
+use super::{Component, LayerSpec, Length, RandomSpec, Save, Segments, Select, Spec, Term, TrainSpec};
 
 /// Reads a checked document into types. Keys that the check guarantees are read without a second look.
 pub fn typed(resolved: Table) -> Spec {
@@ -41,6 +41,12 @@ pub fn typed(resolved: Table) -> Spec {
             metrics: train.nodes("metrics").iter().map(component).collect(),
             clip_norm: train.get("clip_norm").and_then(Node::as_number),
             record_every: train.whole("record_every"),
+            watch: train.flag("watch"),
+            tbptt: train.get("tbptt").map(|_| train.whole("tbptt")),
+            recompute: match train.text("recompute") {
+                Some(_) => Segments::Sqrt,
+                None => Segments::Count(train.whole("recompute")),
+            },
             select: if train.text("select") == Some("best") { Select::Best } else { Select::Last },
         },
         random: if random.text("generator") == Some("torch") {
@@ -49,6 +55,7 @@ pub fn typed(resolved: Table) -> Spec {
             RandomSpec::Runner
         },
         seeds: seeds(&section("run")),
+        threads: section("run").whole("threads"),
         save: match section("run").text("save") {
             Some("best") => Save::Best,
             Some("none") => Save::None,

@@ -38,6 +38,9 @@ pub struct Record {
     /// Loss and metrics of each row, one after the other.
     #[serde(with = "bits")]
     pub history_values: Vec<f64>,
+    /// What was watched: a column name and a value for each row.
+    #[serde(default, with = "columns")]
+    pub watched: Vec<(String, Vec<f64>)>,
     /// Inputs, targets and outputs of the first samples.
     pub traces: Option<Traces>,
     /// States of every neuron for the first sample.
@@ -102,6 +105,21 @@ mod bits {
     }
 }
 
+mod columns {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<S: Serializer>(columns: &[(String, Vec<f64>)], to: S) -> Result<S::Ok, S::Error> {
+        let bits = columns.iter().map(|(name, values)| (name, values.iter().map(|v| v.to_bits()).collect()));
+        bits.collect::<Vec<(&String, Vec<u64>)>>().serialize(to)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<(String, Vec<f64>)>, D::Error> {
+        let columns = Vec::<(String, Vec<u64>)>::deserialize(from)?;
+        let numbers = |bits: Vec<u64>| bits.into_iter().map(f64::from_bits).collect();
+        Ok(columns.into_iter().map(|(name, bits)| (name, numbers(bits))).collect())
+    }
+}
+
 mod bits32 {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -134,6 +152,7 @@ mod tests {
             duration_s: vec![0.5],
             history: vec![0],
             history_values: vec![1e-300],
+            watched: vec![("hidden_1.silent".into(), vec![f64::NAN])],
             traces: None,
             layers: vec![],
         };

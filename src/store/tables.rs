@@ -205,7 +205,8 @@ fn take(table: &DataFrame, rows: Vec<u32>, dir: &Path) -> Result<DataFrame, Stor
     table.take(&IdxCa::new("rows".into(), rows)).map_err(|e| unreadable(dir, &e))
 }
 
-/// One table below the other. What was swept over whole numbers may now have fractions, or texts.
+/// One table below the other. What was swept over whole numbers may now have fractions, or texts, and layers that
+/// only one of them has are watched in columns that the other lacks.
 fn stack(old: DataFrame, new: DataFrame) -> PolarsResult<DataFrame> {
     if old.width() == 0 {
         return Ok(new);
@@ -214,16 +215,18 @@ fn stack(old: DataFrame, new: DataFrame) -> PolarsResult<DataFrame> {
         return Ok(old);
     }
     let (mut above, mut below) = (Vec::new(), Vec::new());
-    for column in new.columns() {
-        let other = old.column(column.name())?;
-        let numbers = other.dtype().is_numeric() && column.dtype().is_numeric();
-        let common = match (other.dtype() == column.dtype(), numbers) {
-            (true, _) => column.dtype().clone(),
+    let only_old = old.columns().iter().filter(|column| new.column(column.name()).is_err());
+    for column in new.columns().iter().chain(only_old) {
+        let empty = |height: usize| Column::full_null(column.name().clone(), height, column.dtype());
+        let upper = old.column(column.name()).cloned().unwrap_or_else(|_| empty(old.height()));
+        let lower = new.column(column.name()).cloned().unwrap_or_else(|_| empty(new.height()));
+        let common = match (upper.dtype() == lower.dtype(), upper.dtype().is_numeric() && lower.dtype().is_numeric()) {
+            (true, _) => lower.dtype().clone(),
             (false, true) => DataType::Float64,
             (false, false) => DataType::String,
         };
-        above.push(other.cast(&common)?);
-        below.push(column.cast(&common)?);
+        above.push(upper.cast(&common)?);
+        below.push(lower.cast(&common)?);
     }
     DataFrame::new_infer_height(above)?.vstack(&DataFrame::new_infer_height(below)?)
 }
@@ -294,6 +297,22 @@ fn history_of(records: &[Record], metrics: &[String]) -> PolarsResult<DataFrame>
     for (i, name) in std::iter::once("loss").chain(metrics.iter().map(String::as_str)).enumerate() {
         let values = records.iter().flat_map(|r| r.history_values.iter().skip(i).step_by(width).copied());
         columns.push(column(name, values.collect::<Vec<f64>>()));
+    }
+    // Configurations may have different layers, so that a column may be missing for some trials.
+    let mut watched: Vec<&str> = Vec::new();
+    for (name, _) in records.iter().flat_map(|r| &r.watched) {
+        if !watched.contains(&name.as_str()) {
+            watched.push(name);
+        }
+    }
+    for name in watched {
+        let of = |r: &Record| -> Vec<Option<f64>> {
+            match r.watched.iter().find(|(other, _)| other == name) {
+                Some((_, values)) => values.iter().copied().map(Some).collect(),
+                None => vec![None; r.history.len()],
+            }
+        };
+        columns.push(column(name, records.iter().flat_map(of).collect::<Vec<Option<f64>>>()));
     }
     DataFrame::new_infer_height(columns)
 }

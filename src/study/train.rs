@@ -13,9 +13,10 @@ use crate::store::{Store, StoreError, Weights};
 use crate::tensor::TensorError;
 use crate::train::draws::{Seeds, draw};
 use crate::train::machine::Machine;
-use crate::train::machine::fused::{DirectTerm, FusedMachine};
+use crate::train::machine::fused::{Cut, DirectTerm, FusedMachine};
 use crate::train::machine::tape::{LossTerm, TapeMachine};
 use crate::train::trial::Settings;
+use crate::train::watch::Watched;
 use crate::train::{Outcome, Progress, Trial};
 use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -78,8 +79,10 @@ pub fn train<D: OnDevice>(
         let rank = ranks.get(&trial.id).copied().unwrap_or(usize::MAX);
         Keep { traces: rank < TRACED_TRIALS, layers: rank == 0, weights: plan.spec.save != Save::None }
     };
+    // dfdx's products ask rayon for threads, so only the fused executor, which asks for them itself, gets several.
+    let threads = if plan.executor == Executor::Fused { plan.spec.threads } else { 1 };
     let pools = (0..jobs.clamp(1, missing.len().max(1)))
-        .map(|_| rayon::ThreadPoolBuilder::new().num_threads(1).build())
+        .map(|_| rayon::ThreadPoolBuilder::new().num_threads(threads).build())
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| TrainError::Threads(error.to_string()))?;
     std::thread::scope(|scope| {
@@ -173,6 +176,7 @@ fn blank(plan: &Plan, planned: &TrialPlan, started: i64) -> Record {
         duration_s: vec![0.0],
         history: Vec::new(),
         history_values: Vec::new(),
+        watched: Vec::new(),
         traces: None,
         layers: Vec::new(),
     }
@@ -204,6 +208,9 @@ fn attempt<D: OnDevice>(
     let mut record = blank(plan, planned, 0);
     record.iterations = trial.iteration();
     record.duration_s = vec![duration];
+    let names = configuration.spec.train.watch.then(|| Watched::new(&configuration.network).names());
+    let column = |(i, name)| (name, trial.history.iter().map(|row| row.watched[i]).collect());
+    record.watched = names.into_iter().flatten().enumerate().map(column).collect();
     record.history = trial.history.iter().map(|row| row.iteration).collect();
     record.history_values =
         trial.history.iter().flat_map(|row| std::iter::once(row.loss).chain(row.metrics.iter().copied())).collect();
@@ -253,6 +260,7 @@ pub fn prepare<D: OnDevice>(
         record_every: spec.train.record_every,
         select: spec.train.select,
         metrics: spec.train.metrics.iter().map(|metric| registry.metric(&metric.kind).build.compute).collect(),
+        watch: spec.train.watch.then(|| Watched::new(&plan.network)),
         output: plan.network.output(),
         signals: plan.network.signals(),
     };
@@ -289,8 +297,9 @@ fn fused_machine(
     });
     let (forms, losses) = (forms.collect::<Option<Vec<_>>>()?, losses.collect::<Option<Vec<_>>>()?);
     let read: Vec<String> = losses.iter().map(|term| term.signal.clone()).collect();
-    let network = FusedNetwork::new(&plan.network, forms, values, &read);
-    Some(Box::new(FusedMachine::new(network, registry.rule(&spec.optimizer), losses, plan.network.output())))
+    let network = FusedNetwork::new(&plan.network, forms, values, &read, spec.train.tbptt);
+    let cut = Cut { segments: spec.train.recompute, threads: spec.threads };
+    Some(Box::new(FusedMachine::new(network, registry.rule(&spec.optimizer), losses, plan.network.output(), cut)))
 }
 
 fn tape_machine<D: OnDevice>(
@@ -304,7 +313,7 @@ fn tape_machine<D: OnDevice>(
         .layers
         .iter()
         .map(|layer| D::layer(registry.layer_kind(&layer.component.kind).as_ref(), &layer.component.args, registry));
-    let network = Network::build(&plan.network, layers.collect(), values, &device)?;
+    let network = Network::build(&plan.network, layers.collect(), values, &device, spec.train.tbptt)?;
     let losses = spec.train.loss.iter().map(|term| LossTerm {
         loss: D::loss(&registry.loss(&term.loss.kind).build, &term.loss.args),
         weight: term.weight,

@@ -54,8 +54,8 @@ pub fn relative_error(compared: Compared<'_>) -> f64 {
         let size: f64 = target.iter().map(|t| f64::from(*t).powi(2)).sum();
         error.sqrt() / size.sqrt()
     };
-    let ratios: Vec<f64> = rows.skip(compared.batch).map(ratio).collect();
-    ratios.iter().sum::<f64>() / ratios.len() as f64
+    let (sum, count) = rows.skip(compared.batch).map(ratio).fold((0.0, 0.0), |(sum, n), ratio| (sum + ratio, n + 1.0));
+    sum / count
 }
 
 /// Mean squared error divided by the variance of the target, mean over channels; 1 is what the mean gives.

@@ -6,6 +6,7 @@ pub mod machine;
 pub mod metric;
 pub mod optimizer;
 pub mod trial;
+pub mod watch;
 
 pub use loss::Loss;
 pub use metric::Metric;

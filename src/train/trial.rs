@@ -4,6 +4,7 @@ use super::Metric;
 use super::draws::OrderSource;
 use super::machine::{Machine, ParameterValues};
 use super::metric::Compared;
+use super::watch::Watched;
 use crate::data::Data;
 use crate::spec::Select;
 use crate::tensor::TensorError;
@@ -27,11 +28,16 @@ pub struct Settings {
     pub select: Select,
     /// What is recorded.
     pub metrics: Vec<Metric>,
+    /// What is recorded of each layer, if anything.
+    pub watch: Option<Watched>,
     /// The signal that is the network's output.
     pub output: String,
     /// All signals.
     pub signals: Vec<String>,
 }
+
+/// Rows of the history that memory is asked for at once.
+const MOST_ROWS: usize = 1 << 16;
 
 /// A row of the history.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,6 +48,8 @@ pub struct Row {
     pub loss: f64,
     /// Metrics of the same output.
     pub metrics: Vec<f64>,
+    /// What was watched, in the order of [`Watched::names`].
+    pub watched: Vec<f64>,
 }
 
 /// How far a trial went.
@@ -81,6 +89,8 @@ pub struct Trial {
     epoch: Vec<usize>,
     /// Lowest loss so far, and the parameters that had it.
     best: Option<(f64, Vec<Vec<f32>>)>,
+    /// The batch of the last iteration.
+    batch: Option<Arc<Data>>,
     /// Rows since they were last taken.
     pub history: Vec<Row>,
 }
@@ -96,6 +106,7 @@ impl Trial {
             iteration: 0,
             epoch: Vec::new(),
             best: None,
+            batch: None,
             history: Vec::new(),
         }
     }
@@ -136,16 +147,32 @@ impl Trial {
     /// One iteration; a reason where the loss is not finite, and then nothing is changed.
     fn iterate(&mut self) -> Result<Option<String>, TensorError> {
         let batch = self.next_batch();
+        let result = self.iterate_on(&batch);
+        self.batch = Some(batch);
+        result
+    }
+
+    fn iterate_on(&mut self, batch: &Arc<Data>) -> Result<Option<String>, TensorError> {
         self.remember()?;
-        let loss = self.machine.forward(&batch, &|_| false, true)?;
+        let recorded = self.iteration.is_multiple_of(self.settings.record_every);
+        let watch = self.settings.watch.as_ref().filter(|_| recorded);
+        let loss = self.machine.forward(batch, &|path| watch.is_some_and(|watch| watch.reads(path)), true)?;
         if !loss.is_finite() {
             return Ok(Some(self.reason(loss)));
         }
-        if self.iteration.is_multiple_of(self.settings.record_every) {
-            let metrics = self.metrics_of(&batch);
-            self.history.push(Row { iteration: self.iteration, loss, metrics });
+        let mut watched = watch.map_or(Vec::new(), |watch| watch.rates(self.machine.as_ref()));
+        let metrics = if recorded { self.metrics_of(batch) } else { Vec::new() };
+        self.machine.backward(batch)?;
+        if recorded {
+            if self.history.is_empty() {
+                let rows = (self.settings.iterations - self.iteration).div_ceil(self.settings.record_every);
+                self.history.reserve_exact(rows.min(MOST_ROWS));
+            }
+            if let Some(watch) = &self.settings.watch {
+                watched.extend(watch.gradients(self.machine.as_mut())?);
+            }
+            self.history.push(Row { iteration: self.iteration, loss, metrics, watched });
         }
-        self.machine.backward(&batch)?;
         let scale = match self.settings.clip_norm {
             Some(limit) => {
                 let norm = self.machine.gradient_norm()?;
@@ -183,7 +210,8 @@ impl Trial {
         let loss = self.machine.forward(&data, wanted, false)?;
         let mut signals = HashMap::new();
         for path in self.settings.signals.iter().filter(|path| wanted(path) || **path == self.settings.output) {
-            signals.extend(self.machine.signal(path).map(|signal| (path.clone(), signal)));
+            signals
+                .extend(self.machine.signal(path).map(|(width, values)| (path.clone(), (width, values.into_owned()))));
         }
         Ok(Outcome { loss, metrics: self.metrics_of(&data), signals })
     }
@@ -207,7 +235,11 @@ impl Trial {
         if place == 0 || self.epoch.is_empty() {
             self.epoch = if self.settings.shuffle { self.order.permutation(epoch, n) } else { (0..n).collect() };
         }
-        Arc::new(self.data.batch(&self.epoch[place * size..n.min((place + 1) * size)]))
+        let indices = &self.epoch[place * size..n.min((place + 1) * size)];
+        // The batch before is nobody else's by now, so its memory is used again.
+        let mut batch = self.batch.take().unwrap_or_default();
+        self.data.pick(indices.iter().copied(), Arc::make_mut(&mut batch));
+        batch
     }
 
     /// Keeps the parameters if they have the lowest loss on the whole data so far; with several batches an epoch

@@ -157,18 +157,36 @@ impl Kernel {
         &memory.states[state]
     }
 
-    /// Puts the states to where they begin.
-    pub fn begin(&self, memory: &mut Memory) {
+    /// Puts the states to where they begin: where an earlier segment of time left them, or else where the model says.
+    pub fn begin(&self, carry: Option<&[Vec<f32>]>, memory: &mut Memory) {
         let lanes = memory.shape.lanes();
-        for (state, start) in memory.states.iter_mut().zip(&self.states) {
-            state[..lanes].fill(*start);
+        for (i, (state, start)) in memory.states.iter_mut().zip(&self.states).enumerate() {
+            match carry {
+                Some(carry) => state[..lanes].copy_from_slice(&carry[i]),
+                None => state[..lanes].fill(*start),
+            }
         }
     }
 
-    /// Puts all gradients that are summed up to zero.
-    pub fn begin_backward(&self, memory: &mut Memory) {
-        let sums = memory.state_gradients.iter_mut().chain(&mut memory.lane_gradients);
-        sums.for_each(|sum| sum.fill(0.0));
+    /// Puts the gradients of the states to what came back from a later segment, or else to zero, and all sums to zero.
+    pub fn begin_backward(&self, carry: Option<&[Vec<f32>]>, memory: &mut Memory) {
+        memory.lane_gradients.iter_mut().for_each(|sum| sum.fill(0.0));
+        for (i, gradient) in memory.state_gradients.iter_mut().enumerate() {
+            match carry {
+                Some(carry) => gradient.copy_from_slice(&carry[i]),
+                None => gradient.fill(0.0),
+            }
+        }
+    }
+
+    /// Copies the states after the last step.
+    pub fn carry(&self, memory: &Memory, to: &mut Vec<Vec<f32>>) {
+        let all = memory.shape.steps * memory.shape.lanes();
+        to.resize_with(memory.states.len(), Vec::new);
+        for (to, state) in to.iter_mut().zip(&memory.states) {
+            to.clear();
+            to.extend_from_slice(&state[all..]);
+        }
     }
 
     /// Runs steps forward. `params` are one value, or one a neuron, each; `inputs` `[time, lanes]` each.

@@ -1,6 +1,8 @@
 //! Dense weights in the flat buffers of a network.
 
-use crate::tensor::product::{Spikes, View, add_column_sums, add_product, add_weighted_rows, dense, outer, transposed};
+use crate::tensor::product::{
+    Spikes, add_column_sums, add_product, add_turned_product, add_weighted_rows, outer, transposed,
+};
 use std::ops::Range;
 
 /// Dense weights in the flat buffers.
@@ -62,17 +64,7 @@ impl Dense {
             _ if self.inputs == 1 => add_weighted_rows(x, g, weight),
             _ if self.outputs == 1 => add_weighted_rows(g, x, weight),
             Some(spikes) => spikes.transposed_times(g, weight),
-            None => {
-                let rows = x.len() / self.inputs;
-                let x = View { data: x, row: 1, column: self.inputs };
-                dense(
-                    weight,
-                    [self.inputs, self.outputs, rows],
-                    x,
-                    View { data: g, row: self.outputs, column: 1 },
-                    true,
-                );
-            }
+            None => add_turned_product(x, g, self.inputs, self.outputs, weight),
         }
     }
 

@@ -9,9 +9,10 @@ mod stage;
 
 use super::layer::ParameterPlan;
 use super::network::NetworkPlan;
-use crate::data::Data;
+use crate::data::DataView;
 use crate::neuron::Program;
-use stage::{Back, Room, Stage};
+use crate::tensor::product::Spikes;
+use stage::{Back, Cuts, Room, Stage};
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -67,22 +68,44 @@ impl Part {
     }
 }
 
-/// A network.
+/// A network: layers and parameters. What a pass leaves behind is in a [`Workspace`].
 pub struct FusedNetwork {
     stages: Vec<Stage>,
     parts: Vec<Part>,
     values: Vec<f32>,
-    gradients: Vec<f32>,
     /// Weights in PyTorch's orientation, for the gradients of inputs.
     turned: Vec<f32>,
-    rooms: HashMap<usize, Vec<Room>>,
-    /// Batch size of the last forward pass.
-    batch: usize,
+    /// After how many steps gradients stop on their way back; none for never.
+    tbptt: Option<usize>,
 }
+
+/// What passes leave behind: signals, gradients, and room that is used again. Each thread has its own.
+#[derive(Default)]
+pub struct Workspace {
+    /// Gradients of the parameters, which backward passes add to.
+    pub gradients: Vec<f32>,
+    /// Rooms of all layers for each number of steps and samples that was met.
+    rooms: Vec<([usize; 2], Vec<Room>)>,
+    /// The rooms of the last forward pass.
+    current: usize,
+    /// Number of the first step of the last forward pass.
+    first: usize,
+    /// Gradients of the states of each layer, on their way to an earlier segment.
+    back: Vec<Vec<Vec<f32>>>,
+}
+
+/// States of every layer between two segments of time.
+pub type Carry = Vec<Vec<Vec<f32>>>;
 
 impl FusedNetwork {
     /// Builds a network; `losses` are the signals that losses read.
-    pub fn new(plan: &NetworkPlan, forms: Vec<Form>, values: &HashMap<String, Vec<f32>>, losses: &[String]) -> Self {
+    pub fn new(
+        plan: &NetworkPlan,
+        forms: Vec<Form>,
+        values: &HashMap<String, Vec<f32>>,
+        losses: &[String],
+        tbptt: Option<usize>,
+    ) -> Self {
         let mut parts = Vec::new();
         let mut start = 0;
         for layer in &plan.layers {
@@ -105,8 +128,7 @@ impl FusedNetwork {
                 part.write(values, &mut flat);
             }
         }
-        let (gradients, turned) = (vec![0.0; start], vec![0.0; start]);
-        FusedNetwork { stages, parts, values: flat, gradients, turned, rooms: HashMap::new(), batch: 0 }
+        FusedNetwork { stages, parts, values: flat, turned: vec![0.0; start], tbptt }
     }
 
     /// The parameters' places.
@@ -119,14 +141,9 @@ impl FusedNetwork {
         &self.values
     }
 
-    /// Their gradients.
-    pub fn gradients(&self) -> &[f32] {
-        &self.gradients
-    }
-
-    /// Places, values and gradients, for an update.
-    pub fn update(&mut self) -> (&[Part], &mut [f32], &mut [f32]) {
-        (&self.parts, &mut self.values, &mut self.gradients)
+    /// Places and values, for an update.
+    pub fn update(&mut self) -> (&[Part], &mut [f32]) {
+        (&self.parts, &mut self.values)
     }
 
     /// Replaces the parameters, each in PyTorch's orientation.
@@ -136,20 +153,14 @@ impl FusedNetwork {
         }
     }
 
-    /// Runs whole sequences.
-    pub fn forward(&mut self, batch: &Data) {
-        self.batch = batch.samples;
-        let stages = &self.stages;
-        let new = || stages.iter().map(|stage| stage.room(batch)).collect();
-        let rooms = self.rooms.entry(batch.samples).or_insert_with(new);
-        for i in 0..self.stages.len() {
+    /// Runs a segment of time that begins with step `first`, from where an earlier one left the states.
+    pub fn forward(&self, batch: DataView<'_>, first: usize, carry: Option<&Carry>, space: &mut Workspace) {
+        space.enter(batch, first, &self.stages);
+        let rooms = space.rooms();
+        for (i, stage) in self.stages.iter().enumerate() {
             let (before, after) = rooms.split_at_mut(i);
-            let stage = &self.stages[i];
-            let (input, spikes) = match i.checked_sub(1) {
-                Some(previous) => (self.stages[previous].signal(&before[previous]), before[previous].spikes()),
-                None => (batch.inputs.as_slice(), None),
-            };
-            stage.forward(&self.values, input, spikes, batch, &mut after[0]);
+            let input = self.input(i, before, batch);
+            stage.forward(&self.values, input, batch.steps, carry.map(|carry| carry[i].as_slice()), &mut after[0]);
             if stage.spikes && i + 1 < self.stages.len() {
                 let room = &mut after[0];
                 let mut bits = std::mem::take(&mut room.spikes);
@@ -157,8 +168,25 @@ impl FusedNetwork {
                 room.sparse = bits.density() < DENSE_FROM;
                 room.spikes = bits;
             }
-            // Losses add to these; what comes from the next layer overwrites its signal's.
+            // Losses add to these; what comes from the next layer is added, too.
             after[0].gradients.iter_mut().flatten().for_each(|gradient| gradient.fill(0.0));
+        }
+    }
+
+    /// What a layer reads, also as bits where sums of rows pay.
+    fn input<'a>(&self, stage: usize, before: &'a [Room], batch: DataView<'a>) -> (&'a [f32], Option<&'a Spikes>) {
+        match stage.checked_sub(1) {
+            Some(previous) => (self.stages[previous].signal(&before[previous]), before[previous].spikes()),
+            None => (batch.inputs, None),
+        }
+    }
+
+    /// Copies the states after the last step of the last forward pass.
+    pub fn carry(&self, space: &mut Workspace, to: &mut Carry) {
+        to.resize_with(self.stages.len(), Vec::new);
+        let rooms = space.rooms();
+        for ((stage, room), to) in self.stages.iter().zip(rooms).zip(to) {
+            stage.carry(room, to);
         }
     }
 
@@ -170,16 +198,16 @@ impl FusedNetwork {
     }
 
     /// A signal of the last forward pass: its width and values.
-    pub fn signal(&self, path: &str) -> Option<(usize, &[f32])> {
+    pub fn signal<'a>(&self, path: &str, space: &'a Workspace) -> Option<(usize, &'a [f32])> {
         let (stage, signal) = self.find(path)?;
-        let room = &self.rooms.get(&self.batch)?[stage];
+        let room = &space.rooms.get(space.current)?.1[stage];
         Some((self.stages[stage].plan.size, self.stages[stage].signal_at(room, signal)))
     }
 
     /// A signal and the gradient that a loss adds to.
-    pub fn signal_and_gradient(&mut self, path: &str) -> Option<(&[f32], &mut [f32])> {
+    pub fn signal_and_gradient<'a>(&self, path: &str, space: &'a mut Workspace) -> Option<(&'a [f32], &'a mut [f32])> {
         let (stage, signal) = self.find(path)?;
-        let room = &mut self.rooms.get_mut(&self.batch)?[stage];
+        let room = &mut space.rooms.get_mut(space.current)?.1[stage];
         let Room { memory, currents, gradients, .. } = room;
         let values = self.stages[stage].signal_in(memory, currents, signal);
         Some((values, gradients[signal].as_mut()?))
@@ -191,9 +219,8 @@ impl FusedNetwork {
         Some((stage, self.stages[stage].plan.signals.iter().position(|name| name == signal)?))
     }
 
-    /// Puts all gradients to zero, for backward passes with the parameters as they are now.
-    pub fn begin_gradients(&mut self) {
-        self.gradients.fill(0.0);
+    /// Prepares backward passes with the parameters as they are now.
+    pub fn turn(&mut self) {
         for (i, stage) in self.stages.iter().enumerate() {
             if let Some(dense) = stage.dense.as_ref().filter(|_| i > 0) {
                 dense.turn(stage.blocks(), &self.values, &mut self.turned);
@@ -207,33 +234,63 @@ impl FusedNetwork {
         }
     }
 
-    /// Samples that are worked on together, so that what a layer keeps of them stays in the second-level cache. It
-    /// depends on shapes alone.
-    pub fn chunk(&self, batch: &Data) -> usize {
+    /// Samples that are worked on together, so that what a layer keeps of them for so many steps stays in the
+    /// second-level cache. It depends on shapes alone.
+    pub fn chunk(&self, steps: usize, samples: usize) -> usize {
         const CACHE: usize = 1 << 20;
         let width: usize = self.stages.iter().map(|stage| stage.plan.size * (stage.blocks() + 4)).sum();
-        let bytes = 4 * batch.steps * width;
-        (CACHE / bytes.max(1)).clamp(1, batch.samples.max(1))
+        let bytes = 4 * steps * width;
+        (CACHE / bytes.max(1)).clamp(1, samples.max(1))
     }
 
-    /// Adds the gradients of the losses that were added to the signals' gradients since the last forward pass.
-    pub fn backward(&mut self, batch: &Data) {
-        let Some(rooms) = self.rooms.get_mut(&batch.samples) else { return };
-        for i in (0..self.stages.len()).rev() {
+    /// Puts the gradients of the parameters to zero, and forgets those of later segments.
+    pub fn begin_backward(&self, space: &mut Workspace) {
+        space.gradients.clear();
+        space.gradients.resize(self.values.len(), 0.0);
+        space.back.clear();
+    }
+
+    /// Adds the gradients of the losses that were added to the signals' gradients since the last forward pass. Of
+    /// several segments of time the last goes first; the gradients of the states go on to the one before.
+    pub fn backward(&self, batch: DataView<'_>, space: &mut Workspace) {
+        let Workspace { gradients, rooms, current, first, back } = space;
+        let rooms = &mut rooms[*current].1;
+        let cuts = Cuts { first: *first, every: self.tbptt };
+        let weights = [self.values.as_slice(), self.turned.as_slice()];
+        for (i, stage) in self.stages.iter().enumerate().rev() {
             let (before, after) = rooms.split_at_mut(i);
-            let stage = &self.stages[i];
-            stage.backward_neurons(&self.values, &self.turned, &mut after[0], &mut self.gradients);
-            let (input, spikes) = match i.checked_sub(1) {
-                Some(previous) => (self.stages[previous].signal(&before[previous]), before[previous].spikes()),
-                None => (batch.inputs.as_slice(), None),
-            };
-            stage.add_dense_gradients(input, spikes, &after[0], &mut self.gradients);
+            let carry = back.get(i).map(Vec::as_slice);
+            stage.backward_neurons(weights, carry, cuts, &mut after[0], gradients);
+            stage.add_dense_gradients(self.input(i, before, batch), &after[0], gradients);
             if let Some(previous) = i.checked_sub(1) {
                 let output = self.stages[previous].output;
                 if let Some(gradient) = &mut before[previous].gradients[output] {
-                    stage.backward_dense(&self.values, &self.turned, &after[0], gradient);
+                    stage.backward_dense(weights, &after[0], gradient);
                 }
             }
         }
+        if *first > 0 {
+            let of = |room: &Room| room.memory.as_ref().map_or(Vec::new(), |memory| memory.state_gradients.clone());
+            *back = rooms.iter().map(of).collect();
+        }
+    }
+}
+
+impl Workspace {
+    /// Makes the rooms for a number of steps and samples the current ones.
+    fn enter(&mut self, batch: DataView<'_>, first: usize, stages: &[Stage]) {
+        let shape = [batch.steps, batch.samples];
+        self.first = first;
+        self.current = match self.rooms.iter().position(|(other, _)| *other == shape) {
+            Some(place) => place,
+            None => {
+                self.rooms.push((shape, stages.iter().map(|stage| stage.room(batch)).collect()));
+                self.rooms.len() - 1
+            }
+        };
+    }
+
+    fn rooms(&mut self) -> &mut [Room] {
+        &mut self.rooms[self.current].1
     }
 }

@@ -2,7 +2,7 @@
 
 use super::dense::Dense;
 use super::{Form, Part};
-use crate::data::Data;
+use crate::data::DataView;
 use crate::neuron::Program;
 use crate::neuron::fused::{Kernel, Memory, Shape};
 use crate::nn::LayerPlan;
@@ -15,6 +15,29 @@ pub enum Back {
     Dense(Dense),
     /// Every neuron reads itself, through these weights.
     OneToOne(Range<usize>),
+}
+
+/// Where gradients stop on their way back in time (truncated BPTT): before every step whose number is a multiple.
+/// Source: Williams & Peng 1990, Neural Computation 2(4), 490-501.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Cuts {
+    /// Number of the segment's first step.
+    pub first: usize,
+    /// The multiple; none to go back to the beginning.
+    pub every: Option<usize>,
+}
+
+impl Cuts {
+    /// Whether gradients stop before a step of the segment.
+    fn at(self, step: usize) -> bool {
+        self.every.is_some_and(|every| (self.first + step).is_multiple_of(every))
+    }
+
+    /// The first step that the gradients of the steps before `end` come to.
+    fn before(self, end: usize) -> usize {
+        let Some(every) = self.every else { return 0 };
+        ((self.first + end - 1) / every * every).saturating_sub(self.first)
+    }
 }
 
 /// A layer.
@@ -118,7 +141,7 @@ impl Stage {
     }
 
     /// Room for a batch.
-    pub fn room(&self, batch: &Data) -> Room {
+    pub fn room(&self, batch: DataView<'_>) -> Room {
         let shape = Shape { steps: batch.steps, batch: batch.samples, neurons: self.plan.size };
         let all = shape.steps * shape.lanes();
         let graded = |i: usize| match &self.neurons {
@@ -155,8 +178,16 @@ impl Stage {
         }
     }
 
-    /// Runs whole sequences; `input` is `[time * batch, inputs]`, `spikes` the same as bits.
-    pub fn forward(&self, values: &[f32], input: &[f32], spikes: Option<&Spikes>, batch: &Data, room: &mut Room) {
+    /// Runs a segment of time; `input` is `[time * batch, inputs]`, `spikes` the same as bits, `carry` the states
+    /// that a segment before it left.
+    pub fn forward(
+        &self,
+        values: &[f32],
+        (input, spikes): (&[f32], Option<&Spikes>),
+        steps: usize,
+        carry: Option<&[Vec<f32>]>,
+        room: &mut Room,
+    ) {
         let blocks = self.blocks();
         for (block, current) in room.currents.iter_mut().enumerate() {
             match &self.dense {
@@ -166,37 +197,55 @@ impl Stage {
         }
         let (Some(neurons), Some(memory)) = (&self.neurons, &mut room.memory) else { return };
         neurons.hold(values, &mut room.held);
-        neurons.kernel.begin(memory);
+        neurons.kernel.begin(carry, memory);
         let params: Vec<&[f32]> = room.held.iter().map(Vec::as_slice).collect();
         if neurons.back.is_empty() {
             let inputs: Vec<&[f32]> = room.currents.iter().map(Vec::as_slice).collect();
-            neurons.kernel.forward(&params, &inputs, 0..batch.steps, memory);
+            neurons.kernel.forward(&params, &inputs, 0..steps, memory);
             return;
         }
-        for t in 0..batch.steps {
+        for t in 0..steps {
             neurons.project(values, t, memory, &mut room.projected);
             let inputs: Vec<&[f32]> = room.currents.iter().chain(&room.projected).map(Vec::as_slice).collect();
             neurons.kernel.forward(&params, &inputs, t..t + 1, memory);
         }
     }
 
-    /// From the gradients of the signals to those of the currents and of the neurons' own parameters.
-    pub fn backward_neurons(&self, values: &[f32], turned: &[f32], room: &mut Room, gradients: &mut [f32]) {
+    /// Copies the states after the last step.
+    pub fn carry(&self, room: &Room, to: &mut Vec<Vec<f32>>) {
+        if let (Some(neurons), Some(memory)) = (&self.neurons, &room.memory) {
+            neurons.kernel.carry(memory, to);
+        }
+    }
+
+    /// From the gradients of the signals to those of the currents and of the neurons' own parameters. `carry` are
+    /// gradients of the states that come back from the segment after this one; none go over a step of `cuts`.
+    pub fn backward_neurons(
+        &self,
+        [values, turned]: [&[f32]; 2],
+        carry: Option<&[Vec<f32>]>,
+        cuts: Cuts,
+        room: &mut Room,
+        gradients: &mut [f32],
+    ) {
         let (Some(neurons), Some(memory)) = (&self.neurons, &mut room.memory) else { return };
         let params: Vec<&[f32]> = room.held.iter().map(Vec::as_slice).collect();
         let inputs: Vec<&[f32]> = room.currents.iter().chain(&room.projected).map(Vec::as_slice).collect();
         let signals: Vec<Option<&[f32]>> = room.gradients.iter().map(Option::as_deref).collect();
-        neurons.kernel.begin_backward(memory);
-        let steps = memory.shape().steps;
-        if neurons.back.is_empty() {
-            neurons.kernel.backward(&params, &inputs, &signals, 0..steps, memory);
-        } else {
-            for t in (0..steps).rev() {
-                neurons.kernel.backward(&params, &inputs, &signals, t..t + 1, memory);
-                neurons.project_back([values, turned], t, self.blocks(), memory);
+        neurons.kernel.begin_backward(carry, memory);
+        let mut end = memory.shape().steps;
+        while end > 0 {
+            let from = if neurons.back.is_empty() { cuts.before(end) } else { end - 1 };
+            neurons.kernel.backward(&params, &inputs, &signals, from..end, memory);
+            if !neurons.back.is_empty() {
+                neurons.project_back([values, turned], from, self.blocks(), memory);
             }
-            neurons.add_projection_gradients(self.blocks(), memory, gradients);
+            if cuts.at(from) {
+                memory.state_gradients.iter_mut().for_each(|gradient| gradient.fill(0.0));
+            }
+            end = from;
         }
+        neurons.add_projection_gradients(self.blocks(), memory, gradients);
         neurons.add_param_gradients(values, memory, gradients);
     }
 
@@ -209,7 +258,7 @@ impl Stage {
     }
 
     /// Adds to the gradients of the weights.
-    pub fn add_dense_gradients(&self, input: &[f32], spikes: Option<&Spikes>, room: &Room, gradients: &mut [f32]) {
+    pub fn add_dense_gradients(&self, (input, spikes): (&[f32], Option<&Spikes>), room: &Room, gradients: &mut [f32]) {
         let Some(dense) = &self.dense else { return };
         for block in 0..self.blocks() {
             dense.add_gradients(block, input, spikes, self.current_gradient(room, block), gradients);
@@ -217,7 +266,7 @@ impl Stage {
     }
 
     /// Adds the gradient of the input to what losses put there.
-    pub fn backward_dense(&self, values: &[f32], turned: &[f32], room: &Room, to: &mut [f32]) {
+    pub fn backward_dense(&self, [values, turned]: [&[f32]; 2], room: &Room, to: &mut [f32]) {
         for block in 0..self.blocks() {
             let gradient = self.current_gradient(room, block);
             match &self.dense {

@@ -1,14 +1,19 @@
 //! The fused machine: whole passes over flat buffers on the processor, round the tape.
 //!
-//! Parameters, gradients and moments lie side by side; nothing large is allocated after the first iteration.
+//! Parameters, gradients and moments lie side by side; nothing large is allocated after the first iteration. Samples
+//! go through in chunks, on one or several threads, and time in one or several segments.
 
 use super::{Machine, ParameterValues};
-use crate::data::Data;
-use crate::nn::fused::FusedNetwork;
+use crate::data::{Data, DataView};
+use crate::nn::fused::{Carry, FusedNetwork, Workspace};
+use crate::spec::Segments;
 use crate::tensor::TensorError;
 use crate::train::loss::DirectLoss;
 use crate::train::optimizer::{FlatMoments, Rule};
+use rayon::prelude::*;
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::ops::Range;
 
 /// A loss in the sum, computed with its gradient in one pass.
 pub struct DirectTerm {
@@ -20,6 +25,15 @@ pub struct DirectTerm {
     pub signal: String,
 }
 
+/// How a pass is cut up. None of it changes what is computed, only in which order gradients are summed.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Cut {
+    /// Segments of time, of which all but one are computed twice.
+    pub segments: Segments,
+    /// Threads that work on chunks of the samples; results do not depend on their number.
+    pub threads: usize,
+}
+
 /// A fused network, its losses and optimizer.
 pub struct FusedMachine {
     network: FusedNetwork,
@@ -28,45 +42,133 @@ pub struct FusedMachine {
     losses: Vec<DirectTerm>,
     /// The network's output.
     output: String,
-    /// Signals of the last forward pass, `[time, samples, width]`, where it was made in chunks.
+    cut: Cut,
+    gradients: Vec<f32>,
+    workers: Vec<Worker>,
+    /// Signals of the last forward pass, `[time, samples, width]`, where it was made in pieces.
     gathered: HashMap<String, (usize, Vec<f32>)>,
+}
+
+/// What a thread works with.
+#[derive(Default)]
+struct Worker {
+    space: Workspace,
+    /// Its samples, where it works on some of them.
+    part: Data,
+    /// States at the beginning of each segment but the first.
+    carries: Vec<Carry>,
+    /// Signals of all segments, `[time, samples, width]`.
+    kept: Vec<(String, usize, Vec<f32>)>,
+    loss: f64,
 }
 
 impl FusedMachine {
     /// A machine that has not computed anything.
-    pub fn new(network: FusedNetwork, rule: Rule, losses: Vec<DirectTerm>, output: String) -> Self {
-        let moments = FlatMoments::new(network.values().len());
-        FusedMachine { network, rule, moments, losses, output, gathered: HashMap::new() }
+    pub fn new(network: FusedNetwork, rule: Rule, losses: Vec<DirectTerm>, output: String, cut: Cut) -> Self {
+        let len = network.values().len();
+        FusedMachine {
+            network,
+            rule,
+            moments: FlatMoments::new(len),
+            losses,
+            output,
+            cut,
+            gradients: vec![0.0; len],
+            workers: vec![Worker::default()],
+            gathered: HashMap::new(),
+        }
     }
 
-    /// The loss of some samples, as their share of all, and its gradients.
-    fn pass(&mut self, part: &Data, share: f32, keep: bool) -> Result<f32, TensorError> {
-        self.network.forward(part);
+    /// Adds what a worker has to that of the workers before it: samples from `first` on.
+    fn collect(&mut self, worker: usize, chunk: Range<usize>, batch: &Data, wanted: &dyn Fn(&str) -> bool, keep: bool) {
+        let Worker { space, kept, .. } = &mut self.workers[worker];
+        if keep && chunk.start == 0 {
+            std::mem::swap(&mut self.gradients, &mut space.gradients);
+        } else if keep {
+            self.gradients.iter_mut().zip(&space.gradients).for_each(|(sum, gradient)| *sum += gradient);
+        }
+        for path in self.network.signals().filter(|path| wanted(path) || *path == self.output) {
+            let held =
+                kept.iter().find(|(other, ..)| *other == path).map(|(_, width, values)| (*width, values.as_slice()));
+            let Some((width, values)) = held.or_else(|| self.network.signal(&path, space)) else { continue };
+            let (_, gathered) = self.gathered.entry(path).or_insert_with(|| (width, Vec::new()));
+            gathered.resize(batch.steps * batch.samples * width, 0.0);
+            let rows = gathered.chunks_exact_mut(batch.samples * width);
+            for (row, values) in rows.zip(values.chunks_exact(chunk.len() * width)) {
+                row[chunk.start * width..chunk.end * width].copy_from_slice(values);
+            }
+        }
+    }
+}
+
+/// What all workers read.
+struct Job<'a> {
+    network: &'a FusedNetwork,
+    losses: &'a [DirectTerm],
+    /// Signals that are kept of every segment.
+    kept: &'a [String],
+    segments: Segments,
+    /// Whether gradients are wanted.
+    keep: bool,
+}
+
+impl Job<'_> {
+    /// Loss of some samples, as their share of all, and its gradients.
+    fn run(&self, batch: DataView<'_>, share: f32, worker: &mut Worker) -> Result<(), TensorError> {
+        let Worker { space, carries, kept, loss, .. } = worker;
+        let length = self.segments.length(batch.steps);
+        let starts = || (0..batch.steps).step_by(length);
+        let last = starts().next_back().unwrap_or(0);
+        let piece = |first: usize| batch.steps(first..batch.steps.min(first + length));
+        let share_of = |first: usize| share * piece(first).steps as f32 / batch.steps as f32;
+        (*loss, *kept) = (0.0, Vec::new());
+        if self.keep {
+            self.network.begin_backward(space);
+        }
+        carries.resize_with(starts().count() - 1, Carry::new);
+        for (segment, first) in starts().enumerate() {
+            let carry = segment.checked_sub(1).map(|before| &carries[before]);
+            self.network.forward(piece(first), first, carry, space);
+            *loss += f64::from(self.loss(piece(first), share_of(first), self.keep && first == last, space)?);
+            if first < last {
+                self.network.carry(space, &mut carries[segment]);
+            }
+            if last > 0 {
+                self.keep_signals(space, kept);
+            }
+        }
+        if !self.keep {
+            return Ok(());
+        }
+        for (segment, first) in starts().enumerate().rev() {
+            if first < last {
+                let carry = segment.checked_sub(1).map(|before| &carries[before]);
+                self.network.forward(piece(first), first, carry, space);
+                self.loss(piece(first), share_of(first), true, space)?;
+            }
+            self.network.backward(piece(first), space);
+        }
+        Ok(())
+    }
+
+    /// The losses of the last forward pass; with `keep` their gradients are added to those of the signals.
+    fn loss(&self, batch: DataView<'_>, share: f32, keep: bool, space: &mut Workspace) -> Result<f32, TensorError> {
         let mut total = 0.0;
-        for term in &self.losses {
-            let (signal, gradient) = self
-                .network
-                .signal_and_gradient(&term.signal)
+        for term in self.losses {
+            let (signal, gradient) = (self.network.signal_and_gradient(&term.signal, space))
                 .ok_or_else(|| TensorError(format!("no signal `{}`", term.signal)))?;
             let weight = term.weight * share;
-            total += weight * (term.loss)(signal, &part.targets, weight, keep.then_some(gradient));
-        }
-        if keep {
-            self.network.backward(part);
+            total += weight * (term.loss)(signal, batch.targets, weight, keep.then_some(gradient));
         }
         Ok(total)
     }
 
-    /// Puts the signals of a chunk to their places among those of all samples.
-    fn gather(&mut self, wanted: &dyn Fn(&str) -> bool, batch: &Data, first: usize, part: &Data) {
-        for path in self.network.signals().filter(|path| wanted(path) || *path == self.output) {
-            let Some((width, values)) = self.network.signal(&path) else { continue };
-            let all = batch.steps * batch.samples * width;
-            let (_, gathered) = self.gathered.entry(path).or_insert_with(|| (width, vec![0.0; all]));
-            gathered.resize(all, 0.0);
-            let rows = gathered.chunks_exact_mut(batch.samples * width);
-            for (row, values) in rows.zip(values.chunks_exact(part.samples * width)) {
-                row[first * width..(first + part.samples) * width].copy_from_slice(values);
+    fn keep_signals(&self, space: &Workspace, kept: &mut Vec<(String, usize, Vec<f32>)>) {
+        for path in self.kept {
+            let Some((width, values)) = self.network.signal(path, space) else { continue };
+            match kept.iter_mut().find(|(other, ..)| other == path) {
+                Some((.., all)) => all.extend_from_slice(values),
+                None => kept.push((path.clone(), width, values.to_vec())),
             }
         }
     }
@@ -74,30 +176,73 @@ impl FusedMachine {
 
 impl Machine for FusedMachine {
     /// Large batches go through in chunks, forward and backward, so that they stay in cache; their gradients are
-    /// summed in order.
+    /// summed in order, whoever computed them.
     fn forward(&mut self, batch: &Data, wanted: &dyn Fn(&str) -> bool, keep: bool) -> Result<f64, TensorError> {
         if keep {
-            self.network.begin_gradients();
+            self.network.turn();
         }
-        let chunk = self.network.chunk(batch);
-        if chunk >= batch.samples {
+        let length = self.cut.segments.length(batch.steps);
+        let chunk = self.network.chunk(length, batch.samples);
+        let kept: Vec<String> = if length < batch.steps {
+            self.network.signals().filter(|path| wanted(path) || *path == self.output).collect()
+        } else {
+            Vec::new()
+        };
+        if chunk >= batch.samples && kept.is_empty() {
             self.gathered.clear();
-            return self.pass(batch, 1.0, keep).map(f64::from);
         }
+        self.workers.resize_with(
+            self.cut.threads.max(1).min(batch.samples.div_ceil(chunk)).max(self.workers.len()),
+            Worker::default,
+        );
         let mut total = 0.0;
-        for first in (0..batch.samples).step_by(chunk) {
-            let indices: Vec<usize> = (first..batch.samples.min(first + chunk)).collect();
-            let part = batch.batch(&indices);
-            total += f64::from(self.pass(&part, part.samples as f32 / batch.samples as f32, keep)?);
-            self.gather(wanted, batch, first, &part);
+        let mut done = 0;
+        while done < batch.samples {
+            let job =
+                Job { network: &self.network, losses: &self.losses, kept: &kept, segments: self.cut.segments, keep };
+            if chunk >= batch.samples {
+                job.run(batch.view(), 1.0, &mut self.workers[0])?;
+                total += self.workers[0].loss;
+                if kept.is_empty() {
+                    if keep {
+                        std::mem::swap(&mut self.gradients, &mut self.workers[0].space.gradients);
+                    }
+                } else {
+                    self.collect(0, 0..batch.samples, batch, wanted, keep);
+                }
+                break;
+            }
+            let chunks: Vec<Range<usize>> = (done..batch.samples)
+                .step_by(chunk)
+                .map(|first| first..batch.samples.min(first + chunk))
+                .take(self.cut.threads.max(1))
+                .collect();
+            let work = |chunk: &Range<usize>, worker: &mut Worker| {
+                let mut part = std::mem::take(&mut worker.part);
+                batch.pick(chunk.clone(), &mut part);
+                let result = job.run(part.view(), chunk.len() as f32 / batch.samples as f32, worker);
+                worker.part = part;
+                result
+            };
+            match chunks.as_slice() {
+                [one] => work(one, &mut self.workers[0])?,
+                several => {
+                    several.par_iter().zip(&mut self.workers).try_for_each(|(chunk, worker)| work(chunk, worker))?
+                }
+            }
+            for (worker, chunk) in chunks.into_iter().enumerate() {
+                total += self.workers[worker].loss;
+                done = chunk.end;
+                self.collect(worker, chunk, batch, wanted, keep);
+            }
         }
         Ok(total)
     }
 
-    fn signal(&self, path: &str) -> Option<(usize, Vec<f32>)> {
+    fn signal(&self, path: &str) -> Option<(usize, Cow<'_, [f32]>)> {
         match self.gathered.get(path) {
-            Some(signal) => Some(signal.clone()),
-            None => self.network.signal(path).map(|(width, values)| (width, values.to_vec())),
+            Some((width, values)) => Some((*width, values.into())),
+            None => self.network.signal(path, &self.workers[0].space).map(|(width, values)| (width, values.into())),
         }
     }
 
@@ -108,12 +253,13 @@ impl Machine for FusedMachine {
 
     fn gradient_norm(&mut self) -> Result<f64, TensorError> {
         let learned = self.network.parts().iter().filter(|part| part.plan.learn);
-        let squares = learned.flat_map(|part| &self.network.gradients()[part.range()]).map(|g| f64::from(*g).powi(2));
+        let squares = learned.flat_map(|part| &self.gradients[part.range()]).map(|g| f64::from(*g).powi(2));
         Ok(squares.sum::<f64>().sqrt())
     }
 
     fn update(&mut self, number: usize, scale: f32) -> Result<(), TensorError> {
-        let (parts, values, gradients) = self.network.update();
+        let (parts, values) = self.network.update();
+        let gradients = &mut self.gradients;
         for part in parts.iter().filter(|part| part.plan.learn) {
             let range = part.range();
             let rule = self.rule.for_parameter(part.plan.lr, part.plan.decays);
@@ -145,6 +291,6 @@ impl Machine for FusedMachine {
     }
 
     fn gradients(&mut self) -> Result<Vec<Vec<f32>>, TensorError> {
-        Ok(self.network.parts().iter().map(|part| part.to_pytorch(self.network.gradients())).collect())
+        Ok(self.network.parts().iter().map(|part| part.to_pytorch(&self.gradients)).collect())
     }
 }

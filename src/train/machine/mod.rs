@@ -5,6 +5,7 @@ pub mod tape;
 
 use crate::data::Data;
 use crate::tensor::TensorError;
+use std::borrow::Cow;
 
 /// A parameter's path, its shape in PyTorch's orientation, and its values.
 pub type ParameterValues = (String, Vec<usize>, Vec<f32>);
@@ -16,7 +17,7 @@ pub trait Machine {
     fn forward(&mut self, batch: &Data, wanted: &dyn Fn(&str) -> bool, keep: bool) -> Result<f64, TensorError>;
 
     /// A signal of the last forward pass: its width, and its values `[time, samples, width]`.
-    fn signal(&self, path: &str) -> Option<(usize, Vec<f32>)>;
+    fn signal(&self, path: &str) -> Option<(usize, Cow<'_, [f32]>)>;
 
     /// Gradients of the last loss.
     fn backward(&mut self, batch: &Data) -> Result<(), TensorError>;

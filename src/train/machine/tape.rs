@@ -8,6 +8,7 @@ use crate::train::optimizer::gradient_norm;
 use crate::train::{Loss, Optimizer};
 use dfdx::tensor::Gradients;
 use dfdx::tensor_ops::{TryAdd, TryMul};
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 /// A loss in the sum that training lowers.
@@ -81,8 +82,8 @@ impl<D: Backend> Machine for TapeMachine<D> {
         Ok(loss)
     }
 
-    fn signal(&self, path: &str) -> Option<(usize, Vec<f32>)> {
-        self.signals.get(path).map(|steps| (steps.width(), steps.to_vec()))
+    fn signal(&self, path: &str) -> Option<(usize, Cow<'_, [f32]>)> {
+        self.signals.get(path).map(|steps| (steps.width(), steps.to_vec().into()))
     }
 
     fn backward(&mut self, _: &Data) -> Result<(), TensorError> {
