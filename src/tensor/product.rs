@@ -163,15 +163,21 @@ pub fn add_product(a: &[f32], b: &[f32], k: usize, n: usize, out: &mut [f32]) {
 /// `out += a^T b` with `a` `[k, m]`, `b` `[k, n]`.
 #[multiversion(targets("x86_64+avx512f+avx512vl+avx2+fma", "x86_64+avx2+fma"))]
 pub fn add_turned_product(a: &[f32], b: &[f32], m: usize, n: usize, out: &mut [f32]) {
-    let terms = a.chunks(TERMS * m).zip(b.chunks(TERMS * n));
-    terms.for_each(|(a, b)| add_rows(Left::Turned(a), b, [m, a.len() / m, n], out));
+    for (a, b) in a.chunks(TERMS * m).zip(b.chunks(TERMS * n)) {
+        add_rows(Left::Turned(a), b, [m, a.len() / m, n], out);
+    }
 }
 
 #[inline(always)]
 fn add_rows(a: Left<'_>, b: &[f32], [m, k, n]: [usize; 3], out: &mut [f32]) {
     let whole = m / ROWS * ROWS;
-    (0..whole).step_by(ROWS).for_each(|row| add_columns_of::<ROWS>(a, b, [m, k, n], row, out));
-    (whole..m).for_each(|row| add_columns_of::<1>(a, b, [m, k, n], row, out));
+    // Loops, not iterators with closures: those are compiled without the vector unit of the function around them.
+    for row in (0..whole).step_by(ROWS) {
+        add_columns_of::<ROWS>(a, b, [m, k, n], row, out);
+    }
+    for row in whole..m {
+        add_columns_of::<1>(a, b, [m, k, n], row, out);
+    }
 }
 
 #[inline(always)]
@@ -202,30 +208,40 @@ fn add_square<const R: usize, const C: usize>(
     out: &mut [f32],
 ) {
     let mut sum = [[0.0; C]; R];
-    let mut add = |x: [f32; R], b: &[f32]| {
-        for r in 0..R {
-            for c in 0..C {
-                sum[r][c] = x[r].mul_add(b[c], sum[r][c]);
-            }
-        }
-    };
     match a {
         Left::Plain(a) => {
             let rows: [&[f32]; R] = std::array::from_fn(|r| &a[(row + r) * k..(row + r + 1) * k]);
             for i in 0..k {
-                add(std::array::from_fn(|r| rows[r][i]), &b[i * n + at..i * n + at + C]);
+                let mut x = [0.0; R];
+                for r in 0..R {
+                    x[r] = rows[r][i];
+                }
+                add_term(x, &b[i * n + at..i * n + at + C], &mut sum);
             }
         }
         Left::Turned(a) => {
-            for (a, b) in a.chunks_exact(m).zip(b.chunks_exact(n)) {
-                let a = &a[row..row + R];
-                add(std::array::from_fn(|r| a[r]), &b[at..at + C]);
+            for i in 0..k {
+                let mut x = [0.0; R];
+                x.copy_from_slice(&a[i * m + row..i * m + row + R]);
+                add_term(x, &b[i * n + at..i * n + at + C], &mut sum);
             }
         }
     }
     for (r, sum) in sum.iter().enumerate() {
         let out = &mut out[(row + r) * n + at..(row + r) * n + at + C];
-        out.iter_mut().zip(sum).for_each(|(out, sum)| *out += sum);
+        for c in 0..C {
+            out[c] += sum[c];
+        }
+    }
+}
+
+/// One term of each sum of [`add_square`].
+#[inline(always)]
+fn add_term<const R: usize, const C: usize>(x: [f32; R], b: &[f32], sum: &mut [[f32; C]; R]) {
+    for r in 0..R {
+        for c in 0..C {
+            sum[r][c] = x[r].mul_add(b[c], sum[r][c]);
+        }
     }
 }
 
@@ -247,7 +263,9 @@ pub fn transposed(a: &[f32], m: usize, n: usize, out: &mut [f32]) {
 #[multiversion(targets("x86_64+avx512f+avx512vl+avx2+fma", "x86_64+avx2+fma"))]
 pub fn add_column_sums(values: &[f32], out: &mut [f32]) {
     for row in values.chunks_exact(out.len()) {
-        out.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
+        for (sum, value) in out.iter_mut().zip(row) {
+            *sum += value;
+        }
     }
 }
 
@@ -261,7 +279,11 @@ pub fn outer(column: &[f32], row: &[f32], bias: Option<&[f32]>, out: &mut [f32])
                     *out = x.mul_add(*w, *b);
                 }
             }
-            None => out.iter_mut().zip(row).for_each(|(out, w)| *out = x * w),
+            None => {
+                for (out, w) in out.iter_mut().zip(row) {
+                    *out = x * w;
+                }
+            }
         }
     }
 }
@@ -270,7 +292,9 @@ pub fn outer(column: &[f32], row: &[f32], bias: Option<&[f32]>, out: &mut [f32])
 #[multiversion(targets("x86_64+avx512f+avx512vl+avx2+fma", "x86_64+avx2+fma"))]
 pub fn add_weighted_rows(column: &[f32], values: &[f32], out: &mut [f32]) {
     for (row, x) in values.chunks_exact(out.len()).zip(column) {
-        out.iter_mut().zip(row).for_each(|(sum, value)| *sum = x.mul_add(*value, *sum));
+        for (sum, value) in out.iter_mut().zip(row) {
+            *sum = x.mul_add(*value, *sum);
+        }
     }
 }
 

@@ -349,7 +349,9 @@ pub fn backward(code: &Code, registers: &mut [f32], window: Window, memory: &mut
         for (sum, result) in memory.param_gradients.iter_mut().zip(of_params) {
             let Some(register) = result else { continue };
             let values = &registers[usize::from(*register) * TILE..][..n];
-            sum[lanes.clone()].iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
+            for (sum, value) in sum[lanes.clone()].iter_mut().zip(values) {
+                *sum += value;
+            }
         }
         for (register, i) in code.state_gradients() {
             let to = usize::from(*register) * TILE;
