@@ -1,13 +1,11 @@
-//! A part of a graph as instructions over registers, and what runs them: each instruction works on a tile of lanes
-//! that stays in the first-level cache. Compiled for several vector units, of which the machine's best is taken.
+//! A part of a graph as instructions over registers, each of which holds a tile of lanes. What depends on constants
+//! and parameters alone is computed once, before the steps.
 
 use super::graph::{Binary, Graph, Node, Op, Unary};
-use multiversion::multiversion;
+use super::interpret::execute;
 
 /// Lanes of a tile.
 pub const TILE: usize = 128;
-/// Lanes that are worked on at once; a tile's last ones are padded to it.
-const LANES: usize = 16;
 
 /// Where a register gets its values from before each step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,37 +22,126 @@ pub enum Source {
 
 /// An instruction; its result's register is above those it reads.
 #[derive(Debug, Clone, Copy)]
-struct Instruction {
-    operation: Operation,
-    a: u16,
-    b: u16,
-    c: u16,
-    to: u16,
+pub struct Instruction {
+    /// What is computed.
+    pub operation: Operation,
+    /// The registers that it reads; an operation of one value reads it as `a`.
+    pub read: [u16; 3],
+    /// The register of the result.
+    pub to: u16,
 }
 
-#[derive(Debug, Clone, Copy)]
-enum Operation {
-    Unary(Unary),
-    Binary(Binary),
+/// What instructions compute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Operation {
+    Negate,
+    Abs,
+    Log,
+    Sqrt,
+    Sin,
+    Cos,
+    Sign,
+    Floor,
+    /// To the nearest whole number, half to even.
+    Round,
+    Heaviside,
+    Add,
+    Sub,
+    Mul,
+    Div,
+    Pow,
+    Min,
+    Max,
+    /// The smaller one; what is not a number as `a` stays.
+    CapAbove,
+    /// The larger one, likewise.
+    CapBelow,
+    Less,
+    LessEqual,
+    Equal,
+    NotEqual,
+    /// `a * 2^b` for a whole number `b` from -150 to 130.
+    Scale,
     MulAdd,
     MulSub,
     Select,
 }
 
+/// Bits of numbers that machine code of some operations needs: zero, one, the bit of the sign, all others, and what
+/// makes a whole number an exponent.
+pub const ZERO: u32 = 0;
+pub const ONE: u32 = 0x3f80_0000;
+pub const MINUS_ZERO: u32 = 0x8000_0000;
+pub const ABS: u32 = 0x7fff_ffff;
+pub const POWER: u32 = 127;
+
+impl Operation {
+    /// Numbers that its machine code needs, by their bits.
+    pub fn numbers(self) -> &'static [u32] {
+        match self {
+            Operation::Negate => &[MINUS_ZERO],
+            Operation::Abs => &[ABS],
+            Operation::Heaviside | Operation::Sign => &[ZERO, ONE],
+            Operation::Less | Operation::LessEqual | Operation::Equal | Operation::NotEqual => &[ONE],
+            Operation::Select => &[ZERO],
+            Operation::Scale => &[POWER],
+            _ => &[],
+        }
+    }
+
+    /// How many registers it reads.
+    pub fn reads(self) -> usize {
+        match self {
+            Operation::Negate
+            | Operation::Abs
+            | Operation::Log
+            | Operation::Sqrt
+            | Operation::Sin
+            | Operation::Cos
+            | Operation::Sign
+            | Operation::Floor
+            | Operation::Round
+            | Operation::Heaviside => 1,
+            Operation::MulAdd | Operation::MulSub | Operation::Select => 3,
+            Operation::Add
+            | Operation::Sub
+            | Operation::Mul
+            | Operation::Div
+            | Operation::Pow
+            | Operation::Min
+            | Operation::Max
+            | Operation::CapAbove
+            | Operation::CapBelow
+            | Operation::Less
+            | Operation::LessEqual
+            | Operation::Equal
+            | Operation::NotEqual
+            | Operation::Scale => 2,
+        }
+    }
+}
+
 /// Instructions of a step with the registers around them.
 #[derive(Debug, Default)]
 pub struct Code {
-    constants: Vec<(u16, f32)>,
+    /// Registers that hold a number.
+    pub constants: Vec<(u16, f32)>,
     /// Register of each parameter that is read.
     params: Vec<(u16, usize)>,
     /// Registers that are filled before each step.
     pub loads: Vec<(u16, Source)>,
     /// Register of the gradient of each state that comes back from the next step.
-    state_gradients: Vec<(u16, usize)>,
-    instructions: Vec<Instruction>,
+    pub state_gradients: Vec<(u16, usize)>,
+    /// What is computed once.
+    once: Vec<Instruction>,
+    /// What is computed at each step.
+    pub instructions: Vec<Instruction>,
     /// Registers of the results, in the order of the roots; none for a constant 0.
     pub results: Vec<Option<u16>>,
-    registers: usize,
+    registers: u16,
+    /// Whether a register's value is the same at all steps.
+    constant: Vec<bool>,
 }
 
 impl Code {
@@ -78,39 +165,173 @@ impl Code {
             }
         }
         let zero = |node: Node| graph.ops[node] == Op::Constant(0.0_f32.to_bits());
+        code.number(0.0);
         code.results = roots.iter().map(|&node| (!zero(node)).then_some(register[node])).collect();
         code
     }
 
     fn place(&mut self, op: Op, source: Option<Source>, register: &[u16]) -> u16 {
-        let to = self.registers as u16;
-        let mut instruction = |operation, [a, b, c]: [Node; 3]| {
-            self.instructions.push(Instruction { operation, a: register[a], b: register[b], c: register[c], to });
-        };
         match (source, op) {
-            (Some(source), _) => self.loads.push((to, source)),
-            (None, Op::Constant(bits)) => self.constants.push((to, f32::from_bits(bits))),
-            (None, Op::Input(i)) => self.loads.push((to, Source::Input(i))),
-            (None, Op::Param(i)) => self.params.push((to, i)),
-            (None, Op::Previous(i)) => self.loads.push((to, Source::Previous(i))),
-            (None, Op::StateGradient(i)) => self.state_gradients.push((to, i)),
-            (None, Op::SignalGradient(i)) => self.loads.push((to, Source::SignalGradient(i))),
+            (Some(source), _) => self.load(source),
+            (None, Op::Constant(bits)) => self.number(f32::from_bits(bits)),
+            (None, Op::Input(i)) => self.load(Source::Input(i)),
+            (None, Op::Param(i)) => {
+                let to = self.register(true);
+                self.params.push((to, i));
+                to
+            }
+            (None, Op::Previous(i)) => self.load(Source::Previous(i)),
+            (None, Op::StateGradient(i)) => {
+                let to = self.register(false);
+                self.state_gradients.push((to, i));
+                to
+            }
+            (None, Op::SignalGradient(i)) => self.load(Source::SignalGradient(i)),
             // A name for the same value.
-            (None, Op::Detach(x)) => return register[x],
-            (None, Op::Spike(x)) => instruction(Operation::Unary(Unary::Heaviside), [x, x, x]),
-            (None, Op::Unary(unary, x)) => instruction(Operation::Unary(unary), [x, x, x]),
-            (None, Op::Binary(binary, a, b)) => instruction(Operation::Binary(binary), [a, b, b]),
-            (None, Op::MulAdd(a, b, c)) => instruction(Operation::MulAdd, [a, b, c]),
-            (None, Op::MulSub(a, b, c)) => instruction(Operation::MulSub, [a, b, c]),
-            (None, Op::Select(a, b, c)) => instruction(Operation::Select, [a, b, c]),
+            (None, Op::Detach(x)) => register[x],
+            (None, Op::Spike(x)) => self.one(Operation::Heaviside, register[x]),
+            (None, Op::Unary(unary, x)) => self.unary(unary, register[x]),
+            (None, Op::Binary(binary, a, b)) => self.two(operation(binary), register[a], register[b]),
+            (None, Op::MulAdd(a, b, c)) => self.three(Operation::MulAdd, [a, b, c].map(|node| register[node])),
+            (None, Op::MulSub(a, b, c)) => self.three(Operation::MulSub, [a, b, c].map(|node| register[node])),
+            (None, Op::Select(a, b, c)) => self.three(Operation::Select, [a, b, c].map(|node| register[node])),
         }
+    }
+
+    fn register(&mut self, constant: bool) -> u16 {
+        self.constant.push(constant);
         self.registers += 1;
+        self.registers - 1
+    }
+
+    fn load(&mut self, source: Source) -> u16 {
+        let to = self.register(false);
+        self.loads.push((to, source));
         to
+    }
+
+    fn number(&mut self, value: f32) -> u16 {
+        if let Some(register) = self.find(value.to_bits()) {
+            return register;
+        }
+        let to = self.register(true);
+        self.constants.push((to, value));
+        to
+    }
+
+    /// The register of a number.
+    pub fn find(&self, bits: u32) -> Option<u16> {
+        self.constants.iter().find(|(_, value)| value.to_bits() == bits).map(|(register, _)| *register)
+    }
+
+    fn one(&mut self, operation: Operation, a: u16) -> u16 {
+        self.three(operation, [a; 3])
+    }
+
+    fn two(&mut self, operation: Operation, a: u16, b: u16) -> u16 {
+        self.three(operation, [a, b, b])
+    }
+
+    fn three(&mut self, operation: Operation, read: [u16; 3]) -> u16 {
+        for bits in operation.numbers() {
+            self.number(f32::from_bits(*bits));
+        }
+        let once = read.iter().all(|register| self.constant[usize::from(*register)]);
+        let to = self.register(once);
+        let instruction = Instruction { operation, read, to };
+        if once {
+            self.once.push(instruction)
+        } else {
+            self.instructions.push(instruction)
+        }
+        to
+    }
+
+    fn unary(&mut self, unary: Unary, x: u16) -> u16 {
+        match unary {
+            Unary::Negate => self.one(Operation::Negate, x),
+            Unary::Abs => self.one(Operation::Abs, x),
+            Unary::Log => self.one(Operation::Log, x),
+            Unary::Sqrt => self.one(Operation::Sqrt, x),
+            Unary::Sin => self.one(Operation::Sin, x),
+            Unary::Cos => self.one(Operation::Cos, x),
+            Unary::Sign => self.one(Operation::Sign, x),
+            Unary::Floor => self.one(Operation::Floor, x),
+            Unary::Heaviside => self.one(Operation::Heaviside, x),
+            Unary::Exp => self.exp(x),
+            Unary::Sigmoid => {
+                let minus = self.one(Operation::Negate, x);
+                let (exp, one) = (self.exp(minus), self.number(1.0));
+                let below = self.two(Operation::Add, exp, one);
+                self.two(Operation::Div, one, below)
+            }
+            Unary::Tanh => self.tanh(x),
+        }
+    }
+
+    /// `c[0] x^n + c[1] x^(n-1) + ...`
+    fn polynomial(&mut self, coefficients: &[f32], x: u16) -> u16 {
+        let mut sum = self.number(coefficients[0]);
+        for coefficient in &coefficients[1..] {
+            let next = self.number(*coefficient);
+            sum = self.three(Operation::MulAdd, [sum, x, next]);
+        }
+        sum
+    }
+
+    /// The exponential, within two units in the last place. Source of the method and the coefficients: Moshier 1989,
+    /// Methods and Programs for Mathematical Functions; Cephes library, expf.
+    fn exp(&mut self, x: u16) -> u16 {
+        let (high, low) = (self.number(89.0), self.number(-104.0));
+        let x = self.two(Operation::CapAbove, x, high);
+        let x = self.two(Operation::CapBelow, x, low);
+        let (log2e, ln2, rest) =
+            (self.number(std::f32::consts::LOG2_E), self.number(0.693_359_4), self.number(-2.121_944_4e-4));
+        let n = self.two(Operation::Mul, x, log2e);
+        let n = self.one(Operation::Round, n);
+        let r = self.three(Operation::MulSub, [n, ln2, x]);
+        let r = self.three(Operation::MulSub, [n, rest, r]);
+        let p = self.polynomial(
+            &[1.987_569_1e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5.000_000_1e-1],
+            r,
+        );
+        let square = self.two(Operation::Mul, r, r);
+        let p = self.three(Operation::MulAdd, [p, square, r]);
+        let one = self.number(1.0);
+        let p = self.two(Operation::Add, p, one);
+        self.two(Operation::Scale, p, n)
+    }
+
+    /// The hyperbolic tangent, within three units in the last place. Source: as for the exponential; tanhf.
+    fn tanh(&mut self, x: u16) -> u16 {
+        let square = self.two(Operation::Mul, x, x);
+        let p = self
+            .polynomial(&[-5.704_988_6e-3, 2.063_908_9e-2, -5.373_971_6e-2, 1.333_144_3e-1, -3.333_328_2e-1], square);
+        let p = self.two(Operation::Mul, p, square);
+        let near = self.three(Operation::MulAdd, [p, x, x]);
+        let (size, one, two, zero) =
+            (self.one(Operation::Abs, x), self.number(1.0), self.number(2.0), self.number(0.0));
+        let twice = self.two(Operation::Add, size, size);
+        let exp = self.exp(twice);
+        let below = self.two(Operation::Add, exp, one);
+        let ratio = self.two(Operation::Div, two, below);
+        let far = self.two(Operation::Sub, one, ratio);
+        let minus = self.one(Operation::Negate, far);
+        let negative = self.two(Operation::Less, x, zero);
+        let far = self.three(Operation::Select, [negative, minus, far]);
+        let limit = self.number(0.625);
+        let is_near = self.two(Operation::Less, size, limit);
+        self.three(Operation::Select, [is_near, near, far])
     }
 
     /// How many registers a tile needs.
     pub fn registers(&self) -> usize {
-        self.registers
+        usize::from(self.registers)
+    }
+
+    /// Whether a register's value is the same at all steps.
+    pub fn is_constant(&self, register: u16) -> bool {
+        self.constant[usize::from(register)]
     }
 
     /// Fills the registers that stay the same over time; `param(i)` gives the values of a parameter for the lanes.
@@ -121,29 +342,29 @@ impl Code {
         for (register, i) in &self.params {
             param(*i, &mut tile(registers, *register)[..lanes]);
         }
-    }
-
-    /// The register of the gradient that comes back to each state.
-    pub fn state_gradients(&self) -> &[(u16, usize)] {
-        &self.state_gradients
-    }
-
-    /// Runs the instructions on the first `lanes` lanes of a tile.
-    #[inline(always)]
-    fn run(&self, registers: &mut [f32], lanes: usize) {
-        let lanes = lanes.next_multiple_of(LANES);
-        for instruction in &self.instructions {
-            let (below, result) = registers.split_at_mut(usize::from(instruction.to) * TILE);
-            let read = |register: u16| &below[usize::from(register) * TILE..][..lanes];
-            let (a, b, c) = (read(instruction.a), read(instruction.b), read(instruction.c));
-            execute(instruction.operation, a, b, c, &mut result[..lanes]);
-        }
+        execute(&self.once, registers, lanes);
     }
 }
 
 /// The lanes of a register.
 pub fn tile(registers: &mut [f32], register: u16) -> &mut [f32] {
     &mut registers[usize::from(register) * TILE..][..TILE]
+}
+
+fn operation(binary: Binary) -> Operation {
+    match binary {
+        Binary::Add => Operation::Add,
+        Binary::Sub => Operation::Sub,
+        Binary::Mul => Operation::Mul,
+        Binary::Div => Operation::Div,
+        Binary::Pow => Operation::Pow,
+        Binary::Min => Operation::Min,
+        Binary::Max => Operation::Max,
+        Binary::Less => Operation::Less,
+        Binary::LessEqual => Operation::LessEqual,
+        Binary::Equal => Operation::Equal,
+        Binary::NotEqual => Operation::NotEqual,
+    }
 }
 
 fn operands(op: Op) -> Vec<Node> {
@@ -157,226 +378,5 @@ fn operands(op: Op) -> Vec<Node> {
         Op::Detach(x) | Op::Spike(x) | Op::Unary(_, x) => vec![x],
         Op::Binary(_, a, b) => vec![a, b],
         Op::MulAdd(a, b, c) | Op::MulSub(a, b, c) | Op::Select(a, b, c) => vec![a, b, c],
-    }
-}
-
-#[inline(always)]
-fn execute(operation: Operation, a: &[f32], b: &[f32], c: &[f32], to: &mut [f32]) {
-    match operation {
-        Operation::MulAdd => three(a, b, c, to, |a, b, c| a.mul_add(b, c)),
-        Operation::MulSub => three(a, b, c, to, |a, b, c| (-a).mul_add(b, c)),
-        Operation::Select => three(a, b, c, to, |a, b, c| if a != 0.0 { b } else { c }),
-        Operation::Unary(unary) => match unary {
-            Unary::Negate => one(a, to, |x| Unary::Negate.apply(x)),
-            Unary::Abs => one(a, to, |x| Unary::Abs.apply(x)),
-            Unary::Exp => one(a, to, |x| Unary::Exp.apply(x)),
-            Unary::Log => one(a, to, |x| Unary::Log.apply(x)),
-            Unary::Sqrt => one(a, to, |x| Unary::Sqrt.apply(x)),
-            Unary::Tanh => one(a, to, |x| Unary::Tanh.apply(x)),
-            Unary::Sin => one(a, to, |x| Unary::Sin.apply(x)),
-            Unary::Cos => one(a, to, |x| Unary::Cos.apply(x)),
-            Unary::Sigmoid => one(a, to, |x| Unary::Sigmoid.apply(x)),
-            Unary::Sign => one(a, to, |x| Unary::Sign.apply(x)),
-            Unary::Floor => one(a, to, |x| Unary::Floor.apply(x)),
-            Unary::Heaviside => one(a, to, |x| Unary::Heaviside.apply(x)),
-        },
-        Operation::Binary(binary) => match binary {
-            Binary::Add => two(a, b, to, |a, b| Binary::Add.apply(a, b)),
-            Binary::Sub => two(a, b, to, |a, b| Binary::Sub.apply(a, b)),
-            Binary::Mul => two(a, b, to, |a, b| Binary::Mul.apply(a, b)),
-            Binary::Div => two(a, b, to, |a, b| Binary::Div.apply(a, b)),
-            Binary::Pow => two(a, b, to, |a, b| Binary::Pow.apply(a, b)),
-            Binary::Min => two(a, b, to, |a, b| Binary::Min.apply(a, b)),
-            Binary::Max => two(a, b, to, |a, b| Binary::Max.apply(a, b)),
-            Binary::Less => two(a, b, to, |a, b| Binary::Less.apply(a, b)),
-            Binary::LessEqual => two(a, b, to, |a, b| Binary::LessEqual.apply(a, b)),
-            Binary::Equal => two(a, b, to, |a, b| Binary::Equal.apply(a, b)),
-            Binary::NotEqual => two(a, b, to, |a, b| Binary::NotEqual.apply(a, b)),
-        },
-    }
-}
-
-/// Copies values; whole tiles, which nearly all are, without a call.
-#[inline(always)]
-fn copy(from: &[f32], to: &mut [f32]) {
-    match (<&[f32; TILE]>::try_from(from), to.first_chunk_mut::<TILE>()) {
-        (Ok(from), Some(to)) => *to = *from,
-        _ => to[..from.len()].copy_from_slice(from),
-    }
-}
-
-#[inline(always)]
-fn one(a: &[f32], to: &mut [f32], f: impl Fn(f32) -> f32) {
-    for (to, a) in to.chunks_exact_mut(LANES).zip(a.chunks_exact(LANES)) {
-        for i in 0..LANES {
-            to[i] = f(a[i]);
-        }
-    }
-}
-
-#[inline(always)]
-fn two(a: &[f32], b: &[f32], to: &mut [f32], f: impl Fn(f32, f32) -> f32) {
-    for ((to, a), b) in to.chunks_exact_mut(LANES).zip(a.chunks_exact(LANES)).zip(b.chunks_exact(LANES)) {
-        for i in 0..LANES {
-            to[i] = f(a[i], b[i]);
-        }
-    }
-}
-
-#[inline(always)]
-fn three(a: &[f32], b: &[f32], c: &[f32], to: &mut [f32], f: impl Fn(f32, f32, f32) -> f32) {
-    let sources = a.chunks_exact(LANES).zip(b.chunks_exact(LANES)).zip(c.chunks_exact(LANES));
-    for (to, ((a, b), c)) in to.chunks_exact_mut(LANES).zip(sources) {
-        for i in 0..LANES {
-            to[i] = f(a[i], b[i], c[i]);
-        }
-    }
-}
-
-/// A sequence in memory: the values of a time step stand side by side, `[time, lanes]`.
-pub type Sequence<'a> = &'a [f32];
-
-/// What a forward pass reads and writes; sequences of all lanes.
-pub struct Forward<'a> {
-    /// Inputs, `[time, lanes]` each.
-    pub inputs: &'a [Sequence<'a>],
-    /// States, `[time + 1, lanes]` each, the first row being where they begin.
-    pub states: &'a mut [Vec<f32>],
-    /// Signals that are no states, `[time, lanes]` each.
-    pub signals: &'a mut [Vec<f32>],
-}
-
-/// The lanes and steps of a run.
-#[derive(Debug, Clone, Copy)]
-pub struct Window {
-    /// First lane.
-    pub lane: usize,
-    /// Lanes, at most [`TILE`].
-    pub lanes: usize,
-    /// Lanes of a time step in memory.
-    pub stride: usize,
-    /// First step.
-    pub from: usize,
-    /// One past the last step.
-    pub to: usize,
-}
-
-impl Window {
-    #[inline(always)]
-    fn at(&self, t: usize) -> std::ops::Range<usize> {
-        let start = t * self.stride + self.lane;
-        start..start + self.lanes
-    }
-}
-
-/// Runs a tile forward over time. The results are the states, then the signals that are none.
-#[multiversion(targets("x86_64+avx512f+avx512vl+avx2+fma", "x86_64+avx2+fma"))]
-pub fn forward(code: &Code, registers: &mut [f32], window: Window, memory: &mut Forward<'_>) {
-    let n = window.lanes;
-    for t in window.from..window.to {
-        for (register, source) in &code.loads {
-            let values = match source {
-                Source::Input(i) => &memory.inputs[*i][window.at(t)],
-                Source::Previous(i) => &memory.states[*i][window.at(t)],
-                Source::State(_) | Source::SignalGradient(_) => continue,
-            };
-            copy(values, &mut registers[usize::from(*register) * TILE..]);
-        }
-        code.run(registers, n);
-        let states = memory.states.len();
-        for (i, result) in code.results.iter().enumerate() {
-            let (to, at) = match i.checked_sub(states) {
-                None => (&mut memory.states[i], window.at(t + 1)),
-                Some(signal) => (&mut memory.signals[signal], window.at(t)),
-            };
-            match result {
-                Some(register) => copy(&registers[usize::from(*register) * TILE..][..n], &mut to[at]),
-                None => to[at].fill(0.0),
-            }
-        }
-    }
-}
-
-/// What a reverse pass reads and writes.
-pub struct Backward<'a> {
-    /// Inputs, as in the forward pass.
-    pub inputs: &'a [Sequence<'a>],
-    /// States, as the forward pass left them.
-    pub states: &'a [Vec<f32>],
-    /// Gradients of the signals, `[time, lanes]`; only those that the code asks for are read.
-    pub signals: &'a [Option<Sequence<'a>>],
-    /// Gradients of the inputs, `[time, lanes]` each, which are overwritten.
-    pub input_gradients: &'a mut [Vec<f32>],
-    /// Gradients of the states, `[lanes]` each: after the window on entry, before it on return.
-    pub state_gradients: &'a mut [Vec<f32>],
-    /// Gradients of the parameters that are asked for, `[lanes]` each, which are added to.
-    pub param_gradients: &'a mut [Vec<f32>],
-}
-
-/// Runs a tile backward over time. The results are gradients of the states before, the inputs and the parameters.
-#[multiversion(targets("x86_64+avx512f+avx512vl+avx2+fma", "x86_64+avx2+fma"))]
-pub fn backward(code: &Code, registers: &mut [f32], window: Window, memory: &mut Backward<'_>) {
-    let n = window.lanes;
-    let lanes = window.lane..window.lane + n;
-    let (states, inputs) = (memory.state_gradients.len(), memory.input_gradients.len());
-    for (register, i) in code.state_gradients() {
-        registers[usize::from(*register) * TILE..][..n].copy_from_slice(&memory.state_gradients[*i][lanes.clone()]);
-    }
-    for t in (window.from..window.to).rev() {
-        for (register, source) in &code.loads {
-            let values = match source {
-                Source::Input(i) => &memory.inputs[*i][window.at(t)],
-                Source::Previous(i) => &memory.states[*i][window.at(t)],
-                Source::State(i) => &memory.states[*i][window.at(t + 1)],
-                Source::SignalGradient(i) => match memory.signals[*i] {
-                    Some(gradient) => &gradient[window.at(t)],
-                    None => continue,
-                },
-            };
-            copy(values, &mut registers[usize::from(*register) * TILE..]);
-        }
-        code.run(registers, n);
-        let (previous, rest) = code.results.split_at(states);
-        let (of_inputs, of_params) = rest.split_at(inputs);
-        for (to, result) in memory.input_gradients.iter_mut().zip(of_inputs) {
-            match result {
-                Some(register) => {
-                    copy(&registers[usize::from(*register) * TILE..][..n], &mut to[window.at(t)]);
-                }
-                None => to[window.at(t)].fill(0.0),
-            }
-        }
-        for (sum, result) in memory.param_gradients.iter_mut().zip(of_params) {
-            let Some(register) = result else { continue };
-            let values = &registers[usize::from(*register) * TILE..][..n];
-            for (sum, value) in sum[lanes.clone()].iter_mut().zip(values) {
-                *sum += value;
-            }
-        }
-        for (register, i) in code.state_gradients() {
-            let to = usize::from(*register) * TILE;
-            match previous[*i] {
-                Some(from) if from > *register => {
-                    let (below, above) = registers.split_at_mut(usize::from(from) * TILE);
-                    copy(&above[..n], &mut below[to..]);
-                }
-                Some(from) if from < *register => {
-                    let (below, above) = registers.split_at_mut(to);
-                    copy(&below[usize::from(from) * TILE..][..n], above);
-                }
-                Some(_) => {}
-                None => registers[to..to + n].fill(0.0),
-            }
-        }
-    }
-    for (i, result) in code.results[..states].iter().enumerate() {
-        let to = &mut memory.state_gradients[i][lanes.clone()];
-        let carried = code.state_gradients().iter().find(|(_, state)| *state == i);
-        match (carried, result) {
-            // After the last step the register holds what goes on to the step before.
-            (Some((register, _)), _) => to.copy_from_slice(&registers[usize::from(*register) * TILE..][..n]),
-            (None, Some(register)) => to.copy_from_slice(&registers[usize::from(*register) * TILE..][..n]),
-            (None, None) => to.fill(0.0),
-        }
     }
 }

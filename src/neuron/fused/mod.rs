@@ -7,16 +7,24 @@
 
 mod code;
 mod graph;
+mod interpret;
+#[cfg(target_arch = "x86_64")]
+mod jit;
+mod machine;
 
 use super::program::Program;
-use code::{Backward, Code, Forward, Source, TILE, Window};
+use code::{Code, Source, TILE};
 use graph::{Graph, Op};
+use interpret::{Backward, Forward, Window};
+use machine::{Machine, Sizes};
 
 /// A program compiled for given learned parameters and signals that gradients come to.
 #[derive(Debug)]
 pub struct Kernel {
     forward: Code,
     backward: Code,
+    /// The same as machine code, where that can be made.
+    machine: Machine,
     /// Where each signal is: in a state, or in a buffer of its own.
     signals: Vec<Place>,
     states: Vec<f32>,
@@ -105,9 +113,12 @@ impl Kernel {
         let previous = reverse.previous.iter().map(|node| graph.copied(*node)).collect();
         let mut roots = [previous, reverse.inputs].concat();
         roots.extend(learned.iter().map(|i| reverse.params[*i]));
+        let backward = Code::new(&graph, &roots, &known);
+        let sizes = Sizes { inputs: inputs.len(), states: program.states.len(), signals: graded.len() };
         Kernel {
+            machine: Machine::new(&forward, &backward, sizes),
             forward,
-            backward: Code::new(&graph, &roots, &known),
+            backward,
             signals,
             states: program.states.iter().map(|(_, start)| *start as f32).collect(),
             spikes,
@@ -197,7 +208,9 @@ impl Kernel {
             let mut spread = |i: usize, to: &mut [f32]| spread(params[i], window.lane, to);
             self.forward.begin(registers, window.lanes, &mut spread);
             let mut memory = Forward { inputs, states: &mut *states, signals: &mut *own };
-            code::forward(&self.forward, registers, window, &mut memory);
+            if !self.machine.forward(registers, window, &mut memory) {
+                interpret::forward(&self.forward, registers, window, &mut memory);
+            }
         }
     }
 
@@ -222,7 +235,9 @@ impl Kernel {
                 state_gradients: &mut *state_gradients,
                 param_gradients: &mut *lane_gradients,
             };
-            code::backward(&self.backward, registers, window, &mut memory);
+            if !self.machine.backward(registers, window, &mut memory) {
+                interpret::backward(&self.backward, registers, window, &mut memory);
+            }
         }
     }
 
