@@ -245,17 +245,43 @@ fn add_term<const R: usize, const C: usize>(x: [f32; R], b: &[f32], sum: &mut [[
     }
 }
 
+/// Rows and columns of a square that is turned at once.
+const SQUARE: usize = 16;
+
 /// `out = a` with rows and columns exchanged; `a` is `[m, n]`.
 #[multiversion(targets("x86_64+avx512f+avx512vl+avx2+fma", "x86_64+avx2+fma"))]
 pub fn transposed(a: &[f32], m: usize, n: usize, out: &mut [f32]) {
-    const BLOCK: usize = 16;
-    for i in (0..m).step_by(BLOCK) {
-        let rows = BLOCK.min(m - i);
-        for (j, out) in out.chunks_exact_mut(m).enumerate() {
-            for (k, to) in out[i..i + rows].iter_mut().enumerate() {
-                *to = a[(i + k) * n + j];
+    let (rows, columns) = (m / SQUARE * SQUARE, n / SQUARE * SQUARE);
+    for i in (0..rows).step_by(SQUARE) {
+        for j in (0..columns).step_by(SQUARE) {
+            let (mut square, mut next) = ([0.0; SQUARE * SQUARE], [0.0; SQUARE * SQUARE]);
+            for (k, row) in square.chunks_exact_mut(SQUARE).enumerate() {
+                row.copy_from_slice(&a[(i + k) * n + j..(i + k) * n + j + SQUARE]);
+            }
+            // As often as the number of rows can be halved.
+            for _ in 0..SQUARE.ilog2() / 2 {
+                interleave(&square, &mut next);
+                interleave(&next, &mut square);
+            }
+            for (k, row) in square.chunks_exact(SQUARE).enumerate() {
+                out[(j + k) * m + i..(j + k) * m + i + SQUARE].copy_from_slice(row);
             }
         }
+    }
+    for i in 0..m {
+        for j in if i < rows { columns..n } else { 0..n } {
+            out[j * m + i] = a[i * n + j];
+        }
+    }
+}
+
+/// The numbers of the first half of a square, each followed by that in the same place of the second.
+#[inline(always)]
+fn interleave(square: &[f32; SQUARE * SQUARE], to: &mut [f32; SQUARE * SQUARE]) {
+    let (first, second) = square.split_at(SQUARE * SQUARE / 2);
+    for i in 0..SQUARE * SQUARE / 2 {
+        to[2 * i] = first[i];
+        to[2 * i + 1] = second[i];
     }
 }
 
