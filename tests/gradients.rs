@@ -100,11 +100,11 @@ fn fused(program: &Program, case: &Case) -> (f64, [Vec<f64>; 3]) {
     let kernel = Kernel::new(program, &[true, true], &[true]);
     let mut memory = kernel.memory(shape);
     let (params, inputs): ([&[f32]; 2], [&[f32]; 1]) = ([&p, &q], [&current]);
-    kernel.begin(None, &mut memory);
-    kernel.forward(&params, &inputs, 0..case.steps, &mut memory);
+    kernel.begin(&params, None, &mut memory);
+    kernel.forward(&inputs, 0..case.steps, &mut memory);
     let value = kernel.signal(&memory, 0).iter().zip(&weights).map(|(y, w)| f64::from(*y) * f64::from(*w)).sum();
-    kernel.begin_backward(None, &mut memory);
-    kernel.backward(&params, &inputs, &[Some(&weights)], 0..case.steps, &mut memory);
+    kernel.begin_backward(&params, None, &mut memory);
+    kernel.backward(&inputs, &[Some(&weights)], 0..case.steps, &mut memory);
     let wide = |values: &[f32]| values.iter().map(|v| f64::from(*v)).collect::<Vec<f64>>();
     let param = |i: usize| {
         let mut gradient = vec![0.0; case.neurons];

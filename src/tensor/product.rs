@@ -10,7 +10,7 @@ pub struct Spikes {
     width: usize,
     /// For each row its columns, 64 to a word.
     by_row: Vec<u64>,
-    /// For each block of 64 rows and each column the rows that spike, one word.
+    /// For each column the rows that spike, 64 to a word.
     by_column: Vec<u64>,
 }
 
@@ -25,13 +25,20 @@ impl Spikes {
         self.by_row.clear();
         self.by_row.resize(rows * words, 0);
         pack(values, width, &mut self.by_row);
+        let blocks = rows.div_ceil(WORD);
         self.by_column.clear();
-        self.by_column.resize(rows.div_ceil(WORD) * words * WORD, 0);
-        let blocks = self.by_column.chunks_exact_mut(words * WORD);
-        for (block, rows) in blocks.zip(self.by_row.chunks(WORD * words)) {
-            for (word, square) in block.chunks_exact_mut(WORD).enumerate() {
-                square.iter_mut().zip(rows.iter().skip(word).step_by(words)).for_each(|(to, from)| *to = *from);
-                transpose(square);
+        self.by_column.resize(width * blocks, 0);
+        for (block, rows) in self.by_row.chunks(WORD * words).enumerate() {
+            for word in 0..words {
+                let mut square = [0; WORD];
+                for (to, from) in square.iter_mut().zip(rows.iter().skip(word).step_by(words)) {
+                    *to = *from;
+                }
+                transpose(&mut square);
+                let columns = self.by_column[word * WORD * blocks..].iter_mut().skip(block).step_by(blocks);
+                for (to, from) in columns.zip(square) {
+                    *to = from;
+                }
             }
         }
     }
@@ -49,15 +56,13 @@ impl Spikes {
             Some(bias) => out.chunks_exact_mut(n).for_each(|row| row.copy_from_slice(bias)),
             None => out.fill(0.0),
         }
-        add_selected(&self.by_row, words, weights, 0, n, out);
+        add_selected(&self.by_row, words, weights, n, out);
     }
 
     /// `out[i] += sum of gradients[r] over the rows r that spike at i`; gradients `[rows, n]`, out `[width, n]`.
     pub fn transposed_times(&self, gradients: &[f32], out: &mut [f32]) {
-        let (n, columns) = (out.len() / self.width.max(1), self.width.div_ceil(WORD) * WORD);
-        for (block, words) in self.by_column.chunks_exact(columns).enumerate() {
-            add_selected(&words[..self.width], 1, gradients, block * WORD, n, out);
-        }
+        let n = out.len() / self.width.max(1);
+        add_selected(&self.by_column, self.rows.div_ceil(WORD), gradients, n, out);
     }
 }
 
@@ -83,7 +88,7 @@ fn pack(values: &[f32], width: usize, words: &mut [u64]) {
 }
 
 /// Turns a square of 64 by 64 bits. Source: Warren 2012, Hacker's Delight, section 7-3.
-fn transpose(square: &mut [u64]) {
+fn transpose(square: &mut [u64; WORD]) {
     let (mut half, mut mask) = (32, 0x0000_0000_ffff_ffff_u64);
     while half != 0 {
         let mut k = 0;
@@ -98,47 +103,81 @@ fn transpose(square: &mut [u64]) {
     }
 }
 
-/// `out[k] += sum of rows[first + i]` over the bits `i` of the words of `k`, `[_, n]` each.
+/// `out[k] += sum of rows[i]` over the bits `i` of the words of `k`, `[_, n]` each.
 #[multiversion(targets("x86_64+avx512f+avx512vl+avx2+fma", "x86_64+avx2+fma"))]
-fn add_selected(bits: &[u64], words: usize, rows: &[f32], first: usize, n: usize, out: &mut [f32]) {
-    for (out, words) in out.chunks_exact_mut(n).zip(bits.chunks_exact(words)) {
-        let mut at = 0;
-        while n - at >= 128 {
-            add_columns::<128>(words, rows, first, n, at, out);
-            at += 128;
+fn add_selected(bits: &[u64], words: usize, rows: &[f32], n: usize, out: &mut [f32]) {
+    // All of `out` reads some columns of the rows of one word, which stay in the first-level cache.
+    let mut begin = 0;
+    if n > COLUMNS {
+        add_wide(bits, words, rows, n, out);
+        begin = n / COLUMNS * COLUMNS;
+    }
+    for word in 0..words {
+        let rows = &rows[word * WORD * n..];
+        let mut at = begin;
+        if n == COLUMNS {
+            add_columns::<COLUMNS>(bits, [words, word], rows, [n, 0], out, [n, 0]);
+            at = n;
         }
-        while n - at >= 32 {
-            add_columns::<32>(words, rows, first, n, at, out);
-            at += 32;
-        }
-        while n - at >= 8 {
-            add_columns::<8>(words, rows, first, n, at, out);
-            at += 8;
+        while n - at >= 16 {
+            add_columns::<16>(bits, [words, word], rows, [n, at], out, [n, at]);
+            at += 16;
         }
         while at < n {
-            add_columns::<1>(words, rows, first, n, at, out);
+            add_columns::<1>(bits, [words, word], rows, [n, at], out, [n, at]);
             at += 1;
         }
     }
 }
 
-/// Some columns of [`add_selected`], whose sums stay in registers.
+/// Rows that begin where lines of the cache begin.
+#[repr(align(64))]
+struct Near([f32; WORD * COLUMNS]);
+
+/// The columns of [`add_selected`] that make whole blocks. Those of a wide matrix are brought together before they are
+/// read: as they lie they would drive each other out of the cache.
 #[inline(always)]
-fn add_columns<const C: usize>(words: &[u64], rows: &[f32], first: usize, n: usize, at: usize, out: &mut [f32]) {
-    let mut sum = [0.0; C];
-    for (i, word) in words.iter().enumerate() {
-        let (mut word, base) = (*word, first + i * WORD);
+fn add_wide(bits: &[u64], words: usize, rows: &[f32], n: usize, out: &mut [f32]) {
+    let mut near = Near([0.0; WORD * COLUMNS]);
+    let near = &mut near.0;
+    for word in 0..words {
+        for at in (0..=n - COLUMNS).step_by(COLUMNS) {
+            for (to, from) in near.chunks_exact_mut(COLUMNS).zip(rows[word * WORD * n..].chunks_exact(n)) {
+                to.copy_from_slice(&from[at..at + COLUMNS]);
+            }
+            add_columns::<COLUMNS>(bits, [words, word], near, [COLUMNS, 0], out, [n, at]);
+        }
+    }
+}
+
+/// Columns of [`add_selected`] whose sums stay in registers.
+const COLUMNS: usize = 128;
+
+/// Some columns of [`add_selected`] and one word of each row of bits. Rows and `out` have a width and a first column.
+#[inline(always)]
+fn add_columns<const C: usize>(
+    bits: &[u64],
+    [words, word]: [usize; 2],
+    rows: &[f32],
+    [width, first]: [usize; 2],
+    out: &mut [f32],
+    [n, at]: [usize; 2],
+) {
+    for (out, bits) in out.chunks_exact_mut(n).zip(bits.chunks_exact(words)) {
+        let mut word = bits[word];
+        let mut sum = [0.0; C];
         while word != 0 {
-            let start = (base + word.trailing_zeros() as usize) * n + at;
+            let start = word.trailing_zeros() as usize * width + first;
             let row = &rows[start..start + C];
             for c in 0..C {
                 sum[c] += row[c];
             }
             word &= word - 1;
         }
-    }
-    for (out, sum) in out[at..at + C].iter_mut().zip(sum) {
-        *out += sum;
+        let out = &mut out[at..at + C];
+        for c in 0..C {
+            out[c] += sum[c];
+        }
     }
 }
 
@@ -157,44 +196,49 @@ enum Left<'a> {
 /// `out += a b` with `a` `[m, k]`, `b` `[k, n]`, row by row.
 #[multiversion(targets("x86_64+avx512f+avx512vl+avx2+fma", "x86_64+avx2+fma"))]
 pub fn add_product(a: &[f32], b: &[f32], k: usize, n: usize, out: &mut [f32]) {
-    add_rows(Left::Plain(a), b, [out.len() / n, k, n], out);
+    add_blocks(Left::Plain(a), b, [out.len() / n, k, n], out);
 }
 
 /// `out += a^T b` with `a` `[k, m]`, `b` `[k, n]`.
 #[multiversion(targets("x86_64+avx512f+avx512vl+avx2+fma", "x86_64+avx2+fma"))]
 pub fn add_turned_product(a: &[f32], b: &[f32], m: usize, n: usize, out: &mut [f32]) {
-    for (a, b) in a.chunks(TERMS * m).zip(b.chunks(TERMS * n)) {
-        add_rows(Left::Turned(a), b, [m, a.len() / m, n], out);
-    }
+    add_blocks(Left::Turned(a), b, [m, a.len() / m, n], out);
 }
 
+/// All rows of some columns and terms, then the next ones, so that what is read again and again stays in cache.
 #[inline(always)]
-fn add_rows(a: Left<'_>, b: &[f32], [m, k, n]: [usize; 3], out: &mut [f32]) {
-    let whole = m / ROWS * ROWS;
+fn add_blocks(a: Left<'_>, b: &[f32], [m, k, n]: [usize; 3], out: &mut [f32]) {
     // Loops, not iterators with closures: those are compiled without the vector unit of the function around them.
-    for row in (0..whole).step_by(ROWS) {
-        add_columns_of::<ROWS>(a, b, [m, k, n], row, out);
-    }
-    for row in whole..m {
-        add_columns_of::<1>(a, b, [m, k, n], row, out);
+    for first in (0..k).step_by(TERMS) {
+        let terms = [first, k.min(first + TERMS)];
+        let mut at = 0;
+        while n - at >= 64 {
+            add_rows::<64>(a, b, [m, k, n], terms, at, out);
+            at += 64;
+        }
+        while n - at >= 16 {
+            add_rows::<16>(a, b, [m, k, n], terms, at, out);
+            at += 16;
+        }
+        while at < n {
+            add_rows::<1>(a, b, [m, k, n], terms, at, out);
+            at += 1;
+        }
     }
 }
 
 #[inline(always)]
-fn add_columns_of<const R: usize>(a: Left<'_>, b: &[f32], size: [usize; 3], row: usize, out: &mut [f32]) {
-    let n = size[2];
-    let mut at = 0;
-    while n - at >= 64 {
-        add_square::<R, 64>(a, b, size, [row, at], out);
-        at += 64;
+fn add_rows<const C: usize>(a: Left<'_>, b: &[f32], size: [usize; 3], terms: [usize; 2], at: usize, out: &mut [f32]) {
+    let whole = size[0] / ROWS * ROWS;
+    for row in (0..whole).step_by(ROWS) {
+        add_square::<ROWS, C>(a, b, size, terms, [row, at], out);
     }
-    while n - at >= 16 {
-        add_square::<R, 16>(a, b, size, [row, at], out);
-        at += 16;
-    }
-    while at < n {
-        add_square::<R, 1>(a, b, size, [row, at], out);
-        at += 1;
+    match size[0] - whole {
+        4 => add_square::<4, C>(a, b, size, terms, [whole, at], out),
+        3 => add_square::<3, C>(a, b, size, terms, [whole, at], out),
+        2 => add_square::<2, C>(a, b, size, terms, [whole, at], out),
+        1 => add_square::<1, C>(a, b, size, terms, [whole, at], out),
+        _ => {}
     }
 }
 
@@ -204,6 +248,7 @@ fn add_square<const R: usize, const C: usize>(
     a: Left<'_>,
     b: &[f32],
     [m, k, n]: [usize; 3],
+    [from, to]: [usize; 2],
     [row, at]: [usize; 2],
     out: &mut [f32],
 ) {
@@ -211,7 +256,7 @@ fn add_square<const R: usize, const C: usize>(
     match a {
         Left::Plain(a) => {
             let rows: [&[f32]; R] = std::array::from_fn(|r| &a[(row + r) * k..(row + r + 1) * k]);
-            for i in 0..k {
+            for i in from..to {
                 let mut x = [0.0; R];
                 for r in 0..R {
                     x[r] = rows[r][i];
@@ -220,7 +265,7 @@ fn add_square<const R: usize, const C: usize>(
             }
         }
         Left::Turned(a) => {
-            for i in 0..k {
+            for i in from..to {
                 let mut x = [0.0; R];
                 x.copy_from_slice(&a[i * m + row..i * m + row + R]);
                 add_term(x, &b[i * n + at..i * n + at + C], &mut sum);
@@ -347,7 +392,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(60))]
 
         #[test]
-        fn products_with_spikes_are_products(rows in 1usize..150, width in 1usize..90, n in 1usize..140, seed in 0u64..1000) {
+        fn products_with_spikes_are_products(rows in 1usize..150, width in 1usize..90, n in 1usize..300, seed in 0u64..1000) {
             let spikes: Vec<f32> = numbers(rows * width, seed).iter().map(|x| f32::from(u8::from(*x > 0.4))).collect();
             let (weights, bias, gradients) = (numbers(width * n, seed + 1), numbers(n, seed + 2), numbers(rows * n, seed + 3));
             let mut bits = Spikes::default();

@@ -291,10 +291,8 @@ impl Code {
         let n = self.one(Operation::Round, n);
         let r = self.three(Operation::MulSub, [n, ln2, x]);
         let r = self.three(Operation::MulSub, [n, rest, r]);
-        let p = self.polynomial(
-            &[1.987_569_1e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5.000_000_1e-1],
-            r,
-        );
+        let p =
+            self.polynomial(&[1.987_569_1e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5], r);
         let square = self.two(Operation::Mul, r, r);
         let p = self.three(Operation::MulAdd, [p, square, r]);
         let one = self.number(1.0);
@@ -305,8 +303,8 @@ impl Code {
     /// The hyperbolic tangent, within three units in the last place. Source: as for the exponential; tanhf.
     fn tanh(&mut self, x: u16) -> u16 {
         let square = self.two(Operation::Mul, x, x);
-        let p = self
-            .polynomial(&[-5.704_988_6e-3, 2.063_908_9e-2, -5.373_971_6e-2, 1.333_144_3e-1, -3.333_328_2e-1], square);
+        let p =
+            self.polynomial(&[-5.704_988_6e-3, 2.063_909e-2, -5.373_971_6e-2, 1.333_144_3e-1, -3.333_328e-1], square);
         let p = self.two(Operation::Mul, p, square);
         let near = self.three(Operation::MulAdd, [p, x, x]);
         let (size, one, two, zero) =

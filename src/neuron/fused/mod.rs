@@ -67,6 +67,7 @@ impl Shape {
 #[derive(Debug)]
 pub struct Memory {
     shape: Shape,
+    /// Registers of every tile.
     registers: Vec<f32>,
     /// States, `[time + 1, lanes]` each.
     states: Vec<Vec<f32>>,
@@ -146,7 +147,7 @@ impl Kernel {
         let registers = self.forward.registers().max(self.backward.registers());
         Memory {
             shape,
-            registers: vec![0.0; registers * TILE],
+            registers: vec![0.0; lanes.div_ceil(TILE) * registers * TILE],
             states: self.states.iter().map(|_| vec![0.0; all + lanes]).collect(),
             own: vec![vec![0.0; all]; own],
             input_gradients: vec![vec![0.0; all]; self.inputs],
@@ -168,8 +169,9 @@ impl Kernel {
         &memory.states[state]
     }
 
-    /// Puts the states to where they begin: where an earlier segment of time left them, or else where the model says.
-    pub fn begin(&self, carry: Option<&[Vec<f32>]>, memory: &mut Memory) {
+    /// Begins a forward pass with some parameters, one value, or one a neuron, each. The states begin where an earlier
+    /// segment of time left them, or else where the model says.
+    pub fn begin(&self, params: &[&[f32]], carry: Option<&[Vec<f32>]>, memory: &mut Memory) {
         let lanes = memory.shape.lanes();
         for (i, (state, start)) in memory.states.iter_mut().zip(&self.states).enumerate() {
             match carry {
@@ -177,16 +179,29 @@ impl Kernel {
                 None => state[..lanes].fill(*start),
             }
         }
+        self.begin_tiles(&self.forward, params, memory);
     }
 
-    /// Puts the gradients of the states to what came back from a later segment, or else to zero, and all sums to zero.
-    pub fn begin_backward(&self, carry: Option<&[Vec<f32>]>, memory: &mut Memory) {
+    /// Begins a backward pass with the parameters of the forward pass. Gradients of the states are what came back from
+    /// a later segment, or else zero, and all sums are zero.
+    pub fn begin_backward(&self, params: &[&[f32]], carry: Option<&[Vec<f32>]>, memory: &mut Memory) {
         memory.lane_gradients.iter_mut().for_each(|sum| sum.fill(0.0));
         for (i, gradient) in memory.state_gradients.iter_mut().enumerate() {
             match carry {
                 Some(carry) => gradient.copy_from_slice(&carry[i]),
                 None => gradient.fill(0.0),
             }
+        }
+        self.begin_tiles(&self.backward, params, memory);
+    }
+
+    fn begin_tiles(&self, code: &Code, params: &[&[f32]], memory: &mut Memory) {
+        debug_assert_eq!(params.len(), self.params);
+        let lanes = memory.shape.lanes();
+        let size = memory.registers.len() / lanes.div_ceil(TILE).max(1);
+        for (tile, registers) in memory.registers.chunks_exact_mut(size.max(1)).enumerate() {
+            let lane = tile * TILE;
+            code.begin(registers, TILE.min(lanes - lane), &mut |i, to| spread(params[i], lane, to));
         }
     }
 
@@ -200,13 +215,11 @@ impl Kernel {
         }
     }
 
-    /// Runs steps forward. `params` are one value, or one a neuron, each; `inputs` `[time, lanes]` each.
-    pub fn forward(&self, params: &[&[f32]], inputs: &[&[f32]], steps: std::ops::Range<usize>, memory: &mut Memory) {
+    /// Runs steps forward; `inputs` are `[time, lanes]` each.
+    pub fn forward(&self, inputs: &[&[f32]], steps: std::ops::Range<usize>, memory: &mut Memory) {
         let Memory { shape, registers, states, own, .. } = memory;
-        debug_assert_eq!((params.len(), inputs.len()), (self.params, self.inputs));
-        for window in windows(*shape, steps) {
-            let mut spread = |i: usize, to: &mut [f32]| spread(params[i], window.lane, to);
-            self.forward.begin(registers, window.lanes, &mut spread);
+        debug_assert_eq!(inputs.len(), self.inputs);
+        for (window, registers) in tiles(*shape, steps, registers) {
             let mut memory = Forward { inputs, states: &mut *states, signals: &mut *own };
             if !self.machine.forward(registers, window, &mut memory) {
                 interpret::forward(&self.forward, registers, window, &mut memory);
@@ -217,16 +230,13 @@ impl Kernel {
     /// Runs steps backward, from the gradients of the signals and of the states after them.
     pub fn backward(
         &self,
-        params: &[&[f32]],
         inputs: &[&[f32]],
         signals: &[Option<&[f32]>],
         steps: std::ops::Range<usize>,
         memory: &mut Memory,
     ) {
         let Memory { shape, registers, states, input_gradients, state_gradients, lane_gradients, .. } = memory;
-        for window in windows(*shape, steps) {
-            let mut spread = |i: usize, to: &mut [f32]| spread(params[i], window.lane, to);
-            self.backward.begin(registers, window.lanes, &mut spread);
+        for (window, registers) in tiles(*shape, steps, registers) {
             let mut memory = Backward {
                 inputs,
                 states,
@@ -256,15 +266,18 @@ impl Kernel {
     }
 }
 
-/// Tiles of all lanes.
-fn windows(shape: Shape, steps: std::ops::Range<usize>) -> impl Iterator<Item = Window> {
+/// Tiles of all lanes with their registers.
+fn tiles(
+    shape: Shape,
+    steps: std::ops::Range<usize>,
+    registers: &mut [f32],
+) -> impl Iterator<Item = (Window, &mut [f32])> {
     let lanes = shape.lanes();
-    (0..lanes).step_by(TILE).map(move |lane| Window {
-        lane,
-        lanes: TILE.min(lanes - lane),
-        stride: lanes,
-        from: steps.start,
-        to: steps.end,
+    let size = registers.len() / lanes.div_ceil(TILE).max(1);
+    registers.chunks_exact_mut(size.max(1)).enumerate().map(move |(tile, registers)| {
+        let lane = tile * TILE;
+        let window = Window { lane, lanes: TILE.min(lanes - lane), stride: lanes, from: steps.start, to: steps.end };
+        (window, registers)
     })
 }
 

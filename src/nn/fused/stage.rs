@@ -140,6 +140,11 @@ impl Stage {
         self.neurons.as_ref().map_or(1, |neurons| neurons.program.inputs.len())
     }
 
+    /// Whether its neurons read each other.
+    pub fn recurs(&self) -> bool {
+        self.neurons.iter().flat_map(|neurons| &neurons.back).any(|back| matches!(back, Back::Dense(_)))
+    }
+
     /// Room for a batch.
     pub fn room(&self, batch: DataView<'_>) -> Room {
         let shape = Shape { steps: batch.steps, batch: batch.samples, neurons: self.plan.size };
@@ -197,17 +202,17 @@ impl Stage {
         }
         let (Some(neurons), Some(memory)) = (&self.neurons, &mut room.memory) else { return };
         neurons.hold(values, &mut room.held);
-        neurons.kernel.begin(carry, memory);
         let params: Vec<&[f32]> = room.held.iter().map(Vec::as_slice).collect();
+        neurons.kernel.begin(&params, carry, memory);
         if neurons.back.is_empty() {
             let inputs: Vec<&[f32]> = room.currents.iter().map(Vec::as_slice).collect();
-            neurons.kernel.forward(&params, &inputs, 0..steps, memory);
+            neurons.kernel.forward(&inputs, 0..steps, memory);
             return;
         }
         for t in 0..steps {
             neurons.project(values, t, memory, &mut room.projected);
             let inputs: Vec<&[f32]> = room.currents.iter().chain(&room.projected).map(Vec::as_slice).collect();
-            neurons.kernel.forward(&params, &inputs, t..t + 1, memory);
+            neurons.kernel.forward(&inputs, t..t + 1, memory);
         }
     }
 
@@ -232,11 +237,11 @@ impl Stage {
         let params: Vec<&[f32]> = room.held.iter().map(Vec::as_slice).collect();
         let inputs: Vec<&[f32]> = room.currents.iter().chain(&room.projected).map(Vec::as_slice).collect();
         let signals: Vec<Option<&[f32]>> = room.gradients.iter().map(Option::as_deref).collect();
-        neurons.kernel.begin_backward(carry, memory);
+        neurons.kernel.begin_backward(&params, carry, memory);
         let mut end = memory.shape().steps;
         while end > 0 {
             let from = if neurons.back.is_empty() { cuts.before(end) } else { end - 1 };
-            neurons.kernel.backward(&params, &inputs, &signals, from..end, memory);
+            neurons.kernel.backward(&inputs, &signals, from..end, memory);
             if !neurons.back.is_empty() {
                 neurons.project_back([values, turned], from, self.blocks(), memory);
             }

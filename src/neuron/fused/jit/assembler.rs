@@ -232,7 +232,7 @@ impl Assembler {
     }
 
     /// `to = a` as integers, by truncation.
-    pub fn to_int(&mut self, to: Vector, a: Vector) {
+    pub fn integer(&mut self, to: Vector, a: Vector) {
         self.three(Code(PF3, MAP_0F, 0x5b), to, 0, a);
     }
 

@@ -384,7 +384,7 @@ impl<'a> Emitter<'a> {
             }
             Operation::Scale => {
                 let (exponent, half) = (self.aside()?, self.aside()?);
-                self.assembler.to_int(exponent, b);
+                self.assembler.integer(exponent, b);
                 self.assembler.shift(true, half, exponent, 1);
                 self.assembler.bits(Bits::SubInt, exponent, exponent, half);
                 for part in [half, exponent] {
