@@ -2,10 +2,12 @@
 //!
 //! Everything above (neurons, layers, training) is generic over [`Backend`] and records through [`Recorder`].
 
+mod aligned;
 mod backend;
 pub mod product;
 mod recorder;
 
+pub use aligned::Aligned;
 pub use backend::{Backend, DeviceError, DeviceName};
 pub use recorder::{Recorder, Steps, Taped};
 

@@ -3,7 +3,7 @@
 use crate::nn::Parameter;
 use crate::spec::fields::{Field, Pair, Range, Type};
 use crate::spec::tree::{Node, Table, Value};
-use crate::tensor::{Backend, Buffer, TensorError};
+use crate::tensor::{Aligned, Backend, Buffer, TensorError};
 use dfdx::prelude::*;
 use dfdx::tensor::{Gradients, Storage};
 use dfdx::tensor_ops::{AdamConfig, RMSpropConfig, SgdConfig};
@@ -87,13 +87,13 @@ impl Rule {
 
 /// Moments of all parameters side by side.
 pub struct FlatMoments {
-    buffers: [Vec<f32>; 3],
+    buffers: [Aligned; 3],
 }
 
 impl FlatMoments {
     /// Moments that have seen nothing.
     pub fn new(len: usize) -> Self {
-        FlatMoments { buffers: std::array::from_fn(|_| vec![0.0; len]) }
+        FlatMoments { buffers: std::array::from_fn(|_| Aligned::zeros(len)) }
     }
 }
 

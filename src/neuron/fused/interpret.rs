@@ -3,6 +3,7 @@
 
 use super::code::{Code, Instruction, Operation, Source, TILE};
 use super::graph::{Binary, Unary};
+use crate::tensor::Aligned;
 use multiversion::multiversion;
 
 /// Lanes that are worked on at once; a tile's last ones are padded to it.
@@ -113,9 +114,9 @@ pub struct Forward<'a> {
     /// Inputs, `[time, lanes]` each.
     pub inputs: &'a [Sequence<'a>],
     /// States, `[time + 1, lanes]` each, the first row being where they begin.
-    pub states: &'a mut [Vec<f32>],
+    pub states: &'a mut [Aligned],
     /// Signals that are no states, `[time, lanes]` each.
-    pub signals: &'a mut [Vec<f32>],
+    pub signals: &'a mut [Aligned],
 }
 
 /// The lanes and steps of a run.
@@ -174,15 +175,15 @@ pub struct Backward<'a> {
     /// Inputs, as in the forward pass.
     pub inputs: &'a [Sequence<'a>],
     /// States, as the forward pass left them.
-    pub states: &'a [Vec<f32>],
+    pub states: &'a [Aligned],
     /// Gradients of the signals, `[time, lanes]`; only those that the code asks for are read.
     pub signals: &'a [Option<Sequence<'a>>],
     /// Gradients of the inputs, `[time, lanes]` each, which are overwritten.
-    pub input_gradients: &'a mut [Vec<f32>],
+    pub input_gradients: &'a mut [Aligned],
     /// Gradients of the states, `[lanes]` each: after the window on entry, before it on return.
-    pub state_gradients: &'a mut [Vec<f32>],
+    pub state_gradients: &'a mut [Aligned],
     /// Gradients of the parameters that are asked for, `[lanes]` each, which are added to.
-    pub param_gradients: &'a mut [Vec<f32>],
+    pub param_gradients: &'a mut [Aligned],
 }
 
 /// Runs a tile backward over time. The results are gradients of the states before, the inputs and the parameters.

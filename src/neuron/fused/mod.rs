@@ -13,6 +13,7 @@ mod jit;
 mod machine;
 
 use super::program::Program;
+use crate::tensor::Aligned;
 use code::{Code, Source, TILE};
 use graph::{Graph, Op};
 use interpret::{Backward, Forward, Window};
@@ -68,17 +69,17 @@ impl Shape {
 pub struct Memory {
     shape: Shape,
     /// Registers of every tile.
-    registers: Vec<f32>,
+    registers: Aligned,
     /// States, `[time + 1, lanes]` each.
-    states: Vec<Vec<f32>>,
+    states: Vec<Aligned>,
     /// Signals that are no states, `[time, lanes]` each.
-    own: Vec<Vec<f32>>,
+    own: Vec<Aligned>,
     /// Gradients of the inputs, `[time, lanes]` each.
-    pub input_gradients: Vec<Vec<f32>>,
+    pub input_gradients: Vec<Aligned>,
     /// Gradients of the states, `[lanes]` each.
-    pub state_gradients: Vec<Vec<f32>>,
+    pub state_gradients: Vec<Aligned>,
     /// Gradients of the learned parameters for each lane.
-    lane_gradients: Vec<Vec<f32>>,
+    lane_gradients: Vec<Aligned>,
 }
 
 impl Memory {
@@ -147,12 +148,12 @@ impl Kernel {
         let registers = self.forward.registers().max(self.backward.registers());
         Memory {
             shape,
-            registers: vec![0.0; lanes.div_ceil(TILE) * registers * TILE],
-            states: self.states.iter().map(|_| vec![0.0; all + lanes]).collect(),
-            own: vec![vec![0.0; all]; own],
-            input_gradients: vec![vec![0.0; all]; self.inputs],
-            state_gradients: self.states.iter().map(|_| vec![0.0; lanes]).collect(),
-            lane_gradients: vec![vec![0.0; lanes]; self.learned.len()],
+            registers: Aligned::zeros(lanes.div_ceil(TILE) * registers * TILE),
+            states: self.states.iter().map(|_| Aligned::zeros(all + lanes)).collect(),
+            own: vec![Aligned::zeros(all); own],
+            input_gradients: vec![Aligned::zeros(all); self.inputs],
+            state_gradients: self.states.iter().map(|_| Aligned::zeros(lanes)).collect(),
+            lane_gradients: vec![Aligned::zeros(lanes); self.learned.len()],
         }
     }
 
@@ -171,7 +172,7 @@ impl Kernel {
 
     /// Begins a forward pass with some parameters, one value, or one a neuron, each. The states begin where an earlier
     /// segment of time left them, or else where the model says.
-    pub fn begin(&self, params: &[&[f32]], carry: Option<&[Vec<f32>]>, memory: &mut Memory) {
+    pub fn begin(&self, params: &[&[f32]], carry: Option<&[Aligned]>, memory: &mut Memory) {
         let lanes = memory.shape.lanes();
         for (i, (state, start)) in memory.states.iter_mut().zip(&self.states).enumerate() {
             match carry {
@@ -184,7 +185,7 @@ impl Kernel {
 
     /// Begins a backward pass with the parameters of the forward pass. Gradients of the states are what came back from
     /// a later segment, or else zero, and all sums are zero.
-    pub fn begin_backward(&self, params: &[&[f32]], carry: Option<&[Vec<f32>]>, memory: &mut Memory) {
+    pub fn begin_backward(&self, params: &[&[f32]], carry: Option<&[Aligned]>, memory: &mut Memory) {
         memory.lane_gradients.iter_mut().for_each(|sum| sum.fill(0.0));
         for (i, gradient) in memory.state_gradients.iter_mut().enumerate() {
             match carry {
@@ -206,12 +207,12 @@ impl Kernel {
     }
 
     /// Copies the states after the last step.
-    pub fn carry(&self, memory: &Memory, to: &mut Vec<Vec<f32>>) {
+    pub fn carry(&self, memory: &Memory, to: &mut Vec<Aligned>) {
         let all = memory.shape.steps * memory.shape.lanes();
-        to.resize_with(memory.states.len(), Vec::new);
+        to.resize_with(memory.states.len(), Aligned::default);
         for (to, state) in to.iter_mut().zip(&memory.states) {
-            to.clear();
-            to.extend_from_slice(&state[all..]);
+            to.reset(memory.shape.lanes());
+            to.copy_from_slice(&state[all..]);
         }
     }
 

@@ -11,7 +11,7 @@ use super::layer::ParameterPlan;
 use super::network::NetworkPlan;
 use crate::data::DataView;
 use crate::neuron::Program;
-use crate::tensor::product::Spikes;
+use crate::tensor::{Aligned, product::Spikes};
 use stage::{Back, Cuts, Room, Stage};
 use std::collections::HashMap;
 use std::ops::Range;
@@ -72,9 +72,9 @@ impl Part {
 pub struct FusedNetwork {
     stages: Vec<Stage>,
     parts: Vec<Part>,
-    values: Vec<f32>,
+    values: Aligned,
     /// Weights in PyTorch's orientation, for the gradients of inputs.
-    turned: Vec<f32>,
+    turned: Aligned,
     /// After how many steps gradients stop on their way back; none for never.
     tbptt: Option<usize>,
 }
@@ -83,7 +83,7 @@ pub struct FusedNetwork {
 #[derive(Default)]
 pub struct Workspace {
     /// Gradients of the parameters, which backward passes add to.
-    pub gradients: Vec<f32>,
+    pub gradients: Aligned,
     /// Rooms of all layers for each number of steps and samples that was met.
     rooms: Vec<([usize; 2], Vec<Room>)>,
     /// The rooms of the last forward pass.
@@ -91,11 +91,11 @@ pub struct Workspace {
     /// Number of the first step of the last forward pass.
     first: usize,
     /// Gradients of the states of each layer, on their way to an earlier segment.
-    back: Vec<Vec<Vec<f32>>>,
+    back: Carry,
 }
 
 /// States of every layer between two segments of time.
-pub type Carry = Vec<Vec<Vec<f32>>>;
+pub type Carry = Vec<Vec<Aligned>>;
 
 impl FusedNetwork {
     /// Builds a network; `losses` are the signals that losses read.
@@ -116,19 +116,19 @@ impl FusedNetwork {
                 };
                 let path = format!("{}.{}", layer.name, parameter.name);
                 parts.push(Part { path, plan: parameter.clone(), start, turned });
-                start += parameter.len();
+                start = Aligned::next_line(start + parameter.len());
             }
         }
         let last = plan.layers.len().saturating_sub(1);
         let stages = plan.layers.iter().zip(forms).enumerate();
         let stages = stages.map(|(i, (layer, form))| Stage::new(layer, form, &parts, losses, i == last)).collect();
-        let mut flat = vec![0.0; start];
+        let mut flat = Aligned::zeros(start);
         for part in &parts {
             if let Some(values) = values.get(&part.path) {
                 part.write(values, &mut flat);
             }
         }
-        FusedNetwork { stages, parts, values: flat, turned: vec![0.0; start], tbptt }
+        FusedNetwork { stages, parts, values: flat, turned: Aligned::zeros(start), tbptt }
     }
 
     /// The parameters' places.
@@ -244,15 +244,14 @@ impl FusedNetwork {
         let width: usize = self.stages.iter().map(|stage| stage.plan.size * (stage.blocks() + 4)).sum();
         let bytes = 4 * steps * width;
         let least = if self.stages.iter().any(Stage::recurs) { ROWS } else { 1 };
-        let room = CACHE.max(4 * size_of_val(self.values.as_slice()));
+        let room = CACHE.max(4 * size_of_val(&*self.values));
         let most = (room / bytes.max(1)).max(least).min(samples.max(1));
         samples.div_ceil(samples.div_ceil(most).max(1)).max(1)
     }
 
     /// Puts the gradients of the parameters to zero, and forgets those of later segments.
     pub fn begin_backward(&self, space: &mut Workspace) {
-        space.gradients.clear();
-        space.gradients.resize(self.values.len(), 0.0);
+        space.gradients.reset(self.values.len());
         space.back.clear();
     }
 
@@ -262,7 +261,7 @@ impl FusedNetwork {
         let Workspace { gradients, rooms, current, first, back } = space;
         let rooms = &mut rooms[*current].1;
         let cuts = Cuts { first: *first, every: self.tbptt };
-        let weights = [self.values.as_slice(), self.turned.as_slice()];
+        let weights = [&*self.values, &*self.turned];
         for (i, stage) in self.stages.iter().enumerate().rev() {
             let (before, after) = rooms.split_at_mut(i);
             let carry = back.get(i).map(Vec::as_slice);

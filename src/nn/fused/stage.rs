@@ -6,6 +6,7 @@ use crate::data::DataView;
 use crate::neuron::Program;
 use crate::neuron::fused::{Kernel, Memory, Shape};
 use crate::nn::LayerPlan;
+use crate::tensor::Aligned;
 use crate::tensor::product::Spikes;
 use std::ops::Range;
 
@@ -71,11 +72,11 @@ pub struct Room {
     /// States and gradients of the neurons.
     pub memory: Option<Memory>,
     /// Input currents, `[time, lanes]` for each block.
-    pub currents: Vec<Vec<f32>>,
+    pub currents: Vec<Aligned>,
     /// What projections give, `[time, lanes]` for each name.
-    projected: Vec<Vec<f32>>,
+    projected: Vec<Aligned>,
     /// Gradients of the signals that have any.
-    pub gradients: Vec<Option<Vec<f32>>>,
+    pub gradients: Vec<Option<Aligned>>,
     /// Spikes of its output as bits.
     pub spikes: Spikes,
     /// Whether they are few enough for sums of rows.
@@ -156,9 +157,9 @@ impl Stage {
         let names = self.neurons.iter().flat_map(|neurons| &neurons.program.projections).map(|p| p.to.len()).sum();
         Room {
             memory: self.neurons.as_ref().map(|neurons| neurons.kernel.memory(shape)),
-            currents: vec![vec![0.0; all]; self.blocks()],
-            projected: vec![vec![0.0; all]; names],
-            gradients: (0..self.plan.signals.len()).map(|i| graded(i).then(|| vec![0.0; all])).collect(),
+            currents: vec![Aligned::zeros(all); self.blocks()],
+            projected: vec![Aligned::zeros(all); names],
+            gradients: (0..self.plan.signals.len()).map(|i| graded(i).then(|| Aligned::zeros(all))).collect(),
             spikes: Spikes::default(),
             sparse: false,
             held: Vec::new(),
@@ -176,7 +177,7 @@ impl Stage {
     }
 
     /// The values of a signal, from the parts of its room.
-    pub fn signal_in<'a>(&self, memory: &'a Option<Memory>, currents: &'a [Vec<f32>], signal: usize) -> &'a [f32] {
+    pub fn signal_in<'a>(&self, memory: &'a Option<Memory>, currents: &'a [Aligned], signal: usize) -> &'a [f32] {
         match (&self.neurons, memory) {
             (Some(neurons), Some(memory)) => neurons.kernel.signal(memory, signal),
             _ => &currents[0],
@@ -190,7 +191,7 @@ impl Stage {
         values: &[f32],
         (input, spikes): (&[f32], Option<&Spikes>),
         steps: usize,
-        carry: Option<&[Vec<f32>]>,
+        carry: Option<&[Aligned]>,
         room: &mut Room,
     ) {
         let blocks = self.blocks();
@@ -205,19 +206,19 @@ impl Stage {
         let params: Vec<&[f32]> = room.held.iter().map(Vec::as_slice).collect();
         neurons.kernel.begin(&params, carry, memory);
         if neurons.back.is_empty() {
-            let inputs: Vec<&[f32]> = room.currents.iter().map(Vec::as_slice).collect();
+            let inputs: Vec<&[f32]> = room.currents.iter().map(|list| &**list).collect();
             neurons.kernel.forward(&inputs, 0..steps, memory);
             return;
         }
         for t in 0..steps {
             neurons.project(values, t, memory, &mut room.projected);
-            let inputs: Vec<&[f32]> = room.currents.iter().chain(&room.projected).map(Vec::as_slice).collect();
+            let inputs: Vec<&[f32]> = room.currents.iter().chain(&room.projected).map(|list| &**list).collect();
             neurons.kernel.forward(&inputs, t..t + 1, memory);
         }
     }
 
     /// Copies the states after the last step.
-    pub fn carry(&self, room: &Room, to: &mut Vec<Vec<f32>>) {
+    pub fn carry(&self, room: &Room, to: &mut Vec<Aligned>) {
         if let (Some(neurons), Some(memory)) = (&self.neurons, &room.memory) {
             neurons.kernel.carry(memory, to);
         }
@@ -228,14 +229,14 @@ impl Stage {
     pub fn backward_neurons(
         &self,
         [values, turned]: [&[f32]; 2],
-        carry: Option<&[Vec<f32>]>,
+        carry: Option<&[Aligned]>,
         cuts: Cuts,
         room: &mut Room,
         gradients: &mut [f32],
     ) {
         let (Some(neurons), Some(memory)) = (&self.neurons, &mut room.memory) else { return };
         let params: Vec<&[f32]> = room.held.iter().map(Vec::as_slice).collect();
-        let inputs: Vec<&[f32]> = room.currents.iter().chain(&room.projected).map(Vec::as_slice).collect();
+        let inputs: Vec<&[f32]> = room.currents.iter().chain(&room.projected).map(|list| &**list).collect();
         let signals: Vec<Option<&[f32]>> = room.gradients.iter().map(Option::as_deref).collect();
         neurons.kernel.begin_backward(&params, carry, memory);
         let mut end = memory.shape().steps;
@@ -309,7 +310,7 @@ impl Neurons {
     }
 
     /// Gives values to the projections of the states before step `t`.
-    fn project(&self, values: &[f32], t: usize, memory: &Memory, projected: &mut [Vec<f32>]) {
+    fn project(&self, values: &[f32], t: usize, memory: &Memory, projected: &mut [Aligned]) {
         let lanes = memory.shape().lanes();
         let mut first = 0;
         for ((projection, back), from) in self.program.projections.iter().zip(&self.back).zip(&self.from) {

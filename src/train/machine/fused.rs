@@ -7,7 +7,7 @@ use super::{Machine, ParameterValues};
 use crate::data::{Data, DataView};
 use crate::nn::fused::{Carry, FusedNetwork, Workspace};
 use crate::spec::Segments;
-use crate::tensor::TensorError;
+use crate::tensor::{Aligned, TensorError};
 use crate::train::loss::DirectLoss;
 use crate::train::optimizer::{FlatMoments, Rule};
 use rayon::prelude::*;
@@ -43,7 +43,7 @@ pub struct FusedMachine {
     /// The network's output.
     output: String,
     cut: Cut,
-    gradients: Vec<f32>,
+    gradients: Aligned,
     workers: Vec<Worker>,
     /// Signals of the last forward pass, `[time, samples, width]`, where it was made in pieces.
     gathered: HashMap<String, (usize, Vec<f32>)>,
@@ -73,7 +73,7 @@ impl FusedMachine {
             losses,
             output,
             cut,
-            gradients: vec![0.0; len],
+            gradients: Aligned::zeros(len),
             workers: vec![Worker::default()],
             gathered: HashMap::new(),
         }
@@ -85,7 +85,7 @@ impl FusedMachine {
         if keep && chunk.start == 0 {
             std::mem::swap(&mut self.gradients, &mut space.gradients);
         } else if keep {
-            self.gradients.iter_mut().zip(&space.gradients).for_each(|(sum, gradient)| *sum += gradient);
+            self.gradients.iter_mut().zip(space.gradients.iter()).for_each(|(sum, gradient)| *sum += gradient);
         }
         for path in self.network.signals().filter(|path| wanted(path) || *path == self.output) {
             let held =
