@@ -7,7 +7,7 @@ use dfdx::prelude::Cpu;
 use runner::registry::Registry;
 use runner::spec::source::Sources;
 use runner::spec::{self, Overrides};
-use runner::study::train::prepare;
+use runner::study::train::Compiled;
 use runner::study::{Executor, Plan};
 use runner::tensor::DeviceName;
 use std::path::Path;
@@ -32,7 +32,9 @@ fn tutorial(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("tutorial");
     for executor in [Executor::Reference, Executor::Fused] {
         let plan = plan(&registry, executor);
-        let mut trial = prepare::<Cpu>(&plan.configurations[0], &registry, 0, executor).expect("memory");
+        let mut trial = Compiled::new(&plan.configurations[0], &registry, executor)
+            .prepare::<Cpu>(&plan.configurations[0], &registry, 0)
+            .expect("memory");
         group.bench_function(format!("iteration, {}", executor.as_str()), |bench| {
             bench.iter(|| trial.advance(trial.iteration() + 1, &stop).expect("memory"));
         });

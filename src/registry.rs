@@ -6,9 +6,10 @@
 use crate::data::Dataset;
 use crate::data::function::FunctionModel;
 use crate::formula::Expr;
-use crate::neuron::{Model, Surrogate, program};
+use crate::neuron::{Model, Surrogate, describe, program};
 use crate::nn::layer::{Initialisers, Layer, LayerKind, Surrogates};
 use crate::nn::{Initialiser, init, linear, neurons};
+use crate::spec::Component;
 use crate::spec::component::{Components, Info, Kind};
 use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem};
 use crate::spec::fields::{Field, Pair, Range, SEED, Type};
@@ -72,8 +73,11 @@ pub struct Entry<B> {
 /// Components of one kind by name.
 pub type Catalog<B> = BTreeMap<String, Entry<B>>;
 
-/// Makes a dataset from its checked keys.
-pub type DatasetBuild = Arc<dyn Fn(&Table) -> Box<dyn Dataset> + Send + Sync>;
+/// Makes a dataset from its checked keys; paths among them are relative to the file that they stand in.
+///
+/// # Errors
+/// Where what the keys name cannot be read, underlined in the experiment.
+pub type DatasetBuild = Arc<dyn Fn(&Component, &Sources) -> Result<Box<dyn Dataset>, Diagnostics> + Send + Sync>;
 
 /// Makes an initialiser from its checked keys; the flag asks for that of a bias.
 pub type InitialiserBuild = fn(&Table, bool) -> Arc<dyn Initialiser>;
@@ -285,7 +289,7 @@ impl Registry {
                 if found.list.len() > before {
                     return;
                 }
-                let detail = neuron_detail(&table, &model);
+                let detail = describe::detail(table.text("step").unwrap_or(""), &model);
                 let info = Info { plugin, ..crate::neuron::surrogate::info(&table, neurons::fields(&model), detail) };
                 let kind: Arc<dyn LayerKind> = Arc::new(neurons::NeuronKind::new(Arc::new(model)));
                 put(&mut self.neurons, Kind::Neuron, info, kind, &table, found);
@@ -298,7 +302,7 @@ impl Registry {
             Some("dataset") => {
                 let Some(model) = FunctionModel::read(&table, at, sources, found) else { return };
                 let info = Info { plugin, ..model.info.clone() };
-                let build: DatasetBuild = Arc::new(move |args| model.build(args));
+                let build: DatasetBuild = Arc::new(move |component, _| Ok(model.build(&component.args)));
                 put(&mut self.datasets, Kind::Dataset, info, build, &table, found);
             }
             _ => {
@@ -338,22 +342,6 @@ fn put<B>(catalog: &mut Catalog<B>, kind: Kind, info: Info, build: B, table: &Ta
         }
         _ => add(catalog, info, build),
     }
-}
-
-fn neuron_detail(table: &Table, model: &Model) -> String {
-    let mut detail = table.text("step").unwrap_or("").to_string();
-    for option in &model.options {
-        for (value, definitions) in &option.values {
-            let parts: Vec<String> = definitions.iter().map(|d| format!("{} = {}", d.name, d.expr)).collect();
-            detail += &format!("{} = \"{value}\": {}\n", option.name, parts.join(", "));
-        }
-    }
-    for projection in &model.projections {
-        let kinds = projection.kinds.join(" or ");
-        detail += &format!("{} = {} projection of prev.{}\n", projection.to.join(", "), kinds, projection.from);
-    }
-    let signals: Vec<String> = model.outputs.iter().map(|(signal, name)| format!("{signal} ({name})")).collect();
-    detail + &format!("signals: {}\n", signals.join(", "))
 }
 
 impl Components for Registry {
@@ -410,8 +398,11 @@ impl Surrogates for Registry {
 
 impl Registry {
     /// The dataset of a checked table.
-    pub fn dataset(&self, component: &crate::spec::Component) -> Box<dyn Dataset> {
-        (found(&self.datasets, &component.kind).build)(&component.args)
+    ///
+    /// # Errors
+    /// As [`DatasetBuild`].
+    pub fn dataset(&self, component: &Component, sources: &Sources) -> Result<Box<dyn Dataset>, Diagnostics> {
+        (found(&self.datasets, &component.kind).build)(component, sources)
     }
 
     /// The kind of a layer.
@@ -433,17 +424,17 @@ impl Registry {
     }
 
     /// The sampler of a sweep.
-    pub fn sampler(&self, component: &crate::spec::Component) -> Box<dyn Sampler> {
+    pub fn sampler(&self, component: &Component) -> Box<dyn Sampler> {
         (found(&self.samplers, &component.kind).build)(&component.args)
     }
 
     /// The update rule of a checked table.
-    pub fn rule(&self, component: &crate::spec::Component) -> Rule {
+    pub fn rule(&self, component: &Component) -> Rule {
         (found(&self.optimizers, &component.kind).build)(&component.args)
     }
 
     /// The optimizer of a checked table on a device.
-    pub fn optimizer<D: Backend>(&self, component: &crate::spec::Component) -> Box<dyn Optimizer<D>> {
+    pub fn optimizer<D: Backend>(&self, component: &Component) -> Box<dyn Optimizer<D>> {
         Box::new(RuleOptimizer::<D>::new(self.rule(component)))
     }
 }

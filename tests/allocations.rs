@@ -4,7 +4,7 @@ use dfdx::prelude::Cpu;
 use runner::registry::Registry;
 use runner::spec::source::Sources;
 use runner::spec::{self, Overrides};
-use runner::study::train::prepare;
+use runner::study::train::Compiled;
 use runner::study::{Executor, Plan};
 use runner::tensor::DeviceName;
 use runner::train::Trial;
@@ -59,7 +59,9 @@ fn trial(keys: &[&str]) -> Trial {
     let mut sources = Sources::default();
     let spec = spec::read(&file, &overrides, &registry, &mut sources).unwrap();
     let plan = Plan::new(spec, &registry, &sources, Executor::Fused, DeviceName::Cpu).unwrap();
-    prepare::<Cpu>(&plan.configurations[0], &registry, 0, Executor::Fused).unwrap()
+    Compiled::new(&plan.configurations[0], &registry, Executor::Fused)
+        .prepare::<Cpu>(&plan.configurations[0], &registry, 0)
+        .unwrap()
 }
 
 /// Pieces of 4 KiB and more, and all pieces, that some iterations ask for.

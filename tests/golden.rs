@@ -15,7 +15,7 @@ use runner::registry::Registry;
 use runner::spec::source::{Sources, Span};
 use runner::spec::tree::parse;
 use runner::spec::{self, Overrides};
-use runner::study::train::prepare;
+use runner::study::train::Compiled;
 use runner::study::{Executor, Plan};
 use runner::tensor::{DeviceName, Recorder, Steps};
 use safetensors::SafeTensors;
@@ -280,7 +280,7 @@ fn by_fused(golden: &Golden, program: &Program, names: &[String]) -> Traced {
     let values = names.iter().map(|name| (format!("n.{name}"), parameter(golden, name).0)).collect();
     let forms = vec![Form::Dense, Form::Neurons(program.clone())];
     let read = ["n.spikes".to_string(), "n.membrane".to_string()];
-    let mut network = FusedNetwork::new(&NetworkPlan { layers }, forms, &values, &read, None);
+    let mut network = FusedNetwork::new(&NetworkPlan { layers }, forms, &read, None).with_values(&values);
     let data = Data { steps, samples, inputs: golden.values("input").to_vec(), targets: vec![] };
     let mut space = Workspace::default();
     network.turn();
@@ -371,7 +371,9 @@ fn golden_trainings_begin_like_the_notebook() {
         let seed = golden.meta["seed"].as_u64().unwrap();
         let name = format!("{}_torch", golden.text("mode").unwrap());
         let plan = plan(&name, &seed.to_string(), &registry, executor);
-        let mut trial = prepare::<Cpu>(&plan.configurations[0], &registry, seed, plan.executor).unwrap();
+        let mut trial = Compiled::new(&plan.configurations[0], &registry, plan.executor)
+            .prepare::<Cpu>(&plan.configurations[0], &registry, seed)
+            .unwrap();
         let what = |name: &str| format!("{} ({}): {name}", golden.name, executor.as_str());
         for (path, _, values) in trial.parameters() {
             let name = traced_name(&path);
@@ -416,7 +418,9 @@ fn golden_losses_over_seeds_come_from_the_same_distribution() {
     let seeds: Vec<String> = theirs.keys().map(u64::to_string).collect();
     let plan = plan("sqrt_torch", &seeds.join(","), &registry, Executor::Fused);
     let last = |seed: u64| {
-        let mut trial = prepare::<Cpu>(&plan.configurations[0], &registry, seed, plan.executor).unwrap();
+        let mut trial = Compiled::new(&plan.configurations[0], &registry, plan.executor)
+            .prepare::<Cpu>(&plan.configurations[0], &registry, seed)
+            .unwrap();
         trial.advance(plan.configurations[0].iterations, &AtomicBool::new(false)).unwrap();
         trial.latest_loss().unwrap()
     };

@@ -59,7 +59,7 @@ pub fn show(args: &ShowArgs) -> Exit {
             let what = kind.unwrap_or("component");
             return fail(format!("unknown {what} `{name}`"), Some(&help), Exit::Request);
         }
-        infos.into_iter().for_each(|(kind, info)| print(&page(kind, info)));
+        infos.into_iter().for_each(|(kind, info)| print(&page(kind, info, registry)));
         Exit::Fine
     })
 }
@@ -86,7 +86,7 @@ fn with_registry(args: &PluginArgs, body: impl FnOnce(&Registry) -> Exit) -> Exi
     }
 }
 
-fn page(kind: Kind, info: &Info) -> String {
+fn page(kind: Kind, info: &Info, registry: &Registry) -> String {
     let mut page = format!("{kind} `{}`\n\n{}\n", info.name, info.about);
     if let Some(source) = &info.source {
         page += &format!("source: {source}\n");
@@ -97,6 +97,7 @@ fn page(kind: Kind, info: &Info) -> String {
     if !info.detail.is_empty() {
         page += &format!("\n{}", info.detail);
     }
+    page += &surrogate_line(kind, info, registry).unwrap_or_default();
     let mut fields = info.fields.clone();
     fields.extend(common_fields(if kind == Kind::Neuron { Kind::Layer } else { kind }));
     if !fields.is_empty() {
@@ -104,6 +105,20 @@ fn page(kind: Kind, info: &Info) -> String {
         fields.iter().for_each(|field| page += &line(field));
     }
     page + "\n"
+}
+
+/// How large the surrogate is that is shown, or that a neuron has unless another is named.
+fn surrogate_line(kind: Kind, info: &Info, registry: &Registry) -> Option<String> {
+    let of = |name: &str| Some(registry.surrogates.get(name)?.build.peak()?.describe());
+    if kind == Kind::Surrogate {
+        return Some(format!("{}\n", of(&info.name)?));
+    }
+    match &info.fields.iter().find(|field| field.name == "surrogate")?.presence {
+        Presence::Default(Value::Text(name)) => {
+            Some(format!("\nsurrogate(x) of `{name}`, x being the potential above the threshold; {}\n", of(name)?))
+        }
+        _ => None,
+    }
 }
 
 fn line(field: &Field) -> String {

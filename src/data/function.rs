@@ -3,7 +3,7 @@
 //! `t` runs from 0 at the first to 1 at the last step. Draws are made in the order in which they are written, each
 //! once a sample or once for the whole dataset; then inputs, and targets that may use inputs.
 
-use super::{Data, DataShape, Dataset};
+use super::{Data, DataError, DataShape, Dataset};
 use crate::formula::{Expr, constant, parse};
 use crate::neuron::surrogate::info;
 use crate::random::Draws;
@@ -97,7 +97,7 @@ impl Dataset for FunctionDataset {
         }
     }
 
-    fn draw(&self, draws: &mut dyn Draws) -> Data {
+    fn draw(&self, draws: &mut dyn Draws) -> Result<Data, DataError> {
         let drawn: Vec<Vec<f32>> =
             self.model.draws.iter().zip(&self.given).map(|(draw, given)| self.one(draw, *given, draws)).collect();
         let mut data = Data { steps: self.steps, samples: self.samples, inputs: Vec::new(), targets: Vec::new() };
@@ -122,7 +122,7 @@ impl Dataset for FunctionDataset {
                 }
             }
         }
-        data
+        Ok(data)
     }
 }
 

@@ -18,13 +18,26 @@ pub struct DataShape {
     pub targets: Vec<String>,
 }
 
+/// Why a dataset cannot be had.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct DataError(pub String);
+
 /// A dataset with its keys read.
 pub trait Dataset: Send + Sync {
     /// Its shape.
     fn shape(&self) -> DataShape;
 
     /// Draws and computes it.
-    fn draw(&self, draws: &mut dyn Draws) -> Data;
+    ///
+    /// # Errors
+    /// Where it comes from outside of the program and does not come.
+    fn draw(&self, draws: &mut dyn Draws) -> Result<Data, DataError>;
+
+    /// A digest of what it reads beside its keys, such as a file; it enters the identity of trials.
+    fn content(&self) -> Option<String> {
+        None
+    }
 }
 
 /// Inputs and targets, time first.

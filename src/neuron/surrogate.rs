@@ -3,7 +3,7 @@
 use crate::formula::{self, Expr};
 use crate::spec::component::Info;
 use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem, suggest};
-use crate::spec::fields::{Field, Range};
+use crate::spec::fields::{Field, Presence, Range};
 use crate::spec::source::Sources;
 use crate::spec::tree::{Node, Table, Value};
 use crate::spec::values::{formula_error, inside};
@@ -48,9 +48,68 @@ impl Surrogate {
         Some(Surrogate { info: info(table, params, detail), derivative })
     }
 
+    /// Its peak with the parameters' defaults.
+    pub fn peak(&self) -> Option<Peak> {
+        let default = |name: &str| match &self.info.fields.iter().find(|field| field.name == name)?.presence {
+            Presence::Default(Value::Float(value)) => Some(Expr::number(*value)),
+            _ => None,
+        };
+        Peak::of(&self.derivative.substitute(&default))
+    }
+
     /// The derivative over `x` alone, for given parameters.
     pub fn bound(&self, args: &Table) -> Expr {
         self.derivative.substitute(&|name| args.get(name).and_then(Node::as_number).map(Expr::number))
+    }
+}
+
+/// Where a surrogate is largest, and over which potentials at least half as large.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Peak {
+    /// Its largest value, by size.
+    pub value: f64,
+    /// Membrane potential minus threshold there; of several the nearest to the threshold.
+    pub at: f64,
+    /// The potentials from which and up to which it is at least half as large, around the peak; infinite where that
+    /// lies more than [`Peak::REACH`] away.
+    pub half: (f64, f64),
+}
+
+impl Peak {
+    /// How far from the threshold a surrogate is looked at.
+    pub const REACH: f64 = 10.0;
+
+    /// The peak of a derivative over `x` alone, to a thousandth of a unit; none where it has no value.
+    pub fn of(derivative: &Expr) -> Option<Peak> {
+        const PER_UNIT: i32 = 1000;
+        let value = |i: i32| {
+            let x = f64::from(i) / f64::from(PER_UNIT);
+            derivative.eval(&|name| (name == "x").then_some(x)).ok().filter(|v| v.is_finite())
+        };
+        let end = Self::REACH as i32 * PER_UNIT;
+        // From the threshold outwards, so that a plateau counts where it is nearest.
+        let places = std::iter::once(0).chain((1..=end).flat_map(|i| [i, -i]));
+        let (at, peak) = places
+            .filter_map(|i| Some((i, value(i)?)))
+            .reduce(|best, other| if other.1.abs() > best.1.abs() * (1.0 + 1e-9) { other } else { best })?;
+        let above = |i: &i32| value(*i).is_some_and(|v| v.abs() >= peak.abs() / 2.0);
+        let low = (-end..=at).rev().take_while(above).last().unwrap_or(at);
+        let high = (at..=end).take_while(above).last().unwrap_or(at);
+        let place = |i: i32| {
+            if i.abs() == end { f64::from(i.signum()) * f64::INFINITY } else { f64::from(i) / f64::from(PER_UNIT) }
+        };
+        Some(Peak { value: peak, at: place(at), half: (place(low), place(high)) })
+    }
+
+    /// The peak in words.
+    pub fn describe(&self) -> String {
+        let half = match self.half {
+            (f64::NEG_INFINITY, f64::INFINITY) => "at least half of it everywhere".to_string(),
+            (f64::NEG_INFINITY, high) => format!("at least half of it up to x = {high}"),
+            (low, f64::INFINITY) => format!("at least half of it from x = {low} on"),
+            (low, high) => format!("at least half of it from x = {low} to {high}"),
+        };
+        format!("peak: {} at x = {}, {half}", (self.value * 1e6).round() / 1e6, self.at)
     }
 }
 

@@ -13,16 +13,26 @@ use std::collections::BTreeMap;
 /// Keys of an experiment file that do not change any number.
 const WITHOUT_EFFECT: [&str; 6] = ["name", "about", "let", "run", "report", "sweep"];
 
-/// The digest of a configuration: all but the seed.
-pub fn configuration(spec: &Spec, components: &dyn Components, executor: &str, device: &str) -> String {
-    digest("configuration", &all_but(spec, &[], components, executor, device))
+/// What runs a trial: the executor, and the class of device.
+#[derive(Debug, Clone, Copy)]
+pub struct Runs {
+    /// The executor.
+    pub executor: &'static str,
+    /// The class of device.
+    pub device: &'static str,
+}
+
+/// The digest of a configuration: all but the seed. `content` is that of its dataset.
+pub fn configuration(spec: &Spec, content: Option<String>, components: &dyn Components, runs: Runs) -> String {
+    digest("configuration", &all_but(spec, &[], content, components, runs))
 }
 
 /// The digest of a folder, which all of its trials share: what is swept counts by its name, not by its values.
-pub fn study(spec: &Spec, components: &dyn Components, executor: &str, device: &str) -> String {
+/// `content` is that of the dataset before anything is swept.
+pub fn study(spec: &Spec, content: Option<String>, components: &dyn Components, runs: Runs) -> String {
     let dimensions = spec.sweep.as_ref().map_or(&[][..], |sweep| &sweep.dimensions);
     let names: Vec<&str> = dimensions.iter().map(|dimension| dimension.name.as_str()).collect();
-    let mut parts = all_but(spec, &names, components, executor, device);
+    let mut parts = all_but(spec, &names, content, components, runs);
     let mut sorted = names.clone();
     sorted.sort_unstable();
     parts.push(sorted.join("\n"));
@@ -35,13 +45,21 @@ pub fn trial(configuration: &str, seed: u64) -> String {
 }
 
 /// All that determines results, without some paths of the experiment.
-fn all_but(spec: &Spec, paths: &[&str], components: &dyn Components, executor: &str, device: &str) -> Vec<String> {
+fn all_but(
+    spec: &Spec,
+    paths: &[&str],
+    content: Option<String>,
+    components: &dyn Components,
+    runs: Runs,
+) -> Vec<String> {
     let mut table = spec.resolved.clone();
     paths.iter().for_each(|path| remove(&mut table, path));
     table.entries.retain(|entry| !WITHOUT_EFFECT.contains(&entry.key.as_str()));
     let used: Vec<String> =
         used(spec, components).iter().map(|((kind, name), value)| format!("{kind} {name} {value}")).collect();
-    vec![canonical(&table), executor.into(), device.into(), used.join("\n")]
+    let mut parts = vec![canonical(&table), runs.executor.into(), runs.device.into(), used.join("\n")];
+    parts.extend(content);
+    parts
 }
 
 /// Takes a path such as `optimizer.lr` or `layer.hidden_1.size` out of a document.

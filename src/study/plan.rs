@@ -1,7 +1,7 @@
 //! The plan: trials with their ids, the network and the data they share. What needs more than one value of the file
 //! at once is checked here, before anything is computed: shapes, signals, and the order of PyTorch's draws.
 
-use super::identity;
+use super::identity::{self, Runs};
 use crate::data::{DataShape, Dataset};
 use crate::nn::NetworkPlan;
 use crate::nn::network::{Kinds, plan as plan_network};
@@ -94,11 +94,13 @@ impl Plan {
         executor: Executor,
         device: DeviceName,
     ) -> Result<Plan, Diagnostics> {
-        let names = (executor.as_str(), device.as_str());
-        let identity = identity::study(&spec, registry, names.0, names.1);
+        let runs = Runs { executor: executor.as_str(), device: device.as_str() };
+        let content = registry.dataset(&spec.data, sources)?.content();
+        let identity = identity::study(&spec, content, registry, runs);
+        let place = Surroundings { registry, sources, runs };
         let configurations = match &spec.sweep {
-            None => vec![Configuration::new(spec.clone(), Vec::new(), registry, names)?],
-            Some(sweep) => configurations(sweep, registry, sources, names)?,
+            None => vec![Configuration::new(spec.clone(), Vec::new(), place)?],
+            Some(sweep) => configurations(sweep, place)?,
         };
         let trials = configurations.iter().enumerate().flat_map(|(i, configuration)| {
             let trial =
@@ -150,13 +152,17 @@ impl Plan {
     }
 }
 
+/// What a configuration is built from beside its spec.
+#[derive(Clone, Copy)]
+struct Surroundings<'a> {
+    registry: &'a Registry,
+    sources: &'a Sources,
+    runs: Runs,
+}
+
 /// The configurations that a sweep's sampler chooses. A mistake that several share is reported once.
-fn configurations(
-    sweep: &Sweep,
-    registry: &Registry,
-    sources: &Sources,
-    names: (&str, &str),
-) -> Result<Vec<Configuration>, Diagnostics> {
+fn configurations(sweep: &Sweep, place: Surroundings<'_>) -> Result<Vec<Configuration>, Diagnostics> {
+    let Surroundings { registry, sources, .. } = place;
     let points = registry.sampler(&sweep.sampler).points(sweep).map_err(|one| Diagnostics { list: vec![one] })?;
     let mut found = Diagnostics::default();
     let mut list: Vec<Configuration> = Vec::new();
@@ -164,9 +170,8 @@ fn configurations(
     for point in points {
         let names_of = sweep.dimensions.iter().map(|dimension| dimension.name.clone());
         let params: Vec<(String, String)> = names_of.zip(point.iter().map(value_toml)).collect();
-        let built = sweep
-            .configuration(&point, registry, sources)
-            .and_then(|spec| Configuration::new(spec, params, registry, names));
+        let built =
+            sweep.configuration(&point, registry, sources).and_then(|spec| Configuration::new(spec, params, place));
         match built {
             Ok(configuration) => {
                 if let Some(first) = seen.insert(configuration.id.clone(), list.len()) {
@@ -197,11 +202,10 @@ impl Configuration {
     fn new(
         spec: Spec,
         params: Vec<(String, String)>,
-        registry: &Registry,
-        (executor, device): (&str, &str),
+        Surroundings { registry, sources, runs }: Surroundings<'_>,
     ) -> Result<Configuration, Diagnostics> {
         let mut found = Diagnostics::default();
-        let dataset = registry.dataset(&spec.data);
+        let dataset = registry.dataset(&spec.data, sources)?;
         let data = dataset.shape();
         let layers = spec.layers.iter().map(|layer| registry.layer_kind(&layer.component.kind)).collect();
         let kinds = Kinds { layers, surrogates: registry };
@@ -213,7 +217,7 @@ impl Configuration {
             return Err(found);
         }
         Ok(Configuration {
-            id: identity::configuration(&spec, registry, executor, device),
+            id: identity::configuration(&spec, dataset.content(), registry, runs),
             params,
             iterations: match spec.train.length {
                 Length::Iterations(n) => n,

@@ -3,6 +3,7 @@
 //! A trial depends on its plan alone, so neither the number of workers nor their order changes a row.
 
 use super::plan::{Configuration, Executor, Plan, TrialPlan};
+use crate::data::DataError;
 use crate::nn::Network;
 use crate::nn::fused::FusedNetwork;
 use crate::registry::{OnDevice, Registry};
@@ -53,6 +54,17 @@ pub enum TrainError {
     Threads(String),
 }
 
+/// Why a trial failed, other than by what it computed.
+#[derive(Debug, thiserror::Error)]
+pub enum TrialError {
+    /// Its data cannot be had.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// A tensor operation failed.
+    #[error(transparent)]
+    Tensor(#[from] TensorError),
+}
+
 /// What of a trial is kept beside its loss and history.
 #[derive(Debug, Clone, Copy)]
 struct Keep {
@@ -91,10 +103,10 @@ pub fn train<D: OnDevice>(
             let (missing, next, keep) = (&missing, &next, &keep);
             scope.spawn(move || {
                 pool.install(|| {
+                    let mut compiled = None;
                     while let Some(trial) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        let Some(result) = run_trial::<D>(plan, registry, trial, keep(trial), stop, watch) else {
-                            return;
-                        };
+                        let job = Job { plan, registry, planned: trial, keep: keep(trial), stop, watch };
+                        let Some(result) = job.run::<D>(&mut compiled) else { return };
                         if to_writer.send(result).is_err() {
                             return;
                         }
@@ -136,27 +148,95 @@ fn write_results(
     Ok(())
 }
 
-/// Trains one trial; nothing if it was asked to stop. Whatever goes wrong inside is the trial's failure alone.
-fn run_trial<D: OnDevice>(
-    plan: &Plan,
-    registry: &Registry,
-    planned: &TrialPlan,
+/// A trial that a worker trains.
+struct Job<'a> {
+    plan: &'a Plan,
+    registry: &'a Registry,
+    planned: &'a TrialPlan,
     keep: Keep,
-    stop: &AtomicBool,
-    watch: &dyn Watch,
-) -> Option<(Record, Option<Weights>)> {
-    let started = now();
-    let attempt = catch_unwind(AssertUnwindSafe(|| attempt::<D>(plan, registry, planned, keep, stop, watch)));
-    let failure = |error: String| Record { error: Some(error), ..blank(plan, planned, started) };
-    match attempt {
-        Ok(Ok(None)) => None,
-        Ok(Ok(Some((record, weights)))) => Some((Record { started, finished: now(), ..record }, weights)),
-        Ok(Err(error)) => Some((Record { finished: now(), ..failure(error.to_string()) }, None)),
-        Err(panic) => {
-            let text = panic.downcast_ref::<String>().cloned();
-            let text = text.or_else(|| panic.downcast_ref::<&str>().map(|s| s.to_string())).unwrap_or_default();
-            Some((Record { finished: now(), ..failure(format!("internal error: {text}")) }, None))
+    stop: &'a AtomicBool,
+    watch: &'a dyn Watch,
+}
+
+impl Job<'_> {
+    /// Trains the trial; nothing if it was asked to stop. Whatever goes wrong inside is the trial's failure alone.
+    /// What is compiled for its configuration is left for the next trial, which mostly is one of the same.
+    fn run<D: OnDevice>(&self, compiled: &mut Option<(usize, Compiled)>) -> Option<(Record, Option<Weights>)> {
+        let started = now();
+        let attempt = catch_unwind(AssertUnwindSafe(|| {
+            let configuration = self.planned.configuration;
+            let known = compiled.take().filter(|(of, _)| *of == configuration);
+            let (_, compiled) = compiled.insert(known.unwrap_or_else(|| {
+                let plan = self.plan.configuration(self.planned);
+                (configuration, Compiled::new(plan, self.registry, self.plan.executor))
+            }));
+            self.attempt::<D>(compiled)
+        }));
+        let failure = |error: String| Record { error: Some(error), ..blank(self.plan, self.planned, started) };
+        match attempt {
+            Ok(Ok(None)) => None,
+            Ok(Ok(Some((record, weights)))) => Some((Record { started, finished: now(), ..record }, weights)),
+            Ok(Err(error)) => Some((Record { finished: now(), ..failure(error.to_string()) }, None)),
+            Err(panic) => {
+                let text = panic.downcast_ref::<String>().cloned();
+                let text = text.or_else(|| panic.downcast_ref::<&str>().map(|s| s.to_string())).unwrap_or_default();
+                Some((Record { finished: now(), ..failure(format!("internal error: {text}")) }, None))
+            }
         }
+    }
+
+    fn attempt<D: OnDevice>(&self, compiled: &Compiled) -> Result<Option<(Record, Option<Weights>)>, TrialError> {
+        let Job { plan, registry, planned, keep, stop, watch } = *self;
+        let configuration = plan.configuration(planned);
+        let mut trial = compiled.prepare::<D>(configuration, registry, planned.seed)?;
+        let output = configuration.network.output();
+        let untrained = if keep.traces { Some(trial.evaluate(&|_| false)?) } else { None };
+        let clock = Instant::now();
+        let stride = (configuration.iterations / 200).max(1);
+        let progress = loop {
+            let before = trial.iteration();
+            let progress = trial.advance(before + stride, stop)?;
+            watch.advanced(trial.iteration() - before, trial.latest_loss());
+            if progress != Progress::Reached {
+                break progress;
+            }
+        };
+        let duration = clock.elapsed().as_secs_f64();
+        let mut record = blank(plan, planned, 0);
+        record.iterations = trial.iteration();
+        record.duration_s = vec![duration];
+        let names = configuration.spec.train.watch.then(|| Watched::new(&configuration.network).names());
+        let column = |(i, name)| (name, trial.history.iter().map(|row| row.watched[i]).collect());
+        record.watched = names.into_iter().flatten().enumerate().map(column).collect();
+        record.history = trial.history.iter().map(|row| row.iteration).collect();
+        record.history_values =
+            trial.history.iter().flat_map(|row| std::iter::once(row.loss).chain(row.metrics.iter().copied())).collect();
+        match progress {
+            Progress::Interrupted => return Ok(None),
+            Progress::Failed(reason) => {
+                record.error = Some(reason);
+                return Ok(Some((record, None)));
+            }
+            Progress::Reached | Progress::Finished => {}
+        }
+        if configuration.spec.train.select == Select::Best {
+            trial.select()?;
+        }
+        let inner = |path: &str| keep.layers && (path.ends_with(".membrane") || path.ends_with(".spikes"));
+        let trained = trial.evaluate(&inner)?;
+        if !trained.loss.is_finite() {
+            record.error = Some(format!("the loss is {} after training: the last update was too large", trained.loss));
+            return Ok(Some((record, None)));
+        }
+        record.loss = vec![trained.loss];
+        record.metrics = trained.metrics.clone();
+        record.traces = untrained.map(|untrained| traces(configuration, &trial, &untrained, &trained, &output));
+        let parameters = trial.parameters();
+        if keep.layers {
+            record.layers = layer_traces(configuration, &trained, &parameters);
+        }
+        let weights = keep.weights.then_some(Weights { parameters });
+        Ok(Some((record, weights)))
     }
 }
 
@@ -182,97 +262,46 @@ fn blank(plan: &Plan, planned: &TrialPlan, started: i64) -> Record {
     }
 }
 
-fn attempt<D: OnDevice>(
-    plan: &Plan,
-    registry: &Registry,
-    planned: &TrialPlan,
-    keep: Keep,
-    stop: &AtomicBool,
-    watch: &dyn Watch,
-) -> Result<Option<(Record, Option<Weights>)>, TensorError> {
-    let configuration = plan.configuration(planned);
-    let mut trial = prepare::<D>(configuration, registry, planned.seed, plan.executor)?;
-    let output = configuration.network.output();
-    let untrained = if keep.traces { Some(trial.evaluate(&|_| false)?) } else { None };
-    let clock = Instant::now();
-    let stride = (configuration.iterations / 200).max(1);
-    let progress = loop {
-        let before = trial.iteration();
-        let progress = trial.advance(before + stride, stop)?;
-        watch.advanced(trial.iteration() - before, trial.latest_loss());
-        if progress != Progress::Reached {
-            break progress;
-        }
-    };
-    let duration = clock.elapsed().as_secs_f64();
-    let mut record = blank(plan, planned, 0);
-    record.iterations = trial.iteration();
-    record.duration_s = vec![duration];
-    let names = configuration.spec.train.watch.then(|| Watched::new(&configuration.network).names());
-    let column = |(i, name)| (name, trial.history.iter().map(|row| row.watched[i]).collect());
-    record.watched = names.into_iter().flatten().enumerate().map(column).collect();
-    record.history = trial.history.iter().map(|row| row.iteration).collect();
-    record.history_values =
-        trial.history.iter().flat_map(|row| std::iter::once(row.loss).chain(row.metrics.iter().copied())).collect();
-    match progress {
-        Progress::Interrupted => return Ok(None),
-        Progress::Failed(reason) => {
-            record.error = Some(reason);
-            return Ok(Some((record, None)));
-        }
-        Progress::Reached | Progress::Finished => {}
-    }
-    if configuration.spec.train.select == Select::Best {
-        trial.select()?;
-    }
-    let inner = |path: &str| keep.layers && (path.ends_with(".membrane") || path.ends_with(".spikes"));
-    let trained = trial.evaluate(&inner)?;
-    if !trained.loss.is_finite() {
-        record.error = Some(format!("the loss is {} after training: the last update was too large", trained.loss));
-        return Ok(Some((record, None)));
-    }
-    record.loss = vec![trained.loss];
-    record.metrics = trained.metrics.clone();
-    record.traces = untrained.map(|untrained| traces(configuration, &trial, &untrained, &trained, &output));
-    let parameters = trial.parameters();
-    if keep.layers {
-        record.layers = layer_traces(configuration, &trained, &parameters);
-    }
-    let weights = keep.weights.then_some(Weights { parameters });
-    Ok(Some((record, weights)))
-}
+/// What the trials of a configuration share beside its plan: compiled layers, where the executor compiles.
+pub struct Compiled(Option<FusedNetwork>);
 
-/// Draws data and parameters of a seed, and builds the trial.
-pub fn prepare<D: OnDevice>(
-    plan: &Configuration,
-    registry: &Registry,
-    seed: u64,
-    executor: Executor,
-) -> Result<Trial, TensorError> {
-    let spec = &plan.spec;
-    let seeds = Seeds { trial: seed, data: spec.data_seed, init: spec.init_seed };
-    let drawn = draw(&plan.generator, seeds, plan.dataset.as_ref(), &plan.network);
-    let settings = Settings {
-        iterations: plan.iterations,
-        batch: spec.train.batch,
-        shuffle: spec.train.shuffle,
-        clip_norm: spec.train.clip_norm,
-        record_every: spec.train.record_every,
-        select: spec.train.select,
-        metrics: spec.train.metrics.iter().map(|metric| registry.metric(&metric.kind).build.compute).collect(),
-        watch: spec.train.watch.then(|| Watched::new(&plan.network)),
-        output: plan.network.output(),
-        signals: plan.network.signals(),
-    };
-    let fused = match executor {
-        Executor::Fused => fused_machine(plan, registry, &drawn.parameters),
-        Executor::Reference => None,
-    };
-    let machine = match fused {
-        Some(machine) => machine,
-        None => tape_machine::<D>(plan, registry, &drawn.parameters)?,
-    };
-    Ok(Trial::new(machine, drawn.data, drawn.order, settings))
+impl Compiled {
+    /// Compiles for an executor.
+    pub fn new(plan: &Configuration, registry: &Registry, executor: Executor) -> Compiled {
+        Compiled(match executor {
+            Executor::Fused => fused_network(plan, registry),
+            Executor::Reference => None,
+        })
+    }
+
+    /// Draws data and parameters of a seed, and builds the trial.
+    pub fn prepare<D: OnDevice>(
+        &self,
+        plan: &Configuration,
+        registry: &Registry,
+        seed: u64,
+    ) -> Result<Trial, TrialError> {
+        let spec = &plan.spec;
+        let seeds = Seeds { trial: seed, data: spec.data_seed, init: spec.init_seed };
+        let drawn = draw(&plan.generator, seeds, plan.dataset.as_ref(), &plan.network)?;
+        let settings = Settings {
+            iterations: plan.iterations,
+            batch: spec.train.batch,
+            shuffle: spec.train.shuffle,
+            clip_norm: spec.train.clip_norm,
+            record_every: spec.train.record_every,
+            select: spec.train.select,
+            metrics: spec.train.metrics.iter().map(|metric| registry.metric(&metric.kind).build.compute).collect(),
+            watch: spec.train.watch.then(|| Watched::new(&plan.network)),
+            output: plan.network.output(),
+            signals: plan.network.signals(),
+        };
+        let machine = match &self.0 {
+            Some(network) => fused_machine(plan, registry, network.with_values(&drawn.parameters)),
+            None => tape_machine::<D>(plan, registry, &drawn.parameters)?,
+        };
+        Ok(Trial::new(machine, drawn.data, drawn.order, settings))
+    }
 }
 
 /// The signal that a loss reads.
@@ -280,26 +309,26 @@ fn signal_of(plan: &Configuration, term: &Term) -> String {
     term.of.as_ref().map_or_else(|| plan.network.output(), |(signal, _)| signal.clone())
 }
 
-/// The fused machine, if every layer and loss has a fused form.
-fn fused_machine(
-    plan: &Configuration,
-    registry: &Registry,
-    values: &HashMap<String, Vec<f32>>,
-) -> Option<Box<dyn Machine>> {
+/// The fused network, if every layer and loss has a fused form.
+fn fused_network(plan: &Configuration, registry: &Registry) -> Option<FusedNetwork> {
+    let layers = plan.spec.layers.iter().map(|layer| &layer.component);
+    let forms = layers.map(|layer| registry.layer_kind(&layer.kind).fused(&layer.args, registry));
+    let forms = forms.collect::<Option<Vec<_>>>()?;
+    let direct = |term: &Term| registry.loss(&term.loss.kind).build.direct.is_some();
+    let losses = &plan.spec.train.loss;
+    let read: Vec<String> = losses.iter().map(|term| signal_of(plan, term)).collect();
+    losses.iter().all(direct).then(|| FusedNetwork::new(&plan.network, forms, &read, plan.spec.train.tbptt))
+}
+
+fn fused_machine(plan: &Configuration, registry: &Registry, network: FusedNetwork) -> Box<dyn Machine> {
     let spec = &plan.spec;
-    let forms = spec
-        .layers
-        .iter()
-        .map(|layer| registry.layer_kind(&layer.component.kind).fused(&layer.component.args, registry));
-    let losses = spec.train.loss.iter().map(|term| {
+    let losses = spec.train.loss.iter().filter_map(|term| {
         let loss = registry.loss(&term.loss.kind).build.direct?;
         Some(DirectTerm { loss, weight: term.weight as f32, signal: signal_of(plan, term) })
     });
-    let (forms, losses) = (forms.collect::<Option<Vec<_>>>()?, losses.collect::<Option<Vec<_>>>()?);
-    let read: Vec<String> = losses.iter().map(|term| term.signal.clone()).collect();
-    let network = FusedNetwork::new(&plan.network, forms, values, &read, spec.train.tbptt);
     let cut = Cut { segments: spec.train.recompute, threads: spec.threads };
-    Some(Box::new(FusedMachine::new(network, registry.rule(&spec.optimizer), losses, plan.network.output(), cut)))
+    let rule = registry.rule(&spec.optimizer);
+    Box::new(FusedMachine::new(network, rule, losses.collect(), plan.network.output(), cut))
 }
 
 fn tape_machine<D: OnDevice>(

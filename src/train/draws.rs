@@ -3,7 +3,7 @@
 //! With our own generator each has a stream of its own, so that adding a layer or changing the number of jobs
 //! changes no other draw. With PyTorch's there is one generator, from which named things are drawn in turn.
 
-use crate::data::{Data, Dataset};
+use crate::data::{Data, DataError, Dataset};
 use crate::nn::NetworkPlan;
 use crate::random::{Draws, Stream, TorchGenerator};
 use std::collections::HashMap;
@@ -63,25 +63,35 @@ pub fn default_order(plan: &NetworkPlan) -> Vec<String> {
 }
 
 /// Draws all that a trial begins with.
-pub fn draw(generator: &Generator, seeds: Seeds, dataset: &dyn Dataset, plan: &NetworkPlan) -> Drawn {
+pub fn draw(
+    generator: &Generator,
+    seeds: Seeds,
+    dataset: &dyn Dataset,
+    plan: &NetworkPlan,
+) -> Result<Drawn, DataError> {
     match generator {
         Generator::Runner => draw_streams(seeds, dataset, plan),
         Generator::Torch(order) => draw_in_order(order, seeds, dataset, plan),
     }
 }
 
-fn draw_streams(seeds: Seeds, dataset: &dyn Dataset, plan: &NetworkPlan) -> Drawn {
-    let data = dataset.draw(&mut Stream::new(seeds.data.unwrap_or(seeds.trial), "data"));
+fn draw_streams(seeds: Seeds, dataset: &dyn Dataset, plan: &NetworkPlan) -> Result<Drawn, DataError> {
+    let data = dataset.draw(&mut Stream::new(seeds.data.unwrap_or(seeds.trial), "data"))?;
     let seed = seeds.init.unwrap_or(seeds.trial);
     let values = plan.parameters().map(|(path, parameter)| {
         let mut stream = Stream::new(seed, &format!("init/{path}"));
         let values = parameter.init.values(&mut stream, parameter.len(), parameter.fan_in);
         (path, values)
     });
-    Drawn { data, parameters: values.collect(), order: OrderSource::Runner(seeds.trial) }
+    Ok(Drawn { data, parameters: values.collect(), order: OrderSource::Runner(seeds.trial) })
 }
 
-fn draw_in_order(order: &[String], seeds: Seeds, dataset: &dyn Dataset, plan: &NetworkPlan) -> Drawn {
+fn draw_in_order(
+    order: &[String],
+    seeds: Seeds,
+    dataset: &dyn Dataset,
+    plan: &NetworkPlan,
+) -> Result<Drawn, DataError> {
     // Seeds were checked to fit: PyTorch takes 32 bits of them here.
     let begin = |seed: u64| TorchGenerator::new(seed as u32);
     let mut shared = begin(seeds.trial);
@@ -92,12 +102,15 @@ fn draw_in_order(order: &[String], seeds: Seeds, dataset: &dyn Dataset, plan: &N
     let undrawn: Vec<String> = known.keys().filter(|path| !order.contains(path)).cloned().collect();
     for name in order.iter().chain(&undrawn) {
         if name == "data" {
-            data = Some(dataset.draw(own_data.as_mut().unwrap_or(&mut shared)));
+            data = Some(dataset.draw(own_data.as_mut().unwrap_or(&mut shared))?);
         } else if let Some(parameter) = known.get(name) {
             let source = own_init.as_mut().unwrap_or(&mut shared);
             parameters.insert(name.clone(), parameter.init.values(source, parameter.len(), parameter.fan_in));
         }
     }
-    let data = data.unwrap_or_else(|| dataset.draw(own_data.as_mut().unwrap_or(&mut shared)));
-    Drawn { data, parameters, order: OrderSource::Torch(Box::new(shared)) }
+    let data = match data {
+        Some(data) => data,
+        None => dataset.draw(own_data.as_mut().unwrap_or(&mut shared))?,
+    };
+    Ok(Drawn { data, parameters, order: OrderSource::Torch(Box::new(shared)) })
 }

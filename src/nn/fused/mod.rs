@@ -11,10 +11,12 @@ use super::layer::ParameterPlan;
 use super::network::NetworkPlan;
 use crate::data::DataView;
 use crate::neuron::Program;
-use crate::tensor::{Aligned, product::Spikes};
+use crate::tensor::Aligned;
+use crate::tensor::product::{Spikes, transposed};
 use stage::{Back, Cuts, Room, Stage};
 use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// Spikes denser than this are multiplied as a dense matrix. Decided by counts, so that it is the same everywhere.
 const DENSE_FROM: f64 = 0.4;
@@ -34,8 +36,8 @@ pub struct Part {
     /// How it is held.
     pub plan: ParameterPlan,
     start: usize,
-    /// Blocks, outputs of a block, and inputs of a matrix that is held transposed.
-    turned: Option<[usize; 3]>,
+    /// Outputs and inputs of each block of a matrix that is held transposed.
+    turned: Option<[usize; 2]>,
 }
 
 impl Part {
@@ -47,31 +49,31 @@ impl Part {
     /// Its numbers in PyTorch's orientation.
     pub fn to_pytorch(&self, flat: &[f32]) -> Vec<f32> {
         let own = &flat[self.range()];
-        let Some([blocks, outputs, inputs]) = self.turned else { return own.to_vec() };
-        let cells = (0..blocks).flat_map(|b| (0..outputs).flat_map(move |o| (0..inputs).map(move |i| (b, o, i))));
-        cells.map(|(b, o, i)| own[(b * inputs + i) * outputs + o]).collect()
+        let mut values = own.to_vec();
+        if let Some([outputs, inputs]) = self.turned {
+            let blocks = own.chunks_exact(inputs * outputs).zip(values.chunks_exact_mut(inputs * outputs));
+            blocks.for_each(|(from, to)| transposed(from, inputs, outputs, to));
+        }
+        values
     }
 
     fn write(&self, values: &[f32], flat: &mut [f32]) {
         let own = &mut flat[self.range()];
         match self.turned {
             None => own.copy_from_slice(values),
-            Some([_, outputs, inputs]) => {
-                for (row, weights) in values.chunks_exact(inputs).enumerate() {
-                    let (block, o) = (row / outputs, row % outputs);
-                    for (i, weight) in weights.iter().enumerate() {
-                        own[(block * inputs + i) * outputs + o] = *weight;
-                    }
-                }
+            Some([outputs, inputs]) => {
+                let blocks = values.chunks_exact(inputs * outputs).zip(own.chunks_exact_mut(inputs * outputs));
+                blocks.for_each(|(from, to)| transposed(from, outputs, inputs, to));
             }
         }
     }
 }
 
-/// A network: layers and parameters. What a pass leaves behind is in a [`Workspace`].
+/// A network: compiled layers, which copies share, and parameters. What a pass leaves behind is in a [`Workspace`].
+#[derive(Clone)]
 pub struct FusedNetwork {
-    stages: Vec<Stage>,
-    parts: Vec<Part>,
+    stages: Arc<[Stage]>,
+    parts: Arc<[Part]>,
     values: Aligned,
     /// Weights in PyTorch's orientation, for the gradients of inputs.
     turned: Aligned,
@@ -98,20 +100,14 @@ pub struct Workspace {
 pub type Carry = Vec<Vec<Aligned>>;
 
 impl FusedNetwork {
-    /// Builds a network; `losses` are the signals that losses read.
-    pub fn new(
-        plan: &NetworkPlan,
-        forms: Vec<Form>,
-        values: &HashMap<String, Vec<f32>>,
-        losses: &[String],
-        tbptt: Option<usize>,
-    ) -> Self {
+    /// Compiles a network, whose parameters are zero; `losses` are the signals that losses read.
+    pub fn new(plan: &NetworkPlan, forms: Vec<Form>, losses: &[String], tbptt: Option<usize>) -> Self {
         let mut parts = Vec::new();
         let mut start = 0;
         for layer in &plan.layers {
             for parameter in &layer.parameters {
                 let turned = match parameter.shape[..] {
-                    [rows, inputs] => Some([rows / layer.size.max(1), layer.size.min(rows), inputs]),
+                    [rows, inputs] => Some([layer.size.min(rows), inputs]),
                     _ => None,
                 };
                 let path = format!("{}.{}", layer.name, parameter.name);
@@ -122,13 +118,19 @@ impl FusedNetwork {
         let last = plan.layers.len().saturating_sub(1);
         let stages = plan.layers.iter().zip(forms).enumerate();
         let stages = stages.map(|(i, (layer, form))| Stage::new(layer, form, &parts, losses, i == last)).collect();
-        let mut flat = Aligned::zeros(start);
-        for part in &parts {
+        let (values, turned) = (Aligned::zeros(start), Aligned::zeros(start));
+        FusedNetwork { stages, parts: parts.into(), values, turned, tbptt }
+    }
+
+    /// The same network with parameters by path, each in PyTorch's orientation.
+    pub fn with_values(&self, values: &HashMap<String, Vec<f32>>) -> Self {
+        let mut network = self.clone();
+        for part in network.parts.iter() {
             if let Some(values) = values.get(&part.path) {
-                part.write(values, &mut flat);
+                part.write(values, &mut network.values);
             }
         }
-        FusedNetwork { stages, parts, values: flat, turned: Aligned::zeros(start), tbptt }
+        network
     }
 
     /// The parameters' places.
