@@ -2,6 +2,7 @@
 
 mod check;
 mod init;
+mod probe;
 mod progress;
 mod registry;
 mod render;
@@ -50,6 +51,8 @@ enum Command {
     List(PluginArgs),
     /// Show a component: what it is, its equations and its keys
     Show(registry::ShowArgs),
+    /// Draw a neuron's impulse response, step response and firing rates
+    Probe(probe::ProbeArgs),
     /// Print a JSON Schema of experiment files
     Schema(PluginArgs),
     /// Put a first experiment, the gallery and a plugin template into a folder
@@ -82,6 +85,7 @@ pub fn main() -> u8 {
         Some(Command::Check(args)) => check::check(&args),
         Some(Command::List(args)) => registry::list(&args),
         Some(Command::Show(args)) => registry::show(&args),
+        Some(Command::Probe(args)) => probe::probe(&args),
         Some(Command::Schema(args)) => registry::schema(&args),
         Some(Command::Init(args)) => init::init(&args),
         Some(Command::Report(args)) => report::report(&args),

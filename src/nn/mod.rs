@@ -6,6 +6,7 @@ pub mod layer;
 pub mod linear;
 pub mod network;
 pub mod neurons;
+pub mod probe;
 
 pub use init::Initialiser;
 pub use layer::{Layer, LayerKind, LayerPlan, ParameterPlan};

@@ -4,6 +4,7 @@
 //! `page` fills the template. Nothing here knows how a trial is trained.
 
 mod baselines;
+pub mod neuron;
 mod page;
 mod plots;
 mod statistics;

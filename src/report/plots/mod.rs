@@ -5,6 +5,7 @@
 
 mod curves;
 mod layers;
+pub mod probe;
 
 use super::baselines::Comparison;
 use super::tables::Results;
