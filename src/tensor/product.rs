@@ -67,21 +67,42 @@ impl Spikes {
 }
 
 /// Packs rows of zeros and ones to bits.
-#[multiversion(targets("x86_64+avx512f+avx512vl+avx2+fma", "x86_64+avx2+fma"))]
 fn pack(values: &[f32], width: usize, words: &mut [u64]) {
-    let each = width.div_ceil(WORD);
-    for (row, words) in values.chunks_exact(width).zip(words.chunks_exact_mut(each)) {
+    #[cfg(target_arch = "x86_64")]
+    if std::arch::is_x86_feature_detected!("avx") {
+        // SAFETY: the processor has AVX, which is all that `pack_avx` asks for.
+        return unsafe { pack_avx(values, width, words) };
+    }
+    pack_plain(values, width, words);
+}
+
+fn pack_plain(values: &[f32], width: usize, words: &mut [u64]) {
+    for (row, words) in values.chunks_exact(width).zip(words.chunks_exact_mut(width.div_ceil(WORD))) {
         for (part, word) in row.chunks(WORD).zip(words) {
-            for (i, half) in part.chunks(32).enumerate() {
-                let mut bits = 0u32;
-                if let Ok(half) = <&[f32; 32]>::try_from(half) {
-                    for (j, value) in half.iter().enumerate() {
-                        bits |= u32::from(*value != 0.0) << j;
-                    }
-                } else {
-                    half.iter().enumerate().for_each(|(j, value)| bits |= u32::from(*value != 0.0) << j);
-                }
-                *word |= u64::from(bits) << (32 * i);
+            *word = bits(part);
+        }
+    }
+}
+
+/// Which of up to 64 numbers are not zero.
+fn bits(part: &[f32]) -> u64 {
+    part.iter().enumerate().fold(0, |bits, (i, value)| bits | u64::from(*value != 0.0) << i)
+}
+
+/// [`pack_plain`] with eight comparisons at once: half the time of what the compiler makes of it.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx")]
+fn pack_avx(values: &[f32], width: usize, words: &mut [u64]) {
+    use std::arch::x86_64::{_CMP_NEQ_UQ, _mm256_cmp_ps, _mm256_loadu_ps, _mm256_movemask_ps, _mm256_setzero_ps};
+    for (row, words) in values.chunks_exact(width).zip(words.chunks_exact_mut(width.div_ceil(WORD))) {
+        for (part, word) in row.chunks(WORD).zip(words) {
+            let (eights, rest) = part.as_chunks::<8>();
+            *word = bits(rest).unbounded_shl(8 * eights.len() as u32);
+            for (i, eight) in eights.iter().enumerate() {
+                // SAFETY: an array of eight numbers is what is read.
+                let eight = unsafe { _mm256_loadu_ps(eight.as_ptr()) };
+                let ones = _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_NEQ_UQ>(eight, _mm256_setzero_ps()));
+                *word |= u64::from(ones as u8) << (8 * i);
             }
         }
     }
@@ -407,6 +428,18 @@ mod tests {
             bits.transposed_times(&gradients, &mut out);
             let transposed: Vec<f32> = (0..width).flat_map(|i| (0..rows).map(move |r| (r, i))).map(|(r, i)| spikes[r * width + i]).collect();
             prop_assert!(close(&out, &slow(&transposed, &gradients, [width, n, rows])));
+        }
+    }
+
+    #[test]
+    fn spikes_are_packed_the_same_with_and_without_vector_instructions() {
+        for width in 1..150 {
+            let values: Vec<f32> = numbers(3 * width, 5).iter().map(|x| f32::from(u8::from(*x > 0.2))).collect();
+            let words = 3 * width.div_ceil(WORD);
+            let (mut chosen, mut plain) = (vec![u64::MAX; words], vec![0; words]);
+            pack(&values, width, &mut chosen);
+            pack_plain(&values, width, &mut plain);
+            assert_eq!(chosen, plain, "{width}");
         }
     }
 

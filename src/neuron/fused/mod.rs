@@ -283,15 +283,11 @@ fn tiles(
 }
 
 /// The values of a parameter for the lanes from `lane` on.
-fn spread(values: &[f32], lane: usize, to: &mut [f32]) {
-    match values {
-        [one] => to.fill(*one),
-        _ => {
-            let mut neuron = lane % values.len();
-            for to in to {
-                *to = values[neuron];
-                neuron = if neuron + 1 == values.len() { 0 } else { neuron + 1 };
-            }
-        }
+fn spread(values: &[f32], lane: usize, mut to: &mut [f32]) {
+    let mut neuron = lane % values.len();
+    while !to.is_empty() {
+        let (row, rest) = to.split_at_mut(to.len().min(values.len() - neuron));
+        row.copy_from_slice(&values[neuron..neuron + row.len()]);
+        (to, neuron) = (rest, 0);
     }
 }
