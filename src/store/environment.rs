@@ -22,8 +22,10 @@ pub fn environment(experiment: &Path, device: &str, executor: &str) -> Environme
 }
 
 fn binary_digest() -> Option<String> {
-    let bytes = std::fs::read(std::env::current_exe().ok()?).ok()?;
-    Some(blake3::hash(&bytes).to_hex()[..16].to_string())
+    let file = std::fs::File::open(std::env::current_exe().ok()?).ok()?;
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(file).ok()?;
+    Some(hasher.finalize().to_hex()[..16].to_string())
 }
 
 /// The widest vector instructions that the matrix products may choose at run time.

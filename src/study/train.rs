@@ -16,7 +16,7 @@ use crate::train::draws::{Seeds, draw};
 use crate::train::machine::Machine;
 use crate::train::machine::fused::{Cut, DirectTerm, FusedMachine};
 use crate::train::machine::tape::{LossTerm, TapeMachine};
-use crate::train::trial::Settings;
+use crate::train::trial::{Settings, Signals};
 use crate::train::watch::Watched;
 use crate::train::{Outcome, Progress, Trial};
 use std::collections::{HashMap, HashSet};
@@ -222,8 +222,7 @@ impl Job<'_> {
         if configuration.spec.train.select == Select::Best {
             trial.select()?;
         }
-        let inner = |path: &str| keep.layers && (path.ends_with(".membrane") || path.ends_with(".spikes"));
-        let trained = trial.evaluate(&inner)?;
+        let trained = trial.evaluate(&|_| false)?;
         if !trained.loss.is_finite() {
             record.error = Some(format!("the loss is {} after training: the last update was too large", trained.loss));
             return Ok(Some((record, None)));
@@ -233,7 +232,8 @@ impl Job<'_> {
         record.traces = untrained.map(|untrained| traces(configuration, &trial, &untrained, &trained, &output));
         let parameters = trial.parameters();
         if keep.layers {
-            record.layers = layer_traces(configuration, &trained, &parameters);
+            let inner = |path: &str| path.ends_with(".membrane") || path.ends_with(".spikes");
+            record.layers = layer_traces(configuration, &trial.first_sample(&inner)?, &parameters);
         }
         let weights = keep.weights.then_some(Weights { parameters });
         Ok(Some((record, weights)))
@@ -377,15 +377,12 @@ fn traces(plan: &Configuration, trial: &Trial, untrained: &Outcome, trained: &Ou
 
 fn layer_traces(
     plan: &Configuration,
-    trained: &Outcome,
+    signals: &Signals,
     parameters: &[(String, Vec<usize>, Vec<f32>)],
 ) -> Vec<LayerTrace> {
     let of = |layer: &crate::nn::LayerPlan| {
         let first = |signal: &str| {
-            let Some((width, values)) = trained.signals.get(&format!("{}.{signal}", layer.name)) else {
-                return Vec::new();
-            };
-            values.chunks(width * plan.data.samples).flat_map(|step| step[..*width].to_vec()).collect()
+            signals.get(&format!("{}.{signal}", layer.name)).map_or(Vec::new(), |(_, values)| values.clone())
         };
         let threshold = parameters.iter().find(|(path, ..)| *path == format!("{}.threshold", layer.name));
         let mean = |values: &[f32]| values.iter().sum::<f32>() / values.len() as f32;

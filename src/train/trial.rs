@@ -71,9 +71,12 @@ pub struct Outcome {
     pub loss: f64,
     /// The metrics.
     pub metrics: Vec<f64>,
-    /// Signals that were asked for, and the output, `[time, samples, width]`.
-    pub signals: HashMap<String, (usize, Vec<f32>)>,
+    /// Signals that were asked for, and the output.
+    pub signals: Signals,
 }
+
+/// Signals by path: their width, and their values `[time, samples, width]`.
+pub type Signals = HashMap<String, (usize, Vec<f32>)>;
 
 /// A loss, and its gradient with respect to each parameter by path.
 pub type LossAndGradients = (f64, Vec<(String, Vec<f32>)>);
@@ -208,12 +211,25 @@ impl Trial {
     pub fn evaluate(&mut self, wanted: &dyn Fn(&str) -> bool) -> Result<Outcome, TensorError> {
         let data = self.data.clone();
         let loss = self.machine.forward(&data, wanted, false)?;
-        let mut signals = HashMap::new();
-        for path in self.settings.signals.iter().filter(|path| wanted(path) || **path == self.settings.output) {
-            signals
-                .extend(self.machine.signal(path).map(|(width, values)| (path.clone(), (width, values.into_owned()))));
-        }
-        Ok(Outcome { loss, metrics: self.metrics_of(&data), signals })
+        Ok(Outcome { loss, metrics: self.metrics_of(&data), signals: self.signals(wanted) })
+    }
+
+    /// Signals of the first sample alone, `[time, width]` by path.
+    pub fn first_sample(&mut self, wanted: &dyn Fn(&str) -> bool) -> Result<Signals, TensorError> {
+        let mut sample = Data::default();
+        self.data.pick(std::iter::once(0), &mut sample);
+        self.machine.forward(&sample, wanted, false)?;
+        Ok(self.signals(wanted))
+    }
+
+    /// Signals of the last forward pass that are wanted, and the output.
+    fn signals(&self, wanted: &dyn Fn(&str) -> bool) -> Signals {
+        let paths = self.settings.signals.iter().filter(|path| wanted(path) || **path == self.settings.output);
+        let read = |path: &String| {
+            let (width, values) = self.machine.signal(path)?;
+            Some((path.clone(), (width, values.into_owned())))
+        };
+        paths.filter_map(read).collect()
     }
 
     fn metrics_of(&self, batch: &Data) -> Vec<f64> {
