@@ -133,6 +133,6 @@ fn line(field: &Field) -> String {
 fn shown(value: &Value) -> String {
     let at = Span { source: 0, start: 0, end: 0 };
     let node = Node::new(value.clone(), at);
-    let table = Table { entries: vec![Entry { key: "v".into(), key_span: at, node }] };
+    let table = Table { entries: vec![Entry { key: "v".into(), key_span: at, node, default: false }] };
     toml(&table, Formulas::Kept).trim().trim_start_matches("v = ").to_string()
 }

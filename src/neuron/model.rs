@@ -231,7 +231,7 @@ fn read_params(table: &Table, found: &mut Diagnostics) -> Vec<ParamDecl> {
 fn read_projections(table: &Table, found: &mut Diagnostics) -> Vec<ProjectionDecl> {
     let Some(inner) = table.get("projections").and_then(Node::as_table) else { return Vec::new() };
     let mut list = Vec::new();
-    for Entry { key, key_span, node } in &inner.entries {
+    for Entry { key, key_span, node, .. } in &inner.entries {
         let texts = |key: &str| -> Vec<String> {
             let table = node.as_table();
             match table.and_then(|table| table.text(key)) {

@@ -33,7 +33,7 @@ impl Checker<'_> {
                 (None, Presence::Default(value)) => {
                     let written = Node::new(value.clone(), at);
                     let Some(node) = self.value(&written, &field.name, &field.ty) else { continue };
-                    Entry { key: field.name.clone(), key_span: at, node }
+                    Entry { key: field.name.clone(), key_span: at, node, default: true }
                 }
                 (None, Presence::Optional) => continue,
                 (None, Presence::Required) => {

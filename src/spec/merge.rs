@@ -107,7 +107,7 @@ pub fn nest(path: &str, at: Span, value: Node) -> Table {
         let inner = nest(rest, at.part(key.len() + 1..path.len()), value);
         Node::new(Value::Table(inner), at.part(0..path.len()))
     };
-    Table { entries: vec![Entry { key: key.trim().into(), key_span, node }] }
+    Table { entries: vec![Entry { key: key.trim().into(), key_span, node, default: false }] }
 }
 
 /// Lays one document over another.

@@ -1,6 +1,6 @@
 //! A checked document as TOML again, and in the canonical form that digests are taken of.
 
-use super::tree::{Node, Table, Value};
+use super::tree::{Entry, Node, Table, Value};
 
 /// Whether formulas or their results are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,9 +66,16 @@ fn section(header: &str, table: &Table, formulas: Formulas, out: &mut String) {
         return;
     }
     *out += &format!("\n{header}\n");
-    for entry in &table.entries {
+    for entry in printed(table, formulas) {
         *out += &format!("{} = {}\n", key(&entry.key), inline(&entry.node, formulas));
     }
+}
+
+/// The entries that stand for a table. Where a formula is kept that names a component, its defaults stay away: another
+/// one may have other keys.
+fn printed(table: &Table, formulas: Formulas) -> impl Iterator<Item = &Entry> {
+    let varied = formulas == Formulas::Kept && table.get("kind").is_some_and(|kind| kind.formula.is_some());
+    table.entries.iter().filter(move |entry| !(varied && entry.default))
 }
 
 fn inline(node: &Node, formulas: Formulas) -> String {
@@ -85,8 +92,8 @@ fn inline(node: &Node, formulas: Formulas) -> String {
             format!("[{}]", parts.join(", "))
         }
         Value::Table(table) => {
-            let entry = |e: &super::tree::Entry| format!("{} = {}", key(&e.key), inline(&e.node, formulas));
-            let parts: Vec<String> = table.entries.iter().map(entry).collect();
+            let entry = |e: &Entry| format!("{} = {}", key(&e.key), inline(&e.node, formulas));
+            let parts: Vec<String> = printed(table, formulas).map(entry).collect();
             format!("{{ {} }}", parts.join(", "))
         }
     }

@@ -134,7 +134,7 @@ pub fn option(document: Table, text: &str, sources: &mut Sources, found: &mut Di
         start += part.len() + 1;
     }
     let nested = |key: &str, span: Span, node: Node| {
-        let entry = Entry { key: key.into(), key_span: span, node };
+        let entry = Entry { key: key.into(), key_span: span, node, default: false };
         Node::new(Value::Table(Table { entries: vec![entry] }), whole)
     };
     let at = whole.part(0..path.len());

@@ -109,6 +109,8 @@ pub struct Entry {
     pub key_span: Span,
     /// Its value.
     pub node: Node,
+    /// Whether nobody wrote it.
+    pub default: bool,
 }
 
 /// Keys and values in the order in which they were written.
@@ -150,7 +152,7 @@ impl Table {
     /// Adds a value under a key whose place is that of the value.
     pub fn put(&mut self, key: &str, node: Node) {
         let key_span = node.span;
-        self.set(Entry { key: key.into(), key_span, node });
+        self.set(Entry { key: key.into(), key_span, node, default: false });
     }
 
     /// Takes a key out.
@@ -206,7 +208,7 @@ fn table(parsed: &DeTable<'_>, source: usize, found: &mut Diagnostics) -> Table 
     let entries = parsed.iter().filter_map(|(key, value)| {
         let range = key.span();
         let key_span = Span { source, start: range.start, end: range.end };
-        Some(Entry { key: key.get_ref().to_string(), key_span, node: node(value, source, found)? })
+        Some(Entry { key: key.get_ref().to_string(), key_span, node: node(value, source, found)?, default: false })
     });
     Table { entries: entries.collect() }
 }
