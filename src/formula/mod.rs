@@ -352,9 +352,11 @@ pub mod build {
         if is(&a, 0.0) || is(&b, 0.0) {
             return Expr::Number(0.0);
         }
-        match (is(&a, 1.0), is(&b, 1.0)) {
-            (true, _) => b,
-            (_, true) => a,
+        match (&a, &b) {
+            (Expr::Number(1.0), _) => b,
+            (_, Expr::Number(1.0)) => a,
+            (Expr::Number(-1.0), _) => neg(b),
+            (_, Expr::Number(-1.0)) => neg(a),
             _ => binary(BinaryOp::Mul, a, b),
         }
     }

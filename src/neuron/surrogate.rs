@@ -145,3 +145,21 @@ fn read_params(table: &Table, found: &mut Diagnostics) -> Vec<Field> {
     }
     fields
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peak(text: &str) -> Peak {
+        Peak::of(&formula::parse(text).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_peak_is_found_where_the_formula_has_it() {
+        // 1 / (1 + 25 x)^2 is a half at (sqrt(2) - 1) / 25 = 0.01657.
+        assert_eq!(peak("1 / (1 + 25 * abs(x))^2"), Peak { value: 1.0, at: 0.0, half: (-0.016, 0.016) });
+        assert_eq!(peak("25 * exp(-abs(x - 1))").at, 1.0);
+        assert_eq!(peak("where(abs(x) < 0.5, -2, 0)"), Peak { value: -2.0, at: 0.0, half: (-0.499, 0.499) });
+        assert_eq!(peak("1"), Peak { value: 1.0, at: 0.0, half: (f64::NEG_INFINITY, f64::INFINITY) });
+    }
+}

@@ -4,6 +4,7 @@ mod bad_input;
 mod executors;
 mod folder;
 mod print_back;
+mod probe;
 mod registry;
 mod report;
 mod run;

@@ -31,7 +31,9 @@ fn over_time(
     colour: RGBColor,
     lowest: bool,
 ) -> Result<(), Box<dyn std::error::Error>> {
-    let (low, high) = range(values.iter().map(|v| f64::from(*v))).unwrap_or((0.0, 1.0));
+    let spiking = signal == "spikes";
+    let shown = values.iter().map(|v| f64::from(*v)).chain(spiking.then_some([0.0, 1.0]).into_iter().flatten());
+    let (low, high) = range(shown).unwrap_or((0.0, 1.0));
     let end = (values.len().max(2) - 1) as f64;
     let mut chart = ChartBuilder::on(area)
         .margin(12)
@@ -40,7 +42,7 @@ fn over_time(
         .y_label_area_size(72)
         .build_cartesian_2d(-0.5..end + 0.5, low..high)?;
     axes!(chart, if lowest { "Time (steps)" } else { "" }, name_of(signal));
-    if signal == "spikes" {
+    if spiking {
         let spikes = values.iter().enumerate().filter(|(_, spike)| **spike > 0.0);
         let line = |(t, spike): (usize, &f32)| {
             PathElement::new([(t as f64, 0.0), (t as f64, f64::from(*spike))], colour.stroke_width(2))
