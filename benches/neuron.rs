@@ -59,7 +59,7 @@ fn neuron(criterion: &mut Criterion) {
     rayon::ThreadPoolBuilder::new().num_threads(1).build_global().expect("no pool before this one");
     let [current, weights] = numbers();
     let mut group = criterion.benchmark_group("leaky layer, T = 50, B = 128, N = 128, forward and backward");
-    group.sample_size(20);
+    group.sample_size(40);
     let users = BUILT_IN.replace("\"leaky\"", "\"mine\"");
     for (name, text) in [("fused", BUILT_IN), ("fused, from a user's file", users.as_str())] {
         let kernel = Kernel::new(&program(text), &[true, false], &[true, false]);

@@ -132,20 +132,3 @@ def bare_start():
 
 print(f"\nstart-up (`runner --version`): {least(bare_start)[0]:.1f} ms (target: under 10)")
 
-
-def peak(*options):
-    """Seconds of training and the largest resident set, in MiB, of one iteration over a long sequence."""
-    code = "import resource,subprocess,sys;d=subprocess.run(sys.argv[1:],stdout=subprocess.PIPE);sys.stdout.buffer.write(d.stdout);print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
-    with tempfile.TemporaryDirectory() as folder:
-        sets = ["let.hidden=128", "data.steps=5000", "data.samples=32", "train.batch=32", "train.metrics=[]",
-                "train.iterations=4", "report.samples=1", *options]
-        words = [word for option in sets for word in ("--set", option)]
-        text = ran([sys.executable, "-c", code, runner, experiments / "sqrt.toml", "--json", "--out", f"{folder}/o", *words])
-        *rows, size = text.splitlines()
-        return json.loads(rows[0])["duration_s"], int(size) / 1024
-
-
-(plain_s, plain_mib), (cut_s, cut_mib) = peak(), peak('train.recompute="sqrt"')
-idle = peak("data.steps=2")[1]
-print(f"T = 5000, B = 32, H = 128: {plain_mib:.0f} MiB, with recompute {cut_mib:.0f} MiB, two steps {idle:.0f} MiB; what "
-      f"grows with time is {(plain_mib - idle) / max(cut_mib - idle, 0.1):.1f} times less, in {cut_s / plain_s:.2f} of the time")

@@ -328,7 +328,7 @@ fn fused_machine(plan: &Configuration, registry: &Registry, network: FusedNetwor
     });
     let cut = Cut { segments: spec.train.recompute, threads: spec.threads };
     let rule = registry.rule(&spec.optimizer);
-    Box::new(FusedMachine::new(network, rule, losses.collect(), plan.network.output(), cut))
+    Box::new(FusedMachine::new(network, rule, losses.collect(), cut))
 }
 
 fn tape_machine<D: OnDevice>(

@@ -352,13 +352,8 @@ fn interleave(square: &[f32; SQUARE * SQUARE], to: &mut [f32; SQUARE * SQUARE]) 
 }
 
 /// `out[c] += sum over rows of values[r, c]`.
-#[multiversion(targets("x86_64+avx512f+avx512vl+avx2+fma", "x86_64+avx2+fma"))]
 pub fn add_column_sums(values: &[f32], out: &mut [f32]) {
-    for row in values.chunks_exact(out.len()) {
-        for (sum, value) in out.iter_mut().zip(row) {
-            *sum += value;
-        }
-    }
+    add_rows_weighted(None, values, out);
 }
 
 /// `out[r, c] = bias[c] + column[r] * row[c]`: the product of one column and one row.
@@ -381,13 +376,52 @@ pub fn outer(column: &[f32], row: &[f32], bias: Option<&[f32]>, out: &mut [f32])
 }
 
 /// `out[c] += sum over rows of column[r] * values[r, c]`: one column, transposed, times a matrix.
-#[multiversion(targets("x86_64+avx512f+avx512vl+avx2+fma", "x86_64+avx2+fma"))]
 pub fn add_weighted_rows(column: &[f32], values: &[f32], out: &mut [f32]) {
-    for (row, x) in values.chunks_exact(out.len()).zip(column) {
-        for (sum, value) in out.iter_mut().zip(row) {
-            *sum = x.mul_add(*value, *sum);
+    add_rows_weighted(Some(column), values, out);
+}
+
+/// The sums of [`add_column_sums`] and [`add_weighted_rows`], which stay in registers.
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx2+fma", "x86_64+avx2+fma"))]
+fn add_rows_weighted(column: Option<&[f32]>, values: &[f32], out: &mut [f32]) {
+    let n = out.len();
+    let mut at = 0;
+    while n - at >= 64 {
+        add_some_columns::<64>(column, values, n, at, out);
+        at += 64;
+    }
+    while n - at >= 16 {
+        add_some_columns::<16>(column, values, n, at, out);
+        at += 16;
+    }
+    while at < n {
+        add_some_columns::<1>(column, values, n, at, out);
+        at += 1;
+    }
+}
+
+#[inline(always)]
+fn add_some_columns<const C: usize>(column: Option<&[f32]>, values: &[f32], n: usize, at: usize, out: &mut [f32]) {
+    let mut sum = [0.0; C];
+    sum.copy_from_slice(&out[at..at + C]);
+    match column {
+        Some(column) => {
+            for (row, x) in values.chunks_exact(n).zip(column) {
+                let row = &row[at..at + C];
+                for c in 0..C {
+                    sum[c] = x.mul_add(row[c], sum[c]);
+                }
+            }
+        }
+        None => {
+            for row in values.chunks_exact(n) {
+                let row = &row[at..at + C];
+                for c in 0..C {
+                    sum[c] += row[c];
+                }
+            }
         }
     }
+    out[at..at + C].copy_from_slice(&sum);
 }
 
 #[cfg(test)]

@@ -67,6 +67,15 @@ impl Rule {
         })
     }
 
+    /// Whether weights decay.
+    pub fn decays(self) -> bool {
+        match self {
+            Rule::Adam(c) => c.weight_decay.is_some(),
+            Rule::Sgd(c) => c.weight_decay.is_some(),
+            Rule::RmsProp(c) => c.weight_decay.is_some(),
+        }
+    }
+
     /// The rule for one parameter: its own learning rate, and no decay where none acts.
     pub fn for_parameter(self, lr: Option<f64>, decays: bool) -> Rule {
         match self {

@@ -159,8 +159,11 @@ impl Trial {
         self.remember()?;
         let recorded = self.iteration.is_multiple_of(self.settings.record_every);
         let watch = self.settings.watch.as_ref().filter(|_| recorded);
-        let loss = self.machine.forward(batch, &|path| watch.is_some_and(|watch| watch.reads(path)), true)?;
+        let (output, scored) = (&self.settings.output, recorded && !self.settings.metrics.is_empty());
+        let read = |path: &str| scored && path == output || watch.is_some_and(|watch| watch.reads(path));
+        let loss = self.machine.forward(batch, &read, true)?;
         if !loss.is_finite() {
+            self.machine.forward(batch, &|path| path == output, false)?;
             return Ok(Some(self.reason(loss)));
         }
         let mut watched = watch.map_or(Vec::new(), |watch| watch.rates(self.machine.as_ref()));
@@ -210,7 +213,8 @@ impl Trial {
     /// The network as it is, on the whole data.
     pub fn evaluate(&mut self, wanted: &dyn Fn(&str) -> bool) -> Result<Outcome, TensorError> {
         let data = self.data.clone();
-        let loss = self.machine.forward(&data, wanted, false)?;
+        let output = &self.settings.output;
+        let loss = self.machine.forward(&data, &|path| wanted(path) || path == output, false)?;
         Ok(Outcome { loss, metrics: self.metrics_of(&data), signals: self.signals(wanted) })
     }
 

@@ -37,11 +37,10 @@ pub struct Cut {
 /// A fused network, its losses and optimizer.
 pub struct FusedMachine {
     network: FusedNetwork,
-    rule: Rule,
+    /// Parameters that lie side by side and are updated alike, and how.
+    updates: Vec<(Range<usize>, Rule)>,
     moments: FlatMoments,
     losses: Vec<DirectTerm>,
-    /// The network's output.
-    output: String,
     cut: Cut,
     gradients: Aligned,
     workers: Vec<Worker>,
@@ -64,14 +63,13 @@ struct Worker {
 
 impl FusedMachine {
     /// A machine that has not computed anything.
-    pub fn new(network: FusedNetwork, rule: Rule, losses: Vec<DirectTerm>, output: String, cut: Cut) -> Self {
+    pub fn new(network: FusedNetwork, rule: Rule, losses: Vec<DirectTerm>, cut: Cut) -> Self {
         let len = network.values().len();
         FusedMachine {
+            updates: updates(&network, rule),
             network,
-            rule,
             moments: FlatMoments::new(len),
             losses,
-            output,
             cut,
             gradients: Aligned::zeros(len),
             workers: vec![Worker::default()],
@@ -87,7 +85,7 @@ impl FusedMachine {
         } else if keep {
             self.gradients.iter_mut().zip(space.gradients.iter()).for_each(|(sum, gradient)| *sum += gradient);
         }
-        for path in self.network.signals().filter(|path| wanted(path) || *path == self.output) {
+        for path in self.network.signals().filter(|path| wanted(path)) {
             let held =
                 kept.iter().find(|(other, ..)| *other == path).map(|(_, width, values)| (*width, values.as_slice()));
             let Some((width, values)) = held.or_else(|| self.network.signal(&path, space)) else { continue };
@@ -99,6 +97,21 @@ impl FusedMachine {
             }
         }
     }
+}
+
+/// The learned parameters in as few pieces as can be updated in one pass each.
+fn updates(network: &FusedNetwork, rule: Rule) -> Vec<(Range<usize>, Rule)> {
+    let mut pieces: Vec<(Range<usize>, Rule)> = Vec::new();
+    let mut before = None;
+    for part in network.parts().iter().filter(|part| part.plan.learn) {
+        let (range, alike) = (part.range(), (part.plan.lr, part.plan.decays && rule.decays()));
+        match pieces.last_mut() {
+            Some((last, _)) if last.end == range.start && before == Some(alike) => last.end = range.end,
+            _ => pieces.push((range, rule.for_parameter(part.plan.lr, part.plan.decays))),
+        }
+        before = Some(alike);
+    }
+    pieces
 }
 
 /// What all workers read.
@@ -182,9 +195,9 @@ impl Machine for FusedMachine {
             self.network.turn();
         }
         let length = self.cut.segments.length(batch.steps);
-        let chunk = self.network.chunk(length, batch.samples);
+        let chunk = self.network.chunk(length, batch.samples, length < batch.steps);
         let kept: Vec<String> = if length < batch.steps {
-            self.network.signals().filter(|path| wanted(path) || *path == self.output).collect()
+            self.network.signals().filter(|path| wanted(path)).collect()
         } else {
             Vec::new()
         };
@@ -259,22 +272,16 @@ impl Machine for FusedMachine {
 
     fn update(&mut self, number: usize, scale: f32) -> Result<(), TensorError> {
         let (parts, values) = self.network.update();
-        let gradients = &mut self.gradients;
-        for part in parts.iter().filter(|part| part.plan.learn) {
-            let range = part.range();
-            let rule = self.rule.for_parameter(part.plan.lr, part.plan.decays);
+        for (range, rule) in &self.updates {
+            let (values, gradients) = (&mut values[range.clone()], &mut self.gradients[range.clone()]);
             if scale != 1.0 {
-                gradients[range.clone()].iter_mut().for_each(|gradient| *gradient *= scale);
+                gradients.iter_mut().for_each(|gradient| *gradient *= scale);
             }
-            rule.update_flat(
-                number,
-                &mut values[range.clone()],
-                &gradients[range.clone()],
-                &mut self.moments,
-                range.clone(),
-            );
+            rule.update_flat(number, values, gradients, &mut self.moments, range.clone());
+        }
+        for part in parts.iter().filter(|part| part.plan.learn) {
             if let Some((low, high)) = part.plan.project {
-                values[range].iter_mut().for_each(|value| *value = value.clamp(low as f32, high as f32));
+                values[part.range()].iter_mut().for_each(|value| *value = value.clamp(low as f32, high as f32));
             }
         }
         Ok(())

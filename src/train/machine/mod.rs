@@ -12,7 +12,7 @@ pub type ParameterValues = (String, Vec<usize>, Vec<f32>);
 
 /// A network with its losses and optimizer.
 pub trait Machine {
-    /// The loss of some samples. Signals that are `wanted`, by path, and the output can be read until the next call;
+    /// The loss of some samples. Signals that are `wanted`, by path, can be read until the next call;
     /// `backward` may follow where `keep` says so.
     fn forward(&mut self, batch: &Data, wanted: &dyn Fn(&str) -> bool, keep: bool) -> Result<f64, TensorError>;
 
