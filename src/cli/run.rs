@@ -12,7 +12,7 @@ use crate::store::ranking;
 use crate::store::tables::Columns;
 use crate::store::{self, Opening, Store, StoreError};
 use crate::study::identity::plugins;
-use crate::study::{Ended, Executor, Plan, TrainError, TrialPlan, train};
+use crate::study::{Executor, Plan, TrainError, TrialPlan, train};
 use crate::tensor::{Backend, DeviceError, DeviceName};
 use clap::{Args, ValueEnum};
 use dfdx::prelude::Cpu;
@@ -53,6 +53,9 @@ pub struct RunArgs {
     /// Delete the results that are there, and begin anew
     #[arg(long)]
     fresh: bool,
+    /// When the disk has what finished: `group`, at most 0.1 s later, or `every`, before the next trial is stored
+    #[arg(long, value_name = "WHEN", default_value = "group")]
+    sync: SyncArg,
     /// Run failed trials again
     #[arg(long, value_name = "WHICH")]
     retry: Option<Retry>,
@@ -93,6 +96,12 @@ impl ExecutorArg {
 enum Retry {
     /// Trials that failed
     Failed,
+}
+
+#[derive(Clone, Copy, ValueEnum, PartialEq, Eq)]
+enum SyncArg {
+    Group,
+    Every,
 }
 
 /// A checked file with what it means.
@@ -185,11 +194,18 @@ fn open_device(device: DeviceArg) -> Result<DeviceName, DeviceError> {
 }
 
 fn run_one<D: OnDevice>(args: &RunArgs, request: &Request, stop: &AtomicBool) -> Exit {
-    let opening = Opening { fresh: args.fresh, retry_failed: args.retry == Some(Retry::Failed) };
+    let sync = match args.sync {
+        SyncArg::Group => store::Sync::Group,
+        SyncArg::Every => store::Sync::Every,
+    };
+    let opening = Opening { fresh: args.fresh, retry_failed: args.retry == Some(Retry::Failed), sync };
     let mut store = match Store::open(&request.out, &request.plan.identity, opening) {
         Ok(store) => store,
         Err(error) => return refuse_folder(&error),
     };
+    if !args.quiet {
+        store.notes.iter().for_each(|note| complain(&format!("warning: {note}\n")));
+    }
     match train_and_store::<D>(args, request, &mut store, stop) {
         Ok(exit) => exit,
         Err(error) => fail(error, Some("finished trials are kept; run the same command again to go on"), Exit::Storage),
@@ -202,7 +218,7 @@ fn refuse_folder(error: &StoreError) -> Exit {
             Some("`--out DIR` keeps both; `--fresh` deletes what is there and begins anew")
         }
         StoreError::Foreign(_) => Some("`--out DIR` names another folder"),
-        StoreError::InUse(_) => Some("wait for it to end, or use `--out DIR`"),
+        StoreError::InUse { .. } => Some("wait for it to end, or use `--out DIR`"),
         StoreError::Io { .. } => Some("`--out DIR` names a folder that can be written"),
         StoreError::Manifest { .. } | StoreError::Table { .. } => {
             Some("`--out DIR` names another folder; `--fresh` needs a manifest that can be read")
@@ -219,10 +235,8 @@ fn train_and_store<D: OnDevice>(
 ) -> Result<Exit, TrainError> {
     let plan = &request.plan;
     let (file, device, executor) = (request.file.clone(), D::NAME.as_str(), plan.executor.as_str());
-    let describing = std::thread::spawn(move || environment(&file, device, executor));
     let mut manifest = manifest(request, store)?;
-    store.write_manifest(&manifest)?;
-    let known: HashSet<String> = store.known()?.into_iter().map(|(id, ..)| id).collect();
+    let known: HashSet<String> = store.known().into_iter().map(|key| key.trial).collect();
     let missing: Vec<&TrialPlan> = plan.trials.iter().filter(|trial| !known.contains(&trial.id)).collect();
     if !args.quiet && missing.len() < plan.trials.len() {
         complain(&format!(
@@ -232,6 +246,16 @@ fn train_and_store<D: OnDevice>(
             plan.trials.len()
         ));
     }
+    if let Some(earlier) = store.earlier.as_ref().filter(|_| missing.is_empty())
+        && store.is_settled(&|config, seed| plan.rank(config, seed))
+        && nothing_new(&manifest, earlier)
+    {
+        let (rows, page) = (store.summary()?, request.out.join("report.html"));
+        let page = format!("nothing to do; the report is {}\n", page.display());
+        return summarise(args, request, rows, earlier, false, &page);
+    }
+    let describing = std::thread::spawn(move || environment(&file, device, executor));
+    store.write_manifest(&manifest)?;
     let progress = Progress::new(missing.len(), plan.iterations(&missing), args.quiet);
     let jobs = args.jobs.map_or_else(processors, |jobs| jobs as usize);
     let ended = train::<D>(plan, &request.registry, store, jobs, stop, &progress);
@@ -253,15 +277,28 @@ fn train_and_store<D: OnDevice>(
     manifest.status = if ended.interrupted { StudyStatus::Interrupted } else { StudyStatus::Finished };
     store.write_manifest(&manifest)?;
     let page = write_report(request, store, &mut manifest)?;
-    summarise(args, request, store, &manifest, ended, &page)
+    summarise(args, request, store.summary()?, &manifest, ended.interrupted, &page)
+}
+
+/// Whether a folder that is finished says already all that a new manifest would, and its page is there.
+fn nothing_new(new: &Manifest, earlier: &Manifest) -> bool {
+    let same = Manifest {
+        environment: earlier.environment.clone(),
+        finished: earlier.finished.clone(),
+        status: StudyStatus::Finished,
+        command: earlier.command.clone(),
+        files: earlier.files.clone(),
+        ..new.clone()
+    };
+    same == *earlier && new.files.iter().all(|file| earlier.files.binary_search(file).is_ok())
 }
 
 fn write_report(request: &Request, store: &Store, manifest: &mut Manifest) -> Result<String, StoreError> {
     match report::write(&request.out) {
         Ok(written) => {
-            manifest
-                .files
-                .extend(written.files.into_iter().filter(|file| !manifest.files.contains(file)).collect::<Vec<_>>());
+            manifest.files.extend(written.files);
+            manifest.files.sort();
+            manifest.files.dedup();
             store.write_manifest(manifest)?;
             Ok(format!("report: {}\n", written.page.display()))
         }
@@ -272,12 +309,11 @@ fn write_report(request: &Request, store: &Store, manifest: &mut Manifest) -> Re
 fn summarise(
     args: &RunArgs,
     request: &Request,
-    store: &Store,
+    rows: Vec<store::SummaryRow>,
     manifest: &Manifest,
-    ended: Ended,
+    interrupted: bool,
     page: &str,
 ) -> Result<Exit, TrainError> {
-    let rows = store.summary()?;
     let planned: HashSet<&str> = request.plan.trials.iter().map(|t| t.id.as_str()).collect();
     let rows: Vec<store::SummaryRow> = rows.into_iter().filter(|row| planned.contains(row.trial.as_str())).collect();
     if args.json {
@@ -299,7 +335,7 @@ fn summarise(
     if failed.len() > 10 {
         complain(&format!("error: {} trials failed in all\n", failed.len()));
     }
-    if ended.interrupted {
+    if interrupted {
         let text = format!(
             "interrupted: {} of {} trials are finished and kept; the same command goes on",
             rows.len(),
@@ -427,8 +463,8 @@ fn manifest(request: &Request, store: &Store) -> Result<Manifest, StoreError> {
     };
     let mut files: Vec<String> = store::FILES.iter().map(|name| name.to_string()).collect();
     let old = store.earlier.as_ref().map(|old| old.files.clone()).unwrap_or_default();
-    let weights = plan.trials.iter().map(|trial| store::weights_file(&trial.id));
-    files.extend(old.into_iter().chain(weights));
+    let weighed = plan.trials.iter().filter(|_| plan.spec.save != Save::None);
+    files.extend(old.into_iter().chain(weighed.map(|trial| store::weights_file(&trial.id))));
     files.sort();
     files.dedup();
     let objective = plan.spec.sweep.as_ref().and_then(|sweep| sweep.objective.clone());

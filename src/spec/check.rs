@@ -91,6 +91,10 @@ impl Checker<'_> {
                 Some(_) => return self.choice(node, key, &[word.to_string()]),
                 None => return self.value(node, key, &Type::at_least(1)),
             },
+            Type::Every => match &node.value {
+                Value::Text(text) => humantime::parse_duration(text).is_ok().then(|| node.clone()),
+                _ => return self.value(node, key, &Type::at_least(1)),
+            },
             Type::Text => node.as_text().map(|_| node.clone()),
             Type::Name => return self.name(node, key),
             Type::Choice(options) => return self.choice(node, key, options),

@@ -65,6 +65,8 @@ pub enum Type {
     Seeds,
     /// A whole number of at least 1, or a word that stands for one.
     CountOr(&'static str),
+    /// How often something happens: a whole number of iterations, or a time such as `30s`.
+    Every,
     /// A table of names that are checked elsewhere (`[let]`).
     Free,
 }
@@ -180,6 +182,7 @@ impl Type {
             Type::Pair(pair) => pair.describe(),
             Type::Table(_) | Type::Free => "a table".into(),
             Type::CountOr(word) => format!("\"{word}\", or a whole number of at least 1"),
+            Type::Every => "a time such as \"30s\", or a whole number of iterations".into(),
             Type::Seeds => "a list of whole numbers, or { from = .., count = .. }".into(),
         }
     }

@@ -67,6 +67,7 @@ fn train_fields() -> Vec<Field> {
             Value::Int(1),
             "segments of time, of which all but one are computed twice and not kept; `sqrt`: the root of the steps",
         ),
+        Field::optional("save_every", Type::Every, "how often a trial is saved, so that it can go on where it was"),
         Field::default(
             "select",
             Type::Choice(vec!["last".into(), "best".into()]),

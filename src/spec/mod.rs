@@ -23,6 +23,7 @@ use diagnostic::{Diagnostic, Diagnostics, Problem};
 use keys::document_fields;
 use source::{Sources, Span};
 use std::path::Path;
+use std::time::Duration;
 use sweep::Sweep;
 use tree::{Node, Table, Value};
 use typed::typed;
@@ -102,6 +103,8 @@ pub struct TrainSpec {
     pub clip_norm: Option<f64>,
     /// Every how many iterations a row of the history is written.
     pub record_every: usize,
+    /// How often a trial is saved while it runs.
+    pub save_every: Option<Every>,
     /// Which weights are kept.
     pub select: Select,
     /// Whether the history says of each layer how it fires and learns.
@@ -146,6 +149,15 @@ pub enum Length {
     Iterations(usize),
     /// After so many passes over the data.
     Epochs(usize),
+}
+
+/// How often something happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Every {
+    /// After so many updates.
+    Iterations(usize),
+    /// After so much time.
+    Time(Duration),
 }
 
 /// A loss in the sum.

@@ -69,6 +69,7 @@ impl Maker<'_> {
             Type::Int { min, max } => json!({ "type": "integer", "minimum": min, "maximum": max }),
             Type::Number(range) => number(range),
             Type::CountOr(word) => json!({ "anyOf": [{ "const": word }, { "type": "integer", "minimum": 1 }] }),
+            Type::Every => json!({ "anyOf": [{ "type": "string" }, { "type": "integer", "minimum": 1 }] }),
             Type::Text => json!({ "type": "string" }),
             Type::Name => json!({ "type": "string", "pattern": "^[a-z][a-z0-9_]*$" }),
             Type::Choice(options) => json!({ "enum": options }),

@@ -2,7 +2,7 @@
 
 use super::source::Span;
 use super::tree::{Node, Table, Value};
-use super::{Component, LayerSpec, Length, RandomSpec, Save, Segments, Select, Spec, Term, TrainSpec};
+use super::{Component, Every, LayerSpec, Length, RandomSpec, Save, Segments, Select, Spec, Term, TrainSpec};
 
 /// Reads a checked document into types. Keys that the check guarantees are read without a second look.
 pub fn typed(resolved: Table) -> Spec {
@@ -47,6 +47,10 @@ pub fn typed(resolved: Table) -> Spec {
                 Some(_) => Segments::Sqrt,
                 None => Segments::Count(train.whole("recompute")),
             },
+            save_every: train.get("save_every").map(|node| match node.as_text() {
+                Some(text) => Every::Time(humantime::parse_duration(text).unwrap_or_default()),
+                None => Every::Iterations(train.whole("save_every")),
+            }),
             select: if train.text("select") == Some("best") { Select::Best } else { Select::Last },
         },
         random: if random.text("generator") == Some("torch") {

@@ -1,22 +1,29 @@
 //! The result folder: tables (Parquet), weights (safetensors), the manifest, and the journal of a run.
 //!
-//! Every file appears by atomic rename: weights when their trial ends, then the trial's line in the journal; tables
+//! Every file appears by atomic rename: weights when their trial ends, then the trial's record in the journal; tables
 //! when the run ends, `trials.parquet` last, after which the journal goes. Whatever the moment at which the process
-//! is killed, what had finished is found again.
+//! is killed, what had finished is found again. Readers take no lock.
 
+pub mod checkpoint;
 pub mod environment;
+pub mod files;
+pub mod journal;
+pub mod lock;
 pub mod manifest;
 pub mod ranking;
 pub mod record;
 pub mod tables;
 
+pub use files::replace;
+use files::{create_folder, remove, replace_durably};
+use journal::Damage;
+use lock::{Holder, LOCK, Lock};
 use manifest::Manifest;
 use record::Record;
 use std::collections::{HashMap, HashSet};
-use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::fs;
 use std::path::{Path, PathBuf};
-use tables::{Columns, Tables};
+use tables::{Columns, Key, Tables};
 
 /// Why results could not be read or stored.
 #[derive(Debug, thiserror::Error)]
@@ -40,10 +47,10 @@ pub enum StoreError {
     /// The folder is not empty, and no manifest of ours lies in it.
     #[error("{} is not a result folder, and it is not empty", .0.display())]
     Foreign(PathBuf),
-    /// The folder's manifest cannot be understood.
+    /// A manifest or journal cannot be understood.
     #[error("{}: {error}", path.display())]
     Manifest {
-        /// The manifest.
+        /// The file.
         path: PathBuf,
         /// Why.
         error: String,
@@ -52,35 +59,81 @@ pub enum StoreError {
     #[error("{} holds results of another experiment", .0.display())]
     OtherExperiment(PathBuf),
     /// Another process writes to the folder.
-    #[error("{} is in use by another run", .0.display())]
-    InUse(PathBuf),
+    #[error("{} is in use by {}", dir.display(), holder.as_ref().map_or("another run".into(), Holder::to_string))]
+    InUse {
+        /// The folder.
+        dir: PathBuf,
+        /// Which process, if it could be told.
+        holder: Option<Holder>,
+    },
 }
 
-const JOURNAL: &str = "journal/0.jsonl";
-const LOCK: &str = ".lock";
+/// Files of every result folder beside weights, journals, plots and the report.
+pub const FILES: [&str; 5] = ["manifest.json", "trials.parquet", "history.parquet", "traces.parquet", "layers.parquet"];
 
-/// Files of every result folder beside weights, plots and the report.
-pub const FILES: [&str; 6] =
-    ["manifest.json", "trials.parquet", "history.parquet", "traces.parquet", "layers.parquet", JOURNAL];
+/// Folders that may be there before the first manifest is.
+const FOLDERS: [&str; 3] = [journal::FOLDER, "weights", checkpoint::FOLDER];
 
 /// A result folder that this process writes to.
 pub struct Store {
     dir: PathBuf,
-    journal: File,
-    tables: Tables,
+    sync: Sync,
+    writer: Option<journal::Writer>,
+    /// What the tables have.
+    stored: Vec<Key>,
+    /// What the journals have beside these, or instead of them.
     records: Vec<Record>,
+    /// Journals of earlier runs.
+    journals: Vec<PathBuf>,
     /// What earlier runs left, if there were any.
     pub earlier: Option<Manifest>,
-    _lock: File,
+    /// What was found damaged or left behind when the folder was opened.
+    pub notes: Vec<Note>,
+    _lock: Lock,
 }
 
-/// What may be done with a folder that is there already.
+/// Something that a user should know of a folder that was opened.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Note {
+    /// A process ended without giving the folder back.
+    #[error("{0} ended without closing the folder; what it had finished is kept")]
+    TakenOver(Holder),
+    /// A journal ends in half a record.
+    #[error(
+        "{}: the last {} bytes are half a record, of a trial that was in flight and is run again",
+        .0.path.display(), .0.bytes.len()
+    )]
+    Torn(Damage),
+    /// A journal is damaged elsewhere.
+    #[error(
+        "{}: bytes {} to {} are damaged; the trials whose records they held are run again",
+        .0.path.display(), .0.bytes.start, .0.bytes.end
+    )]
+    Damaged(Damage),
+    /// The weights of a trial are not as its record says.
+    #[error("{} is not whole; its trial is run again", .0.display())]
+    Weights(PathBuf),
+}
+
+/// When the disk is asked to have what was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Sync {
+    /// At most a tenth of a second later, together with whatever else was written until then.
+    #[default]
+    Group,
+    /// Before anything else is done.
+    Every,
+}
+
+/// What may be done with a folder that is there already, and how it is written.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Opening {
     /// Delete what a manifest of ours lists, and begin anew.
     pub fresh: bool,
     /// Forget failed trials, so that they are run again.
     pub retry_failed: bool,
+    /// When the disk has what was written.
+    pub sync: Sync,
 }
 
 impl Store {
@@ -94,8 +147,8 @@ impl Store {
             }
             _ => {}
         }
-        create(&dir.join("journal"))?;
-        let lock = lock(dir)?;
+        create_folder(dir)?;
+        let lock = Lock::take(dir)?;
         let earlier = match earlier {
             Some(manifest) if opening.fresh => {
                 clear(dir, &manifest)?;
@@ -103,22 +156,19 @@ impl Store {
             }
             earlier => earlier,
         };
-        create(&dir.join("journal"))?;
-        create(&dir.join("weights"))?;
-        let mut tables = Tables::read(dir)?;
-        let known = tables.finished(dir)?;
-        let mut records = read_journal(&dir.join(JOURNAL))?;
-        let stored: HashSet<&str> = known.iter().map(|(id, _)| id.as_str()).collect();
-        records.retain(|record| !stored.contains(record.trial.as_str()));
+        FOLDERS.iter().try_for_each(|folder| create_folder(&dir.join(folder)))?;
+        let mut notes: Vec<Note> = lock.left_by.clone().map(Note::TakenOver).into_iter().collect();
+        let contents = journal::read(dir)?;
+        let damage = |damage: Damage| if damage.torn { Note::Torn(damage) } else { Note::Damaged(damage) };
+        notes.extend(contents.damages.into_iter().map(damage));
+        let mut records = whole(dir, latest(contents.records), &mut notes);
+        let mut stored = tables::keys(dir)?;
         if opening.retry_failed {
             records.retain(Record::completed);
-            let failed: Vec<String> = known.into_iter().filter(|(_, fine)| !fine).map(|(id, _)| id).collect();
-            tables = tables.without(&failed, dir)?;
+            stored.retain(|key| key.completed);
         }
-        let path = dir.join(JOURNAL);
-        rewrite_journal(&path, &records)?;
-        let journal = OpenOptions::new().append(true).open(&path).map_err(|error| StoreError::Io { path, error })?;
-        Ok(Store { dir: dir.into(), journal, tables, records, earlier, _lock: lock })
+        let (sync, journals) = (opening.sync, contents.files);
+        Ok(Store { dir: dir.into(), sync, writer: None, stored, records, journals, earlier, notes, _lock: lock })
     }
 
     /// The folder.
@@ -126,11 +176,13 @@ impl Store {
         &self.dir
     }
 
-    /// Trials that have ended, with configuration and seed.
-    pub fn known(&self) -> Result<Vec<(String, String, u64)>, StoreError> {
-        let mut keys = self.tables.keys(&self.dir)?;
-        keys.extend(self.records.iter().map(|r| (r.trial.clone(), r.config.clone(), r.seed)));
-        Ok(keys)
+    /// Trials that have ended.
+    pub fn known(&self) -> Vec<Key> {
+        let records: Vec<Key> = self.records.iter().map(Record::key).collect();
+        let newer: HashSet<&str> = records.iter().map(|key| key.trial.as_str()).collect();
+        let stored = self.stored.iter().filter(|key| !newer.contains(key.trial.as_str())).cloned();
+        let stored: Vec<Key> = stored.collect();
+        stored.into_iter().chain(records).collect()
     }
 
     /// Mean threshold of each layer of the trial whose states were kept in this run.
@@ -141,20 +193,24 @@ impl Store {
 
     /// A row a trial for a summary, in the order of the table.
     pub fn summary(&self) -> Result<Vec<SummaryRow>, StoreError> {
-        self.tables.summary(&self.dir)
+        tables::summary(&self.dir)
     }
 
     /// Stores a finished trial: its weights first, then its record.
-    pub fn add(&mut self, record: Record, weights: Option<&Weights>) -> Result<(), StoreError> {
+    pub fn add(&mut self, mut record: Record, weights: Option<&Weights>) -> Result<(), StoreError> {
+        let mut path = None;
         if let Some(weights) = weights {
-            let path = self.dir.join(weights_file(&record.trial));
-            replace(&path, &weights.to_safetensors(&path)?)?;
+            let file = self.dir.join(weights_file(&record.trial));
+            let bytes = weights.to_safetensors(&file)?;
+            record.weights_bytes = Some(bytes.len() as u64);
+            replace(&file, &bytes)?;
+            path = Some(file);
         }
-        let path = || self.dir.join(JOURNAL);
-        let mut line =
-            serde_json::to_vec(&record).map_err(|e| StoreError::Manifest { path: path(), error: e.to_string() })?;
-        line.push(b'\n');
-        self.journal.write_all(&line).map_err(|error| StoreError::Io { path: path(), error })?;
+        let writer = match &mut self.writer {
+            Some(writer) => writer,
+            none => none.insert(journal::Writer::create(&self.dir, self.sync)?),
+        };
+        writer.append(&record, path)?;
         self.records.push(record);
         Ok(())
     }
@@ -165,37 +221,74 @@ impl Store {
         let losses = rows.iter().filter_map(|row| Some((row.loss?, &row.trial)));
         let Some((_, best)) = losses.min_by(|a, b| a.0.total_cmp(&b.0)) else { return Ok(()) };
         let folder = self.dir.join("weights");
-        let entries = fs::read_dir(&folder).map_err(|error| StoreError::Io { path: folder.clone(), error })?;
-        for path in entries.filter_map(|entry| entry.ok().map(|entry| entry.path())) {
+        for path in listed(&folder)? {
             let ours = path.extension().is_some_and(|e| e == "safetensors");
             if ours && path.file_stem().is_some_and(|stem| stem != best.as_str()) {
-                fs::remove_file(&path).map_err(|error| StoreError::Io { path, error })?;
+                remove(&path)?;
             }
         }
         Ok(())
     }
 
-    /// Moves the journal's records into the tables.
-    pub fn compact(&mut self, columns: &Columns, rank: &dyn Fn(&str, u64) -> (usize, u64)) -> Result<(), StoreError> {
-        let tables = std::mem::take(&mut self.tables);
-        self.tables = tables.with(&self.records, columns, rank, &self.dir)?;
-        self.tables.write(&self.dir)?;
-        self.records.clear();
-        rewrite_journal(&self.dir.join(JOURNAL), &[])
+    /// Whether the tables have everything, in the order of `rank`, and the page that shows them is there.
+    pub fn is_settled(&self, rank: &dyn Fn(&str, u64) -> (usize, u64)) -> bool {
+        let there = |name: &str| self.dir.join(name).exists();
+        let tables = FILES.iter().all(|name| there(name)) && there("report.html");
+        tables && self.records.is_empty() && self.journals.is_empty() && self.in_order(rank)
     }
 
-    /// The tables, complete after [`Store::compact`].
-    pub fn tables(&self) -> &Tables {
-        &self.tables
+    fn in_order(&self, rank: &dyn Fn(&str, u64) -> (usize, u64)) -> bool {
+        self.stored.is_sorted_by_key(|key| (rank(&key.config, key.seed), &key.trial))
+    }
+
+    /// Moves the journal's records into the tables, and puts rows into the order of `rank`. Nothing is written where
+    /// nothing would change; says whether something was.
+    pub fn compact(&mut self, columns: &Columns, rank: &dyn Fn(&str, u64) -> (usize, u64)) -> Result<bool, StoreError> {
+        if let Some(writer) = self.writer.take() {
+            self.journals.push(writer.path().to_path_buf());
+            writer.finish()?;
+        }
+        let changed = !self.records.is_empty() || !self.in_order(rank) || !self.dir.join("trials.parquet").exists();
+        if changed {
+            let mut tables = Tables::read(&self.dir)?.with(&self.records, columns, rank, &self.dir)?;
+            tables.write(&self.dir)?;
+            self.stored = tables.keys(&self.dir)?;
+            self.records.clear();
+        }
+        std::mem::take(&mut self.journals).iter().try_for_each(|path| remove(path))?;
+        Ok(changed)
     }
 
     /// Writes the manifest.
     pub fn write_manifest(&self, manifest: &Manifest) -> Result<(), StoreError> {
+        use std::io::Write;
         let path = self.dir.join("manifest.json");
         let text = serde_json::to_vec_pretty(manifest)
             .map_err(|e| StoreError::Manifest { path: path.clone(), error: e.to_string() })?;
-        replace(&path, &text)
+        replace_durably(&path, |file| file.write_all(&text))
     }
+}
+
+/// Of several records of a trial the last one: a failed trial may have been run again.
+fn latest(records: Vec<Record>) -> Vec<Record> {
+    let last: HashMap<String, usize> = records.iter().enumerate().map(|(i, r)| (r.trial.clone(), i)).collect();
+    records.into_iter().enumerate().filter(|(i, r)| last[&r.trial] == *i).map(|(_, record)| record).collect()
+}
+
+/// The records whose weights are there, as far as their length tells.
+fn whole(dir: &Path, records: Vec<Record>, notes: &mut Vec<Note>) -> Vec<Record> {
+    let is_whole = |record: &Record| {
+        let path = dir.join(weights_file(&record.trial));
+        let fine = record.weights_bytes.is_none_or(|len| fs::metadata(&path).is_ok_and(|meta| meta.len() == len));
+        notes.extend((!fine).then_some(Note::Weights(path)));
+        fine
+    };
+    records.into_iter().filter(is_whole).collect()
+}
+
+fn listed(folder: &Path) -> Result<Vec<PathBuf>, StoreError> {
+    let entries = fs::read_dir(folder).map_err(|error| StoreError::Io { path: folder.into(), error })?;
+    Ok(entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect())
 }
 
 /// A trial in a summary.
@@ -261,91 +354,25 @@ pub fn read_manifest(dir: &Path) -> Result<Option<Manifest>, StoreError> {
     Ok(Some(manifest))
 }
 
-/// Writes a file beside its place and renames it there, so that it is complete or absent.
-pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    let temporary = path.with_extension("part");
-    let write = || -> std::io::Result<()> {
-        let mut file = File::create(&temporary)?;
-        file.write_all(bytes)?;
-        fs::rename(&temporary, path)
-    };
-    write().map_err(|error| {
-        // The half-written file is of no use; that it cannot be removed either says nothing new.
-        let _ = fs::remove_file(&temporary);
-        StoreError::Io { path: path.into(), error }
-    })
-}
-
-fn create(dir: &Path) -> Result<(), StoreError> {
-    fs::create_dir_all(dir).map_err(|error| StoreError::Io { path: dir.into(), error })
-}
-
 fn is_empty(dir: &Path) -> Result<bool, StoreError> {
     match fs::read_dir(dir) {
-        // A run that was killed before its first manifest leaves these two.
-        Ok(entries) => {
-            Ok(entries.filter_map(Result::ok).all(|e| [LOCK, "journal"].iter().any(|ours| e.file_name() == *ours)))
-        }
+        // A run that was killed before its first manifest leaves these.
+        Ok(entries) => Ok(entries.filter_map(Result::ok).all(|e| {
+            let name = e.file_name();
+            name == LOCK || FOLDERS.iter().any(|ours| name == *ours)
+        })),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(true),
         Err(error) => Err(StoreError::Io { path: dir.into(), error }),
     }
 }
 
-fn lock(dir: &Path) -> Result<File, StoreError> {
-    let path = dir.join(LOCK);
-    let file = File::create(&path).map_err(|error| StoreError::Io { path: path.clone(), error })?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(fs::TryLockError::WouldBlock) => Err(StoreError::InUse(dir.into())),
-        Err(fs::TryLockError::Error(error)) => Err(StoreError::Io { path, error }),
-    }
-}
-
-/// Deletes the files that a manifest lists, the manifest last; nothing outside of the folder.
+/// Deletes the files that a manifest lists, journals and checkpoints, the manifest last; nothing outside of the folder.
 fn clear(dir: &Path, manifest: &Manifest) -> Result<(), StoreError> {
     let inside = |name: &&String| Path::new(name).components().all(|c| matches!(c, std::path::Component::Normal(_)));
     let (last, files): (Vec<_>, Vec<_>) =
         manifest.files.iter().filter(inside).partition(|name| *name == "manifest.json");
-    for name in files.into_iter().chain(last) {
-        let path = dir.join(name);
-        match fs::remove_file(&path) {
-            Ok(()) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Err(StoreError::Io { path, error }),
-        }
-    }
-    Ok(())
-}
-
-/// Records of finished trials. A last line that is torn belongs to a trial that was in flight.
-fn read_journal(path: &Path) -> Result<Vec<Record>, StoreError> {
-    let text = match fs::read(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(StoreError::Io { path: path.into(), error }),
-    };
-    let lines: Vec<&[u8]> = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).collect();
-    let mut records = Vec::new();
-    for (i, line) in lines.iter().enumerate() {
-        match serde_json::from_slice(line) {
-            Ok(record) => records.push(record),
-            Err(_) if i + 1 == lines.len() => {}
-            Err(error) => {
-                let error = format!("line {}: {error}", i + 1);
-                return Err(StoreError::Manifest { path: path.into(), error });
-            }
-        }
-    }
-    Ok(records)
-}
-
-fn rewrite_journal(path: &Path, records: &[Record]) -> Result<(), StoreError> {
-    let mut bytes = Vec::new();
-    for record in records {
-        let line =
-            serde_json::to_vec(record).map_err(|e| StoreError::Manifest { path: path.into(), error: e.to_string() })?;
-        bytes.extend(line);
-        bytes.push(b'\n');
-    }
-    replace(path, &bytes)
+    files.into_iter().try_for_each(|name| remove(&dir.join(name)))?;
+    journal::read(dir)?.files.iter().try_for_each(|path| remove(path))?;
+    checkpoint::files(dir)?.iter().try_for_each(|path| remove(path))?;
+    last.into_iter().try_for_each(|name| remove(&dir.join(name)))
 }

@@ -2,6 +2,7 @@
 //!
 //! Numbers go as bits, because JSON knows neither NaN nor infinity and rows must come back exactly.
 
+use super::tables::Key;
 use serde::{Deserialize, Serialize};
 
 /// A finished trial, completed or failed.
@@ -45,6 +46,9 @@ pub struct Record {
     pub traces: Option<Traces>,
     /// States of every neuron for the first sample.
     pub layers: Vec<LayerTrace>,
+    /// Length of the file of its weights, if they are stored.
+    #[serde(default)]
+    pub weights_bytes: Option<u64>,
 }
 
 /// Inputs, targets and outputs of some samples, `[sample, time, channels]` each.
@@ -90,6 +94,12 @@ impl Record {
     /// Whether the trial ran to its end.
     pub fn completed(&self) -> bool {
         self.error.is_none()
+    }
+
+    /// What tells it from others.
+    pub fn key(&self) -> Key {
+        let (trial, config) = (self.trial.clone(), self.config.clone());
+        Key { trial, config, seed: self.seed, completed: self.completed() }
     }
 }
 
@@ -155,6 +165,7 @@ mod tests {
             watched: vec![("hidden_1.silent".into(), vec![f64::NAN])],
             traces: None,
             layers: vec![],
+            weights_bytes: Some(7),
         };
         let line = serde_json::to_string(&record).unwrap();
         let back: Record = serde_json::from_str(&line).unwrap();

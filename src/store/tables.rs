@@ -3,11 +3,13 @@
 //! Rows are in the order of trials: configurations in the order of the plan, seeds ascending. Only the three times
 //! of `trials.parquet` depend on when and where a trial ran.
 
+use super::files::replace_durably;
 use super::record::Record;
-use super::{StoreError, SummaryRow, replace};
+use super::{StoreError, SummaryRow};
 use polars::prelude::*;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
+use std::ops::Range;
 use std::path::Path;
 
 /// Trials whose traces are kept.
@@ -35,99 +37,98 @@ pub struct Tables {
     pub layers: DataFrame,
 }
 
-const NAMES: [&str; 4] = ["history.parquet", "traces.parquet", "layers.parquet", "trials.parquet"];
+/// What tells a trial from others, and whether it completed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key {
+    /// Its id.
+    pub trial: String,
+    /// Its configuration.
+    pub config: String,
+    /// Its seed.
+    pub seed: u64,
+    /// Whether it ran to its end.
+    pub completed: bool,
+}
+
+const TRIALS: &str = "trials.parquet";
+
+/// The trials of a folder, from the few columns that say so.
+pub fn keys(dir: &Path) -> Result<Vec<Key>, StoreError> {
+    keys_of(&read_columns(dir, TRIALS, Some(&["trial", "config", "seed", "status"]))?, dir)
+}
+
+fn keys_of(trials: &DataFrame, dir: &Path) -> Result<Vec<Key>, StoreError> {
+    if trials.height() == 0 {
+        return Ok(Vec::new());
+    }
+    let seeds = trials.column("seed").and_then(|c| c.u64().cloned()).map_err(|e| unreadable(dir, &e))?;
+    let (configs, status) = (texts(trials, "config", dir)?, texts(trials, "status", dir)?);
+    let rows = texts(trials, "trial", dir)?.into_iter().zip(configs).zip(seeds.iter()).zip(status);
+    let key = |(((trial, config), seed), status): (((String, String), Option<u64>), String)| Key {
+        trial,
+        config,
+        seed: seed.unwrap_or(0),
+        completed: status == "completed",
+    };
+    Ok(rows.map(key).collect())
+}
+
+/// Each trial's row of a folder, for a summary.
+pub fn summary(dir: &Path) -> Result<Vec<SummaryRow>, StoreError> {
+    let trials = read_one(dir, TRIALS)?;
+    if trials.height() == 0 {
+        return Ok(Vec::new());
+    }
+    let failed = |e: PolarsError| unreadable(dir, &e);
+    let numbers = |name: &str| -> Result<Vec<Option<f64>>, StoreError> {
+        Ok(trials.column(name).and_then(|c| c.f64().cloned()).map_err(failed)?.iter().collect())
+    };
+    let errors = trials.column("error").and_then(|c| c.str().cloned()).map_err(failed)?;
+    let names = trials.get_column_names();
+    let after = names.iter().position(|name| name.as_str() == "loss").map_or(0, |i| i + 1);
+    let until = names.iter().position(|name| name.as_str() == "iterations").unwrap_or(after);
+    let metrics = names[after..until].iter().map(|name| numbers(name.as_str())).collect::<Result<Vec<_>, _>>()?;
+    let (losses, seconds) = (numbers("loss")?, numbers("duration_s")?);
+    let titles = names.iter().filter(|name| name.starts_with("param."));
+    let params = titles.map(|name| {
+        let column = trials.column(name).and_then(|c| c.cast(&DataType::String)).map_err(failed)?;
+        let column = column.str().map_err(failed)?;
+        let title = name.trim_start_matches("param.").to_string();
+        Ok((title, column.iter().map(|text| text.unwrap_or("").to_string()).collect()))
+    });
+    let params = params.collect::<Result<Vec<(String, Vec<String>)>, StoreError>>()?;
+    let row = |(i, key): (usize, Key)| SummaryRow {
+        trial: key.trial,
+        config: key.config,
+        params: params.iter().map(|(title, values)| (title.clone(), values[i].clone())).collect(),
+        seed: key.seed,
+        error: errors.get(i).map(String::from),
+        loss: losses[i],
+        metrics: metrics.iter().map(|column| column[i]).collect(),
+        seconds: seconds[i].unwrap_or(0.0),
+    };
+    Ok(keys_of(&trials, dir)?.into_iter().enumerate().map(row).collect())
+}
 
 impl Tables {
-    /// Reads the tables of a folder. Rows of trials that `trials.parquet` does not have are left behind by a process
-    /// that was killed while it wrote; they are dropped.
+    /// Reads the tables of a folder.
     pub fn read(dir: &Path) -> Result<Tables, StoreError> {
-        let trials = read_one(dir, "trials.parquet")?;
-        let known: HashMap<String, usize> = ids(&trials, dir)?.into_iter().enumerate().map(|(i, id)| (id, i)).collect();
-        let read = |name: &str| -> Result<DataFrame, StoreError> {
-            let table = read_one(dir, name)?;
-            let rows: Vec<u32> =
-                (0u32..).zip(ids(&table, dir)?).filter(|(_, id)| known.contains_key(id)).map(|(row, _)| row).collect();
-            take(&table, rows, dir)
-        };
         Ok(Tables {
-            history: read("history.parquet")?,
-            traces: read("traces.parquet")?,
-            layers: read("layers.parquet")?,
-            trials,
+            history: read_one(dir, "history.parquet")?,
+            traces: read_one(dir, "traces.parquet")?,
+            layers: read_one(dir, "layers.parquet")?,
+            trials: read_one(dir, TRIALS)?,
         })
     }
 
-    /// Ids of the trials, with whether they completed.
-    pub fn finished(&self, dir: &Path) -> Result<Vec<(String, bool)>, StoreError> {
-        if self.trials.height() == 0 {
-            return Ok(Vec::new());
-        }
-        let status = texts(&self.trials, "status", dir)?;
-        Ok(ids(&self.trials, dir)?.into_iter().zip(status.iter().map(|s| s == "completed")).collect())
+    /// The trials.
+    pub fn keys(&self, dir: &Path) -> Result<Vec<Key>, StoreError> {
+        keys_of(&self.trials, dir)
     }
 
-    /// Configuration and seed of each trial.
-    pub fn keys(&self, dir: &Path) -> Result<Vec<(String, String, u64)>, StoreError> {
-        if self.trials.height() == 0 {
-            return Ok(Vec::new());
-        }
-        let seeds = self.trials.column("seed").and_then(|c| c.u64().cloned()).map_err(|e| unreadable(dir, &e))?;
-        let configs = texts(&self.trials, "config", dir)?;
-        let keys = ids(&self.trials, dir)?.into_iter().zip(configs).zip(seeds.iter());
-        Ok(keys.map(|((id, config), seed)| (id, config, seed.unwrap_or(0))).collect())
-    }
-
-    /// Each trial's row, for a summary.
-    pub fn summary(&self, dir: &Path) -> Result<Vec<SummaryRow>, StoreError> {
-        if self.trials.height() == 0 {
-            return Ok(Vec::new());
-        }
-        let failed = |e: PolarsError| unreadable(dir, &e);
-        let numbers = |name: &str| -> Result<Vec<Option<f64>>, StoreError> {
-            Ok(self.trials.column(name).and_then(|c| c.f64().cloned()).map_err(failed)?.iter().collect())
-        };
-        let errors = self.trials.column("error").and_then(|c| c.str().cloned()).map_err(failed)?;
-        let names = self.trials.get_column_names();
-        let after = names.iter().position(|name| name.as_str() == "loss").map_or(0, |i| i + 1);
-        let until = names.iter().position(|name| name.as_str() == "iterations").unwrap_or(after);
-        let metrics = names[after..until].iter().map(|name| numbers(name.as_str())).collect::<Result<Vec<_>, _>>()?;
-        let (losses, seconds) = (numbers("loss")?, numbers("duration_s")?);
-        let titles = names.iter().filter(|name| name.starts_with("param."));
-        let params = titles.map(|name| {
-            let column = self.trials.column(name).and_then(|c| c.cast(&DataType::String)).map_err(failed)?;
-            let column = column.str().map_err(failed)?;
-            let title = name.trim_start_matches("param.").to_string();
-            Ok((title, column.iter().map(|text| text.unwrap_or("").to_string()).collect()))
-        });
-        let params = params.collect::<Result<Vec<(String, Vec<String>)>, StoreError>>()?;
-        let row = |(i, (trial, config, seed)): (usize, (String, String, u64))| SummaryRow {
-            trial,
-            config,
-            params: params.iter().map(|(title, values)| (title.clone(), values[i].clone())).collect(),
-            seed,
-            error: errors.get(i).map(String::from),
-            loss: losses[i],
-            metrics: metrics.iter().map(|column| column[i]).collect(),
-            seconds: seconds[i].unwrap_or(0.0),
-        };
-        Ok(self.keys(dir)?.into_iter().enumerate().map(row).collect())
-    }
-
-    /// Takes out the rows of some trials.
-    pub fn without(self, gone: &[String], dir: &Path) -> Result<Tables, StoreError> {
-        let keep = |table: DataFrame| -> Result<DataFrame, StoreError> {
-            let rows = (0u32..).zip(ids(&table, dir)?).filter(|(_, id)| !gone.contains(id)).map(|(row, _)| row);
-            take(&table, rows.collect(), dir)
-        };
-        Ok(Tables {
-            trials: keep(self.trials)?,
-            history: keep(self.history)?,
-            traces: keep(self.traces)?,
-            layers: keep(self.layers)?,
-        })
-    }
-
-    /// Adds records and puts all rows in the order that `rank` gives to a configuration and seed.
+    /// Adds records, in place of rows of the same trials, and puts all rows in the order that `rank` gives to a
+    /// configuration and seed. Rows of trials that `trials.parquet` does not have are left behind by a process that
+    /// was killed while it wrote; they are dropped.
     pub fn with(
         self,
         records: &[Record],
@@ -137,43 +138,71 @@ impl Tables {
     ) -> Result<Tables, StoreError> {
         let failed = |e: PolarsError| unreadable(dir, &e);
         let metrics = &columns.metrics;
-        let trials = stack(self.trials, trials_of(records, columns).map_err(failed)?).map_err(failed)?;
-        let mut tables = Tables {
-            trials,
-            history: stack(self.history, history_of(records, metrics).map_err(failed)?).map_err(failed)?,
-            traces: stack(self.traces, traces_of(records).map_err(failed)?).map_err(failed)?,
-            layers: stack(self.layers, layers_of(records).map_err(failed)?).map_err(failed)?,
+        let new: HashSet<&str> = records.iter().map(|record| record.trial.as_str()).collect();
+        let kept = self.keys(dir)?.into_iter().filter(|key| !new.contains(key.trial.as_str()));
+        let mut keys: Vec<Key> = kept.chain(records.iter().map(Record::key)).collect();
+        keys.sort_by_cached_key(|key| (rank(&key.config, key.seed), key.trial.clone()));
+        let place: HashMap<&str, usize> = keys.iter().enumerate().map(|(i, key)| (key.trial.as_str(), i)).collect();
+        let merged = |old: DataFrame, added: PolarsResult<DataFrame>, most: Option<usize>| {
+            let boundary = old.height();
+            let table = stack(old, added.map_err(failed)?).map_err(failed)?;
+            // Rows of a trial lie together.
+            let runs = runs(&table, boundary, dir)?;
+            let valid = runs.into_iter().filter(|(id, rows)| rows.start >= boundary || !new.contains(id.as_str()));
+            let mut placed: Vec<(usize, Range<usize>)> =
+                valid.filter_map(|(id, rows)| Some((*place.get(id.as_str())?, rows))).collect();
+            placed.sort_by_key(|(place, rows)| (*place, rows.start));
+            let first = placed.first().map_or(0, |(place, _)| *place);
+            placed.retain(|(place, _)| most.is_none_or(|most| *place < most.max(first + 1)));
+            take(table, placed.into_iter().map(|(_, rows)| rows), dir)
         };
-        let mut keys = tables.keys(dir)?;
-        keys.sort_by_key(|(id, config, seed)| (rank(config, *seed), id.clone()));
-        let place: HashMap<String, usize> = keys.into_iter().enumerate().map(|(i, (id, ..))| (id, i)).collect();
-        let sorted = |table: DataFrame, most: usize| -> Result<DataFrame, StoreError> {
-            let places: Vec<usize> =
-                ids(&table, dir)?.iter().map(|id| place.get(id).copied().unwrap_or(usize::MAX)).collect();
-            let mut rows: Vec<u32> = (0..places.len() as u32).filter(|&row| places[row as usize] < most).collect();
-            rows.sort_by_key(|&row| places[row as usize]);
-            take(&table, rows, dir)
-        };
-        tables.trials = sorted(tables.trials, usize::MAX)?;
-        tables.history = sorted(tables.history, usize::MAX)?;
-        tables.traces = sorted(tables.traces, TRACED_TRIALS)?;
-        // The first trial that has states: one that came before it may have been stored without.
-        let first = ids(&tables.layers, dir)?.iter().filter_map(|id| place.get(id)).min().copied();
-        tables.layers = sorted(tables.layers, first.map_or(0, |first| first + 1))?;
-        Ok(tables)
+        Ok(Tables {
+            history: merged(self.history, history_of(records, metrics), None)?,
+            traces: merged(self.traces, traces_of(records), Some(TRACED_TRIALS))?,
+            // Of the first trial that has states: one that came before it may have been stored without.
+            layers: merged(self.layers, layers_of(records), Some(0))?,
+            trials: merged(self.trials, trials_of(records, columns), None)?,
+        })
     }
 
-    /// Writes the tables, each by atomic rename, `trials.parquet` last.
+    /// Writes the tables, each by atomic rename, `trials.parquet` last; the disk has them when this returns.
     pub fn write(&mut self, dir: &Path) -> Result<(), StoreError> {
+        let names = ["history.parquet", "traces.parquet", "layers.parquet", TRIALS];
         let tables = [&mut self.history, &mut self.traces, &mut self.layers, &mut self.trials];
-        for (name, table) in NAMES.into_iter().zip(tables) {
-            let mut bytes = Vec::new();
+        for (name, table) in names.into_iter().zip(tables) {
+            let path = dir.join(name);
             table.rechunk_mut();
-            ParquetWriter::new(&mut bytes).set_parallel(false).finish(table).map_err(|e| unreadable(dir, &e))?;
-            replace(&dir.join(name), &bytes)?;
+            replace_durably(&path, |file| {
+                ParquetWriter::new(file).set_parallel(false).finish(table).map(|_| ()).map_err(io_error)
+            })?;
         }
         Ok(())
     }
+}
+
+/// What went wrong with the file, where that is what it was.
+fn io_error(error: PolarsError) -> std::io::Error {
+    match error {
+        PolarsError::IO { error, .. } => std::io::Error::new(error.kind(), error.to_string()),
+        other => std::io::Error::other(other.to_string()),
+    }
+}
+
+/// Stretches of rows that belong to one trial and do not go past `boundary`.
+fn runs(table: &DataFrame, boundary: usize, dir: &Path) -> Result<Vec<(String, Range<usize>)>, StoreError> {
+    if table.width() == 0 {
+        return Ok(Vec::new());
+    }
+    let column = table.column("trial").and_then(|c| c.str().cloned()).map_err(|e| unreadable(dir, &e))?;
+    let mut runs: Vec<(String, Range<usize>)> = Vec::new();
+    for (row, id) in column.iter().enumerate() {
+        let id = id.unwrap_or("");
+        match runs.last_mut() {
+            Some((last, rows)) if last == id && row != boundary => rows.end = row + 1,
+            _ => runs.push((id.to_string(), row..row + 1)),
+        }
+    }
+    Ok(runs)
 }
 
 fn unreadable(dir: &Path, error: &PolarsError) -> StoreError {
@@ -181,16 +210,18 @@ fn unreadable(dir: &Path, error: &PolarsError) -> StoreError {
 }
 
 fn read_one(dir: &Path, name: &str) -> Result<DataFrame, StoreError> {
+    read_columns(dir, name, None)
+}
+
+/// Some columns of a table, or all; empty where the file is not there.
+pub fn read_columns(dir: &Path, name: &str, columns: Option<&[&str]>) -> Result<DataFrame, StoreError> {
     let path = dir.join(name);
+    let columns = columns.map(|names| names.iter().map(|name| name.to_string()).collect());
     match File::open(&path) {
-        Ok(file) => ParquetReader::new(file).finish().map_err(|e| unreadable(&path, &e)),
+        Ok(file) => ParquetReader::new(file).with_columns(columns).finish().map_err(|e| unreadable(&path, &e)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(DataFrame::default()),
         Err(error) => Err(StoreError::Io { path, error }),
     }
-}
-
-fn ids(table: &DataFrame, dir: &Path) -> Result<Vec<String>, StoreError> {
-    if table.width() == 0 { Ok(Vec::new()) } else { texts(table, "trial", dir) }
 }
 
 fn texts(table: &DataFrame, column: &str, dir: &Path) -> Result<Vec<String>, StoreError> {
@@ -198,9 +229,11 @@ fn texts(table: &DataFrame, column: &str, dir: &Path) -> Result<Vec<String>, Sto
     Ok(column.iter().map(|text| text.unwrap_or("").to_string()).collect())
 }
 
-fn take(table: &DataFrame, rows: Vec<u32>, dir: &Path) -> Result<DataFrame, StoreError> {
+/// Some stretches of rows, in their order.
+fn take(table: DataFrame, stretches: impl Iterator<Item = Range<usize>>, dir: &Path) -> Result<DataFrame, StoreError> {
+    let rows: Vec<u32> = stretches.flatten().map(|row| row as u32).collect();
     if table.width() == 0 || rows.len() == table.height() && rows.is_sorted() {
-        return Ok(table.clone());
+        return Ok(table);
     }
     table.take(&IdxCa::new("rows".into(), rows)).map_err(|e| unreadable(dir, &e))
 }

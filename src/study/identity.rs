@@ -1,7 +1,7 @@
 //! What determines a trial's results, as a digest: equal ids mean equal rows.
 //!
-//! In: every resolved key except `name`, `about`, `let` (its values stand where they are used), `run`, `report` and
-//! `sweep`;
+//! In: every resolved key except `name`, `about`, `let` (its values stand where they are used), `run`, `report`,
+//! `sweep` and `train.save_every`;
 //! the executor, the class of device, the version of meaning of each component and the text of plugins; the seed.
 
 use crate::spec::Spec;
@@ -54,6 +54,7 @@ fn all_but(
 ) -> Vec<String> {
     let mut table = spec.resolved.clone();
     paths.iter().for_each(|path| remove(&mut table, path));
+    remove(&mut table, "train.save_every");
     table.entries.retain(|entry| !WITHOUT_EFFECT.contains(&entry.key.as_str()));
     let used: Vec<String> =
         used(spec, components).iter().map(|((kind, name), value)| format!("{kind} {name} {value}")).collect();

@@ -2,6 +2,7 @@
 
 pub mod identity;
 pub mod plan;
+pub mod resume;
 pub mod sampler;
 pub mod train;
 

@@ -3,11 +3,13 @@
 //! A trial depends on its plan alone, so neither the number of workers nor their order changes a row.
 
 use super::plan::{Configuration, Executor, Plan, TrialPlan};
+use super::resume::{SaveError, Saves};
 use crate::data::DataError;
 use crate::nn::Network;
 use crate::nn::fused::FusedNetwork;
 use crate::registry::{OnDevice, Registry};
 use crate::spec::{Save, Select, Term};
+use crate::store::checkpoint;
 use crate::store::record::{LayerTrace, Record, Traces};
 use crate::store::tables::TRACED_TRIALS;
 use crate::store::{Store, StoreError, Weights};
@@ -21,6 +23,7 @@ use crate::train::watch::Watched;
 use crate::train::{Outcome, Progress, Trial};
 use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -63,6 +66,9 @@ pub enum TrialError {
     /// A tensor operation failed.
     #[error(transparent)]
     Tensor(#[from] TensorError),
+    /// It could not be saved.
+    #[error(transparent)]
+    Save(#[from] SaveError),
 }
 
 /// What of a trial is kept beside its loss and history.
@@ -82,8 +88,9 @@ pub fn train<D: OnDevice>(
     stop: &AtomicBool,
     watch: &dyn Watch,
 ) -> Result<Ended, TrainError> {
-    let ranks = ranks(plan, store)?;
-    let known: HashSet<String> = store.known()?.into_iter().map(|(id, ..)| id).collect();
+    let ranks = ranks(plan, store);
+    let dir = store.dir().to_path_buf();
+    let known: HashSet<String> = store.known().into_iter().map(|key| key.trial).collect();
     let missing: Vec<&TrialPlan> = plan.trials.iter().filter(|trial| !known.contains(&trial.id)).collect();
     let next = AtomicUsize::new(0);
     let (to_writer, from_workers) = mpsc::channel();
@@ -100,12 +107,13 @@ pub fn train<D: OnDevice>(
     std::thread::scope(|scope| {
         for pool in &pools {
             let to_writer = to_writer.clone();
-            let (missing, next, keep) = (&missing, &next, &keep);
+            let (missing, next, keep, dir) = (&missing, &next, &keep, dir.as_path());
             scope.spawn(move || {
                 pool.install(|| {
                     let mut compiled = None;
                     while let Some(trial) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        let job = Job { plan, registry, planned: trial, keep: keep(trial), stop, watch };
+                        let job =
+                            Job { plan, registry, planned: trial, keep: keep(trial), dir: Some(dir), stop, watch };
                         let Some(result) = job.run::<D>(&mut compiled) else { return };
                         if to_writer.send(result).is_err() {
                             return;
@@ -117,36 +125,41 @@ pub fn train<D: OnDevice>(
         drop(to_writer);
         write_results(store, from_workers, stop, watch)
     })?;
-    let trained = store.known()?.len().saturating_sub(known.len());
+    let trained = store.known().len().saturating_sub(known.len());
     Ok(Ended { trained, interrupted: trained < missing.len() })
 }
 
 /// The place of every trial, known and planned, in the order of rows.
-fn ranks(plan: &Plan, store: &Store) -> Result<HashMap<String, usize>, StoreError> {
-    let known = store.known()?.into_iter().map(|(id, config, seed)| (plan.rank(&config, seed), id));
+fn ranks(plan: &Plan, store: &Store) -> HashMap<String, usize> {
+    let known = store.known().into_iter().map(|key| (plan.rank(&key.config, key.seed), key.trial));
     let mut all: Vec<((usize, u64), String)> = known.collect();
     let planned = plan.trials.iter().map(|trial| ((trial.configuration, trial.seed), trial.id.clone()));
     all.extend(planned);
     all.sort();
     all.dedup();
-    Ok(all.into_iter().enumerate().map(|(rank, (_, id))| (id, rank)).collect())
+    all.into_iter().enumerate().map(|(rank, (_, id))| (id, rank)).collect()
 }
 
 fn write_results(
     store: &mut Store,
-    from_workers: mpsc::Receiver<(Record, Option<Weights>)>,
+    from_workers: mpsc::Receiver<Result<Finished, StoreError>>,
     stop: &AtomicBool,
     watch: &dyn Watch,
 ) -> Result<(), StoreError> {
-    for (record, weights) in from_workers {
+    let mut store_one = |finished: Result<Finished, StoreError>| {
+        let (record, weights) = finished?;
         watch.ended(&record);
-        if let Err(error) = store.add(record, weights.as_ref()) {
-            stop.store(true, Ordering::Relaxed);
-            return Err(error);
-        }
-    }
-    Ok(())
+        let trial = record.trial.clone();
+        store.add(record, weights.as_ref())?;
+        checkpoint::forget(store.dir(), &trial)
+    };
+    from_workers
+        .into_iter()
+        .try_for_each(|finished| store_one(finished).inspect_err(|_| stop.store(true, Ordering::Relaxed)))
 }
+
+/// What a worker hands over.
+type Finished = (Record, Option<Weights>);
 
 /// A trial that a worker trains.
 struct Job<'a> {
@@ -154,6 +167,8 @@ struct Job<'a> {
     registry: &'a Registry,
     planned: &'a TrialPlan,
     keep: Keep,
+    /// Where its checkpoints lie, if it has any.
+    dir: Option<&'a Path>,
     stop: &'a AtomicBool,
     watch: &'a dyn Watch,
 }
@@ -161,8 +176,11 @@ struct Job<'a> {
 impl Job<'_> {
     /// Trains the trial; nothing if it was asked to stop. Whatever goes wrong inside is the trial's failure alone.
     /// What is compiled for its configuration is left for the next trial, which mostly is one of the same.
-    fn run<D: OnDevice>(&self, compiled: &mut Option<(usize, Compiled)>) -> Option<(Record, Option<Weights>)> {
+    fn run<D: OnDevice>(&self, compiled: &mut Option<(usize, Compiled)>) -> Option<Result<Finished, StoreError>> {
         let started = now();
+        // A clock that is set back while a trial runs does not let it end before it began.
+        let clock = Instant::now();
+        let finished = || started + clock.elapsed().as_micros() as i64;
         let attempt = catch_unwind(AssertUnwindSafe(|| {
             let configuration = self.planned.configuration;
             let known = compiled.take().filter(|(of, _)| *of == configuration);
@@ -175,24 +193,26 @@ impl Job<'_> {
         let failure = |error: String| Record { error: Some(error), ..blank(self.plan, self.planned, started) };
         match attempt {
             Ok(Ok(None)) => None,
-            Ok(Ok(Some((record, weights)))) => Some((Record { started, finished: now(), ..record }, weights)),
-            Ok(Err(error)) => Some((Record { finished: now(), ..failure(error.to_string()) }, None)),
+            Ok(Ok(Some((record, weights)))) => Some(Ok((Record { started, finished: finished(), ..record }, weights))),
+            Ok(Err(TrialError::Save(SaveError::Store(error)))) => Some(Err(error)),
+            Ok(Err(error)) => Some(Ok((Record { finished: finished(), ..failure(error.to_string()) }, None))),
             Err(panic) => {
                 let text = panic.downcast_ref::<String>().cloned();
                 let text = text.or_else(|| panic.downcast_ref::<&str>().map(|s| s.to_string())).unwrap_or_default();
-                Some((Record { finished: now(), ..failure(format!("internal error: {text}")) }, None))
+                Some(Ok((Record { finished: finished(), ..failure(format!("internal error: {text}")) }, None)))
             }
         }
     }
 
-    fn attempt<D: OnDevice>(&self, compiled: &Compiled) -> Result<Option<(Record, Option<Weights>)>, TrialError> {
-        let Job { plan, registry, planned, keep, stop, watch } = *self;
+    fn attempt<D: OnDevice>(&self, compiled: &Compiled) -> Result<Option<Finished>, TrialError> {
+        let Job { plan, registry, planned, keep, dir, stop, watch } = *self;
         let configuration = plan.configuration(planned);
         let mut trial = compiled.prepare::<D>(configuration, registry, planned.seed)?;
         let output = configuration.network.output();
         let untrained = if keep.traces { Some(trial.evaluate(&|_| false)?) } else { None };
-        let clock = Instant::now();
-        let stride = (configuration.iterations / 200).max(1);
+        let mut saves = Saves::begin(dir, &planned.id, configuration.spec.train.save_every, &mut trial)?;
+        watch.advanced(trial.iteration(), None);
+        let stride = saves.stride((configuration.iterations / 200).max(1));
         let progress = loop {
             let before = trial.iteration();
             let progress = trial.advance(before + stride, stop)?;
@@ -200,8 +220,9 @@ impl Job<'_> {
             if progress != Progress::Reached {
                 break progress;
             }
+            saves.look(&trial)?;
         };
-        let duration = clock.elapsed().as_secs_f64();
+        let duration = saves.seconds();
         let mut record = blank(plan, planned, 0);
         record.iterations = trial.iteration();
         record.duration_s = vec![duration];
@@ -212,7 +233,10 @@ impl Job<'_> {
         record.history_values =
             trial.history.iter().flat_map(|row| std::iter::once(row.loss).chain(row.metrics.iter().copied())).collect();
         match progress {
-            Progress::Interrupted => return Ok(None),
+            Progress::Interrupted => {
+                saves.save(&trial)?;
+                return Ok(None);
+            }
             Progress::Failed(reason) => {
                 record.error = Some(reason);
                 return Ok(Some((record, None)));
@@ -259,6 +283,7 @@ fn blank(plan: &Plan, planned: &TrialPlan, started: i64) -> Record {
         watched: Vec::new(),
         traces: None,
         layers: Vec::new(),
+        weights_bytes: None,
     }
 }
 

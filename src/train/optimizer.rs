@@ -19,6 +19,12 @@ pub trait Optimizer<D: Backend>: Send {
         gradients: &mut Gradients<f32, D>,
         scale: f32,
     ) -> Result<(), TensorError>;
+
+    /// What it remembers of the gradients before.
+    fn moments(&self) -> Result<Vec<Vec<f32>>, TensorError>;
+
+    /// Replaces what it remembers, in the order of [`Optimizer::moments`]; says whether it fits.
+    fn set_moments(&mut self, moments: &[Vec<f32>], parameters: &[Parameter<D>]) -> Result<bool, TensorError>;
 }
 
 /// An update rule of dfdx.
@@ -103,6 +109,21 @@ impl FlatMoments {
     /// Moments that have seen nothing.
     pub fn new(len: usize) -> Self {
         FlatMoments { buffers: std::array::from_fn(|_| Aligned::zeros(len)) }
+    }
+
+    /// The buffers one after the other.
+    pub fn values(&self) -> Vec<Vec<f32>> {
+        self.buffers.iter().map(|buffer| buffer.to_vec()).collect()
+    }
+
+    /// Replaces them; says whether lengths fit.
+    pub fn set(&mut self, values: &[Vec<f32>]) -> bool {
+        let fits = values.len() == self.buffers.len()
+            && self.buffers.iter().zip(values).all(|(buffer, values)| buffer.len() == values.len());
+        if fits {
+            self.buffers.iter_mut().zip(values).for_each(|(buffer, values)| buffer.copy_from_slice(values));
+        }
+        fits
     }
 }
 
@@ -281,6 +302,23 @@ impl<D: Backend> Optimizer<D> for RuleOptimizer<D> {
             }
         }
         Ok(())
+    }
+
+    fn moments(&self) -> Result<Vec<Vec<f32>>, TensorError> {
+        self.moments.iter().flatten().map(|buffer| D::read(buffer).map_err(TensorError::from_device)).collect()
+    }
+
+    fn set_moments(&mut self, moments: &[Vec<f32>], parameters: &[Parameter<D>]) -> Result<bool, TensorError> {
+        let lengths = parameters.iter().flat_map(|parameter| [parameter.plan.len(); 3]);
+        if !lengths.eq(moments.iter().map(Vec::len)) {
+            return Ok(false);
+        }
+        self.moments.clear();
+        self.prepare(parameters).map_err(TensorError::from_device)?;
+        for (buffer, values) in self.moments.iter_mut().flatten().zip(moments) {
+            D::accumulate(buffer, values).map_err(TensorError::from_device)?;
+        }
+        Ok(true)
     }
 }
 

@@ -8,7 +8,7 @@ use super::watch::Watched;
 use crate::data::Data;
 use crate::spec::Select;
 use crate::tensor::TensorError;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -81,6 +81,17 @@ pub type Signals = HashMap<String, (usize, Vec<f32>)>;
 /// A loss, and its gradient with respect to each parameter by path.
 pub type LossAndGradients = (f64, Vec<(String, Vec<f32>)>);
 
+/// All that a trial needs to go on and that its plan does not determine.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct State {
+    /// Iterations done.
+    pub iteration: usize,
+    /// Parameters, moments and the best parameters, by name.
+    pub floats: BTreeMap<String, Vec<f32>>,
+    /// The history and the lowest loss, by name.
+    pub doubles: BTreeMap<String, Vec<f64>>,
+}
+
 /// A trial under way.
 pub struct Trial {
     machine: Box<dyn Machine>,
@@ -145,6 +156,66 @@ impl Trial {
             }
         }
         Ok(if self.iteration == self.settings.iterations { Progress::Finished } else { Progress::Reached })
+    }
+
+    /// Where it stands; a trial of the same plan that is [`restored`](Trial::restore) goes on with the same bits.
+    pub fn state(&self) -> Result<State, TensorError> {
+        let mut state = State { iteration: self.iteration, ..State::default() };
+        for (i, (path, _, values)) in self.machine.parameters().into_iter().enumerate() {
+            if let Some((_, best)) = &self.best {
+                state.floats.insert(format!("best/{path}"), best[i].clone());
+            }
+            state.floats.insert(format!("parameters/{path}"), values);
+        }
+        let moments = self.machine.moments()?.into_iter().enumerate();
+        state.floats.extend(moments.map(|(i, values)| (format!("moments/{i:06}"), values)));
+        let mut column = |name: &str, values: Vec<f64>| state.doubles.insert(name.into(), values);
+        column("best", self.best.iter().map(|(loss, _)| *loss).collect());
+        column("history/iteration", self.history.iter().map(|row| row.iteration as f64).collect());
+        column("history/loss", self.history.iter().map(|row| row.loss).collect());
+        column("history/metrics", self.history.iter().flat_map(|row| row.metrics.clone()).collect());
+        column("history/watched", self.history.iter().flat_map(|row| row.watched.clone()).collect());
+        Ok(state)
+    }
+
+    /// Takes a trial that has not begun to where another of the same plan stood. Says whether the state fits; if not,
+    /// nothing is changed.
+    pub fn restore(&mut self, state: State) -> Result<bool, TensorError> {
+        let planned = self.machine.parameters();
+        let held = |prefix: &str| -> Option<Vec<Vec<f32>>> {
+            let values = planned.iter().map(|(path, _, values)| {
+                state.floats.get(&format!("{prefix}/{path}")).filter(|held| held.len() == values.len()).cloned()
+            });
+            values.collect()
+        };
+        let Some(parameters) = held("parameters") else { return Ok(false) };
+        let Some(history) = history(&state.doubles) else { return Ok(false) };
+        let best = state.doubles.get("best").and_then(|best| best.first().copied()).zip(held("best"));
+        let moments: Vec<Vec<f32>> = state
+            .floats
+            .range("moments/".to_string().."moments0".to_string())
+            .map(|(_, values)| values.clone())
+            .collect();
+        if state.iteration > self.settings.iterations || !self.machine.set_moments(&moments)? {
+            return Ok(false);
+        }
+        self.machine.set_parameters(&parameters)?;
+        (self.iteration, self.best, self.history) = (state.iteration, best, history);
+        self.replay_order();
+        Ok(true)
+    }
+
+    /// Draws the order of samples of every epoch that has begun.
+    fn replay_order(&mut self) {
+        let (n, size) = (self.data.samples, self.settings.batch);
+        if size < n {
+            (0..self.iteration.div_ceil(n.div_ceil(size))).for_each(|epoch| self.begin_epoch(epoch));
+        }
+    }
+
+    fn begin_epoch(&mut self, epoch: usize) {
+        let n = self.data.samples;
+        self.epoch = if self.settings.shuffle { self.order.permutation(epoch, n) } else { (0..n).collect() };
     }
 
     /// One iteration; a reason where the loss is not finite, and then nothing is changed.
@@ -253,7 +324,7 @@ impl Trial {
         let a_pass = n.div_ceil(size);
         let (epoch, place) = (self.iteration / a_pass, self.iteration % a_pass);
         if place == 0 || self.epoch.is_empty() {
-            self.epoch = if self.settings.shuffle { self.order.permutation(epoch, n) } else { (0..n).collect() };
+            self.begin_epoch(epoch);
         }
         let indices = &self.epoch[place * size..n.min((place + 1) * size)];
         // The batch before is nobody else's by now, so its memory is used again.
@@ -303,4 +374,23 @@ impl Trial {
         };
         format!("{what}: {cause}")
     }
+}
+
+/// The rows of a history from its columns, if these fit together.
+fn history(columns: &BTreeMap<String, Vec<f64>>) -> Option<Vec<Row>> {
+    let iterations = columns.get("history/iteration")?;
+    let losses = columns.get("history/loss").filter(|losses| losses.len() == iterations.len())?;
+    let (metrics, watched) = (columns.get("history/metrics")?, columns.get("history/watched")?);
+    let rows = iterations.len().max(1);
+    let part = |values: &[f64], row: usize| {
+        let width = values.len() / rows;
+        values[row * width..(row + 1) * width].to_vec()
+    };
+    let row = |(i, (iteration, loss)): (usize, (&f64, &f64))| Row {
+        iteration: *iteration as usize,
+        loss: *loss,
+        metrics: part(metrics, i),
+        watched: part(watched, i),
+    };
+    Some(iterations.iter().zip(losses).enumerate().map(row).collect())
 }

@@ -84,7 +84,7 @@ fn long(iterations: usize) -> Sandbox {
     Sandbox::with("small.toml", &SMALL.replace("iterations = 20", &format!("iterations = {iterations}")))
 }
 
-fn wait_for(condition: impl Fn() -> bool) {
+pub fn wait_for(condition: impl Fn() -> bool) {
     let begin = Instant::now();
     while !condition() {
         assert!(begin.elapsed() < Duration::from_secs(60), "nothing happened for a minute");
@@ -92,8 +92,10 @@ fn wait_for(condition: impl Fn() -> bool) {
     }
 }
 
-fn journal_lines(sandbox: &Sandbox) -> usize {
-    std::fs::read_to_string(sandbox.path("results/small/journal/0.jsonl")).map_or(0, |text| text.lines().count())
+pub fn journal_records(sandbox: &Sandbox) -> usize {
+    let files = std::fs::read_dir(sandbox.path("results/small/journal"));
+    let bytes = files.into_iter().flatten().flat_map(|file| std::fs::read(file.unwrap().path()).unwrap());
+    bytes.collect::<Vec<u8>>().windows(4).filter(|bytes| *bytes == b"\xd1rec").count()
 }
 
 #[cfg(unix)]
@@ -108,7 +110,7 @@ fn an_interrupt_ends_within_a_second_and_keeps_what_is_finished() {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        wait_for(|| journal_lines(&sandbox) >= 2);
+        wait_for(|| journal_records(&sandbox) >= 2);
         let begin = Instant::now();
         assert!(Command::new("kill").args(["-s", signal, &child.id().to_string()]).status().unwrap().success());
         let ran: Ran = child.wait_with_output().unwrap().into();
@@ -133,26 +135,16 @@ fn a_killed_run_goes_on_and_ends_like_one_that_was_not() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    wait_for(|| journal_lines(&sandbox) >= 2 || sandbox.path("results/small/trials.parquet").exists());
+    wait_for(|| journal_records(&sandbox) >= 2 || sandbox.path("results/small/trials.parquet").exists());
     child.kill().unwrap();
     child.wait().unwrap();
-    let finished = journal_lines(&sandbox);
+    let finished = journal_records(&sandbox);
     let ran = sandbox.fine(["small.toml", "--seeds", "0..12"]);
     if finished > 0 {
         assert!(ran.stderr.contains("trials are there already"), "{}", ran.stderr);
     }
     sandbox.fine(["small.toml", "--seeds", "0..12", "--out", "whole"]);
     assert_same_content(&sandbox.path("results/small"), &sandbox.path("whole"));
-}
-
-#[test]
-fn a_torn_line_of_the_journal_costs_one_trial() {
-    let sandbox = Sandbox::with("small.toml", SMALL);
-    sandbox.fine(["small.toml", "--seeds", "0..2"]);
-    let torn = "{\"trial\":\"e13408\",\"config\":\"fe";
-    sandbox.write("results/small/journal/0.jsonl", torn);
-    sandbox.fine(["small.toml", "--seeds", "0..3"]);
-    assert_eq!(table(&sandbox.path("results/small"), "trials.parquet").height(), 3);
 }
 
 #[test]
@@ -209,7 +201,9 @@ fn a_second_run_in_the_same_folder_is_refused_while_the_first_goes_on() {
     child.kill().unwrap();
     child.wait().unwrap();
     assert_eq!(second.status, 2);
-    insta::assert_snapshot!(second.stderr);
+    let said = format!("error: results/small is in use by process {} on ", child.id());
+    assert!(second.stderr.starts_with(&said), "{}", second.stderr);
+    assert!(second.stderr.contains("wait for it to end, or use `--out DIR`"), "{}", second.stderr);
 }
 
 #[test]

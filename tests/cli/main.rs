@@ -8,6 +8,7 @@ mod probe;
 mod registry;
 mod report;
 mod run;
+mod survive;
 mod sweep;
 
 use std::path::{Path, PathBuf};

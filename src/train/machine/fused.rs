@@ -297,6 +297,14 @@ impl Machine for FusedMachine {
         Ok(())
     }
 
+    fn moments(&self) -> Result<Vec<Vec<f32>>, TensorError> {
+        Ok(self.moments.values())
+    }
+
+    fn set_moments(&mut self, moments: &[Vec<f32>]) -> Result<bool, TensorError> {
+        Ok(self.moments.set(moments))
+    }
+
     fn gradients(&mut self) -> Result<Vec<Vec<f32>>, TensorError> {
         Ok(self.network.parts().iter().map(|part| part.to_pytorch(&self.gradients)).collect())
     }

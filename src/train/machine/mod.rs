@@ -34,6 +34,12 @@ pub trait Machine {
     /// Replaces the parameters' values, in the order of [`Machine::parameters`].
     fn set_parameters(&mut self, values: &[Vec<f32>]) -> Result<(), TensorError>;
 
+    /// What the optimizer remembers of the gradients before.
+    fn moments(&self) -> Result<Vec<Vec<f32>>, TensorError>;
+
+    /// Replaces what the optimizer remembers, in the order of [`Machine::moments`]; says whether it fits.
+    fn set_moments(&mut self, moments: &[Vec<f32>]) -> Result<bool, TensorError>;
+
     /// The gradients of the last backward pass, in the order of [`Machine::parameters`].
     fn gradients(&mut self) -> Result<Vec<Vec<f32>>, TensorError>;
 }

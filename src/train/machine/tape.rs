@@ -117,6 +117,14 @@ impl<D: Backend> Machine for TapeMachine<D> {
         Ok(())
     }
 
+    fn moments(&self) -> Result<Vec<Vec<f32>>, TensorError> {
+        self.optimizer.moments()
+    }
+
+    fn set_moments(&mut self, moments: &[Vec<f32>]) -> Result<bool, TensorError> {
+        self.optimizer.set_moments(moments, &self.network.parameters)
+    }
+
     fn gradients(&mut self) -> Result<Vec<Vec<f32>>, TensorError> {
         let mut list = Vec::new();
         for parameter in &self.network.parameters {
