@@ -3,7 +3,6 @@
 //! A trial depends on its plan alone, so neither the number of workers nor their order changes a row.
 
 use super::plan::{Configuration, Executor, Plan, TrialPlan};
-use crate::data::DataError;
 use crate::nn::Network;
 use crate::nn::fused::FusedNetwork;
 use crate::registry::{OnDevice, Registry};
@@ -18,9 +17,10 @@ use crate::train::machine::fused::{Cut, DirectTerm, FusedMachine};
 use crate::train::machine::tape::{LossTerm, TapeMachine};
 use crate::train::trial::{Settings, Signals};
 use crate::train::watch::Watched;
-use crate::train::{Outcome, Progress, Trial};
+use crate::train::{Metric, Outcome, Progress, Trial, TrialError};
 use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -52,17 +52,6 @@ pub enum TrainError {
     /// No threads can be had.
     #[error("worker threads cannot be started: {0}")]
     Threads(String),
-}
-
-/// Why a trial failed, other than by what it computed.
-#[derive(Debug, thiserror::Error)]
-pub enum TrialError {
-    /// Its data cannot be had.
-    #[error(transparent)]
-    Data(#[from] DataError),
-    /// A tensor operation failed.
-    #[error(transparent)]
-    Tensor(#[from] TensorError),
 }
 
 /// What of a trial is kept beside its loss and history.
@@ -282,6 +271,8 @@ impl Compiled {
         seed: u64,
     ) -> Result<Trial, TrialError> {
         let spec = &plan.spec;
+        let metrics: Vec<Arc<dyn Metric>> = spec.train.metrics.iter().map(|metric| registry.metric(metric)).collect();
+        metrics.iter().try_for_each(|metric| metric.ready())?;
         let seeds = Seeds { trial: seed, data: spec.data_seed, init: spec.init_seed };
         let drawn = draw(&plan.generator, seeds, plan.dataset.as_ref(), &plan.network)?;
         let settings = Settings {
@@ -291,7 +282,7 @@ impl Compiled {
             clip_norm: spec.train.clip_norm,
             record_every: spec.train.record_every,
             select: spec.train.select,
-            metrics: spec.train.metrics.iter().map(|metric| registry.metric(&metric.kind).build.compute).collect(),
+            metrics,
             watch: spec.train.watch.then(|| Watched::new(&plan.network)),
             output: plan.network.output(),
             signals: plan.network.signals(),
