@@ -10,9 +10,11 @@
 //! | [`data`], [`random`] | datasets and the random numbers they are drawn from |
 //! | [`nn`], [`neuron`], [`formula`] | networks, neuron models as text, the language they are written in |
 //! | [`tensor`] | dfdx tensors, devices, the tape |
+//! | [`program`] | datasets and metrics of other programs |
 //! | [`train`] | losses, metrics, optimizers, the training loop |
 //! | [`store`] | the result folder |
 //! | [`report`] | plots and the page |
+//! | [`testing`] | the contract that components keep, for tests |
 //! | [`cli`] | commands, and everything that is printed |
 //!
 //! Imports run one way: `cli` to `report` and `study`, these to `store` and `train`, then `nn` and `data`, `neuron`,
@@ -20,11 +22,15 @@
 
 #![warn(missing_docs)]
 
+/// The tensor library, for layers and losses of other crates.
+pub use dfdx;
+
 pub mod cli;
 pub mod data;
 pub mod formula;
 pub mod neuron;
 pub mod nn;
+pub mod program;
 pub mod random;
 pub mod registry;
 pub mod report;
@@ -32,4 +38,5 @@ pub mod spec;
 pub mod store;
 pub mod study;
 pub mod tensor;
+pub mod testing;
 pub mod train;

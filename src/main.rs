@@ -1,5 +1,5 @@
 //! The binary: the command line with the built-in components.
 
 fn main() -> std::process::ExitCode {
-    runner::cli::main().into()
+    runner::cli::run(&[]).into()
 }

@@ -2,6 +2,7 @@
 
 use super::run::ExecutorArg;
 use super::{Exit, PluginArgs, load_registry, print, refuse};
+use crate::registry::Crate;
 use crate::spec::source::Sources;
 use crate::spec::{self, Overrides};
 use crate::store::ranking::described;
@@ -45,12 +46,12 @@ enum Printed {
 }
 
 /// Checks files and prints their networks.
-pub fn check(args: &CheckArgs) -> Exit {
+pub fn check(args: &CheckArgs, crates: &[Crate]) -> Exit {
     let mut exit = Exit::Fine;
     for file in &args.files {
         let mut sources = Sources::default();
         let overrides = Overrides { set: args.set.clone(), sweep: args.sweep.clone(), seeds: args.seeds.clone() };
-        let plan = load_registry(&args.files, &args.plugins, &mut sources).and_then(|registry| {
+        let plan = load_registry(crates, &args.files, &args.plugins, &mut sources).and_then(|registry| {
             let spec = spec::read(file, &overrides, &registry, &mut sources)?;
             Plan::new(spec, &registry, &sources, args.executor.on(DeviceName::Cpu), DeviceName::Cpu)
         });

@@ -2,6 +2,7 @@
 
 mod check;
 mod init;
+mod new;
 mod probe;
 mod progress;
 mod registry;
@@ -9,7 +10,7 @@ mod render;
 mod report;
 mod run;
 
-use crate::registry::Registry;
+use crate::registry::{Crate, Registry};
 use crate::spec::diagnostic::Diagnostics;
 use crate::spec::source::Sources;
 use clap::{Args, Parser, Subcommand};
@@ -57,6 +58,8 @@ enum Command {
     Schema(PluginArgs),
     /// Put a first experiment, the gallery and a plugin template into a folder
     Init(init::InitArgs),
+    /// Begin a text plugin of your own from a commented template
+    New(new::NewArgs),
     /// Make plots and page of a result folder again
     Report(report::ReportArgs),
 }
@@ -69,8 +72,12 @@ pub struct PluginArgs {
     plugins: Vec<PathBuf>,
 }
 
-/// Runs the program for the process's arguments and gives its exit status.
-pub fn main() -> u8 {
+/// Runs the program for the process's arguments, with the components of some crates beside the built-in ones, and gives
+/// its exit status.
+///
+/// # Panics
+/// Where two components have one name.
+pub fn run(crates: &[Crate]) -> u8 {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -80,22 +87,28 @@ pub fn main() -> u8 {
         }
     };
     let exit = match cli.command {
-        None => run::run(&cli.run),
-        Some(Command::Run(args)) => run::run(&args),
-        Some(Command::Check(args)) => check::check(&args),
-        Some(Command::List(args)) => registry::list(&args),
-        Some(Command::Show(args)) => registry::show(&args),
-        Some(Command::Probe(args)) => probe::probe(&args),
-        Some(Command::Schema(args)) => registry::schema(&args),
+        None => run::run(&cli.run, crates),
+        Some(Command::Run(args)) => run::run(&args, crates),
+        Some(Command::Check(args)) => check::check(&args, crates),
+        Some(Command::List(args)) => registry::list(&args, crates),
+        Some(Command::Show(args)) => registry::show(&args, crates),
+        Some(Command::Probe(args)) => probe::probe(&args, crates),
+        Some(Command::Schema(args)) => registry::schema(&args, crates),
         Some(Command::Init(args)) => init::init(&args),
+        Some(Command::New(args)) => new::new(&args, crates),
         Some(Command::Report(args)) => report::report(&args),
     };
     exit as u8
 }
 
-/// The built-in components and the plugins that can be found for some experiment files.
-fn load_registry(files: &[PathBuf], plugins: &PluginArgs, sources: &mut Sources) -> Result<Registry, Diagnostics> {
-    let mut registry = Registry::builtin(sources)?;
+/// The built-in components, those of crates, and the plugins that can be found for some experiment files.
+fn load_registry(
+    crates: &[Crate],
+    files: &[PathBuf],
+    plugins: &PluginArgs,
+    sources: &mut Sources,
+) -> Result<Registry, Diagnostics> {
+    let mut registry = Registry::with(crates, sources)?;
     let mut folders: Vec<PathBuf> = Vec::new();
     let beside = files.iter().map(|file| file.parent().unwrap_or(Path::new("")).join("plugins"));
     for folder in beside.chain([PathBuf::from("plugins")]).chain(plugins.plugins.iter().cloned()) {

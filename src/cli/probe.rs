@@ -2,7 +2,7 @@
 
 use super::{Exit, PluginArgs, fail, load_registry, print, refuse};
 use crate::nn::probe::Probe;
-use crate::registry::Registry;
+use crate::registry::{Crate, Registry};
 use crate::report::{ReportError, neuron};
 use crate::spec::check::{Checker, unknown_component};
 use crate::spec::component::Kind;
@@ -39,9 +39,9 @@ const CURRENTS: u32 = 81;
 const RATE_STEPS: usize = 1000;
 
 /// Draws the pictures of a neuron.
-pub fn probe(args: &ProbeArgs) -> Exit {
+pub fn probe(args: &ProbeArgs, crates: &[Crate]) -> Exit {
     let mut sources = Sources::default();
-    let registry = match load_registry(&[], &args.plugins, &mut sources) {
+    let registry = match load_registry(crates, &[], &args.plugins, &mut sources) {
         Ok(registry) => registry,
         Err(found) => return refuse(&found, &sources),
     };

@@ -1,7 +1,7 @@
 //! `runner list`, `runner show` and `runner schema`: what the registry has.
 
 use super::{Exit, PluginArgs, fail, load_registry, print, refuse};
-use crate::registry::Registry;
+use crate::registry::{Crate, Registry};
 use crate::spec::component::{Components, Info, Kind};
 use crate::spec::diagnostic::nearest;
 use crate::spec::fields::{Field, Presence};
@@ -23,13 +23,13 @@ pub struct ShowArgs {
 }
 
 /// Prints every component with a line about it.
-pub fn list(args: &PluginArgs) -> Exit {
-    with_registry(args, |registry| {
+pub fn list(args: &PluginArgs, crates: &[Crate]) -> Exit {
+    with_registry(args, crates, |registry| {
         for kind in Kind::ALL.into_iter().filter(|kind| *kind != Kind::Neuron) {
             print(&format!("{}\n", kind.plural()));
             for name in registry.names(kind) {
                 let Some(info) = registry.info(kind, name) else { continue };
-                let origin = info.plugin.as_ref().map_or(String::new(), |(file, _)| format!(" ({file})"));
+                let origin = info.origin.name().map_or(String::new(), |name| format!(" ({name})"));
                 print(&format!("  {name:<26} {}{origin}\n", first_words(&info.about)));
             }
             print("\n");
@@ -40,8 +40,8 @@ pub fn list(args: &PluginArgs) -> Exit {
 }
 
 /// Prints what a component is, its equations and its keys.
-pub fn show(args: &ShowArgs) -> Exit {
-    with_registry(&args.plugins, |registry| {
+pub fn show(args: &ShowArgs, crates: &[Crate]) -> Exit {
+    with_registry(&args.plugins, crates, |registry| {
         let (kind, name) = match args.words.as_slice() {
             [kind, name] => (Some(kind.as_str()), name.as_str()),
             [name] => (None, name.as_str()),
@@ -65,8 +65,8 @@ pub fn show(args: &ShowArgs) -> Exit {
 }
 
 /// Prints the JSON Schema of experiment files.
-pub fn schema(args: &PluginArgs) -> Exit {
-    with_registry(args, |registry| {
+pub fn schema(args: &PluginArgs, crates: &[Crate]) -> Exit {
+    with_registry(args, crates, |registry| {
         print(&format!("{:#}\n", json_schema(registry)));
         Exit::Fine
     })
@@ -78,9 +78,9 @@ fn first_words(about: &str) -> &str {
     &about[..stops.min().unwrap_or(about.len())]
 }
 
-fn with_registry(args: &PluginArgs, body: impl FnOnce(&Registry) -> Exit) -> Exit {
+fn with_registry(args: &PluginArgs, crates: &[Crate], body: impl FnOnce(&Registry) -> Exit) -> Exit {
     let mut sources = Sources::default();
-    match load_registry(&[], args, &mut sources) {
+    match load_registry(crates, &[], args, &mut sources) {
         Ok(registry) => body(&registry),
         Err(found) => refuse(&found, &sources),
     }
@@ -91,8 +91,8 @@ fn page(kind: Kind, info: &Info, registry: &Registry) -> String {
     if let Some(source) = &info.source {
         page += &format!("source: {source}\n");
     }
-    if let Some((file, _)) = &info.plugin {
-        page += &format!("plugin: {file}\n");
+    if let Some(name) = info.origin.name() {
+        page += &format!("plugin: {name}\n");
     }
     if !info.detail.is_empty() {
         page += &format!("\n{}", info.detail);

@@ -2,9 +2,12 @@
 
 use super::progress::Progress;
 use super::{Exit, PluginArgs, complain, fail, load_registry, print, refuse};
-use crate::registry::{OnDevice, Registry};
+use crate::program;
+use crate::registry::{Crate, OnDevice, Registry};
 use crate::report;
-use crate::spec::source::Sources;
+use crate::spec::component::Info;
+use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem};
+use crate::spec::source::{Sources, Span};
 use crate::spec::{self, Overrides, Save};
 use crate::store::environment::environment;
 use crate::store::manifest::{DataSummary, FORMAT, LayerSummary, Manifest, Objective, Quantity, StudyStatus};
@@ -65,6 +68,9 @@ pub struct RunArgs {
     /// Print the summary as JSON, a line a trial
     #[arg(long)]
     json: bool,
+    /// Start the programs that the experiment names as its dataset or metrics
+    #[arg(long)]
+    allow_programs: bool,
     #[command(flatten)]
     plugins: PluginArgs,
 }
@@ -113,8 +119,8 @@ struct Request {
 }
 
 /// Checks all files, then trains them one after the other.
-pub fn run(args: &RunArgs) -> Exit {
-    let requests = match requests(args) {
+pub fn run(args: &RunArgs, crates: &[Crate]) -> Exit {
+    let requests = match requests(args, crates) {
         Ok(requests) => requests,
         Err(exit) => return exit,
     };
@@ -122,6 +128,7 @@ pub fn run(args: &RunArgs) -> Exit {
     let handler = stop.clone();
     let handled = ctrlc::set_handler(move || {
         if handler.swap(true, Ordering::Relaxed) {
+            program::kill_all();
             std::process::exit(Exit::Interrupted as i32);
         }
     });
@@ -146,7 +153,7 @@ pub fn run(args: &RunArgs) -> Exit {
     worst
 }
 
-fn requests(args: &RunArgs) -> Result<Vec<Request>, Exit> {
+fn requests(args: &RunArgs, crates: &[Crate]) -> Result<Vec<Request>, Exit> {
     let device =
         open_device(args.device).map_err(|error| fail(error, Some("`--device cpu` runs everywhere"), Exit::Request))?;
     let mut requests: Vec<Request> = Vec::new();
@@ -154,11 +161,15 @@ fn requests(args: &RunArgs) -> Result<Vec<Request>, Exit> {
     for file in &args.files {
         let mut sources = Sources::default();
         let overrides = Overrides { set: args.set.clone(), sweep: args.sweep.clone(), seeds: args.seeds.clone() };
-        let checked = load_registry(std::slice::from_ref(file), &args.plugins, &mut sources).and_then(|registry| {
-            let spec = spec::read(file, &overrides, &registry, &mut sources)?;
-            let plan = Plan::new(spec, &registry, &sources, args.executor.on(device), device)?;
-            Ok((registry, plan))
-        });
+        let checked =
+            load_registry(crates, std::slice::from_ref(file), &args.plugins, &mut sources).and_then(|registry| {
+                let spec = spec::read(file, &overrides, &registry, &mut sources)?;
+                let plan = Plan::new(spec, &registry, &sources, args.executor.on(device), device)?;
+                if !args.allow_programs {
+                    refuse_programs(&plan, &registry)?;
+                }
+                Ok((registry, plan))
+            });
         match checked {
             Ok((registry, plan)) => {
                 let out = out_folder(args, &plan.spec.name);
@@ -173,6 +184,19 @@ fn requests(args: &RunArgs) -> Result<Vec<Request>, Exit> {
         }
     }
     refused.map_or(Ok(requests), Err)
+}
+
+/// Programs can do whatever their user can, so they are started only where that was said.
+fn refuse_programs(plan: &Plan, registry: &Registry) -> Result<(), Diagnostics> {
+    let refused = |(info, at): (&Info, Span)| {
+        let text = format!("`{}` is a program, and programs run only with `--allow-programs`", info.name);
+        let file = info.origin.name().unwrap_or_default();
+        Diagnostic::new(Problem::Conflict(text), at)
+            .label("this would start a program")
+            .help(format!("`runner show {}` says which; add `--allow-programs` if you trust {file}", info.name))
+    };
+    let found = Diagnostics { list: plan.programs(registry).into_iter().map(refused).collect() };
+    if found.is_empty() { Ok(()) } else { Err(found) }
 }
 
 fn out_folder(args: &RunArgs, name: &str) -> PathBuf {
@@ -260,6 +284,9 @@ fn train_and_store<D: OnDevice>(
     let jobs = args.jobs.map_or_else(processors, |jobs| jobs as usize);
     let ended = train::<D>(plan, &request.registry, store, jobs, stop, &progress);
     progress.finish();
+    for error in request.registry.stop_programs() {
+        complain(&format!("warning: {error}\n"));
+    }
     let ended = ended?;
     let metrics: Vec<String> = plan.spec.train.metrics.iter().map(|m| m.kind.clone()).collect();
     let thresholds = store.thresholds();
@@ -453,11 +480,11 @@ fn manifest(request: &Request, store: &Store) -> Result<Manifest, StoreError> {
         threshold: store.earlier.as_ref().and_then(|old| old.layers.iter().find(|l| l.name == layer.name)?.threshold),
     };
     let metric = |component: &spec::Component| {
-        let entry = registry.metric(&component.kind);
+        let entry = &registry.metrics[&component.kind];
         Quantity {
             name: component.kind.clone(),
             about: entry.info.about.clone(),
-            unit: entry.build.unit.into(),
+            unit: entry.build.unit.clone(),
             lower_is_better: entry.build.lower_is_better,
         }
     };
@@ -519,7 +546,7 @@ fn loss_quantity(plan: &Plan, registry: &Registry) -> Quantity {
         [only] => {
             let entry = registry.loss(&only.loss.kind);
             let name = only.loss.kind.clone();
-            Quantity { name, about: entry.info.about.clone(), unit: entry.build.unit.into(), lower_is_better: true }
+            Quantity { name, about: entry.info.about.clone(), unit: entry.build.unit.clone(), lower_is_better: true }
         }
         several => {
             let part = |term: &spec::Term| format!("{} {}", term.weight, term.loss.kind);

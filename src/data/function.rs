@@ -5,6 +5,7 @@
 
 use super::{Data, DataError, DataShape, Dataset};
 use crate::formula::{Expr, constant, parse};
+use crate::neuron::limits;
 use crate::neuron::surrogate::info;
 use crate::random::Draws;
 use crate::spec::component::Info;
@@ -39,6 +40,9 @@ enum Distribution {
     Normal(f64, f64),
 }
 
+/// Draws, and channels, at most of each.
+const MAX_NAMES: usize = 64;
+
 impl FunctionModel {
     /// Reads a text plugin whose `kind` is `dataset`.
     pub fn read(table: &Table, at: Span, sources: &Sources, found: &mut Diagnostics) -> Option<FunctionModel> {
@@ -47,6 +51,18 @@ impl FunctionModel {
         let mut known: Vec<String> = draws.iter().map(|draw| draw.name.clone()).chain(["t".into()]).collect();
         let inputs = read_channels(table, "inputs", at, &mut known, sources, found);
         let targets = read_channels(table, "targets", at, &mut known, sources, found);
+        let formulas = || inputs.iter().chain(&targets).map(|(_, expr)| expr);
+        for (what, key, size, most) in [
+            ("draws", "draws", draws.len(), MAX_NAMES),
+            ("channels", "inputs", inputs.len() + targets.len(), MAX_NAMES),
+            ("operations and names in its formulas", "inputs", formulas().map(Expr::size).sum(), limits::MAX_SIZE),
+        ] {
+            if size > most {
+                let text = format!("a dataset of {size} {what}; at most {most} are allowed");
+                let at = table.entry(key).map_or(at, |entry| entry.key_span);
+                found.push(Diagnostic::new(Problem::Conflict(text), at));
+            }
+        }
         let mut fields = vec![
             Field::required("steps", Type::at_least(1), "time steps of a sample"),
             Field::default("samples", Type::at_least(1), crate::spec::tree::Value::Int(1), "samples"),
@@ -140,7 +156,9 @@ impl FunctionDataset {
 fn read_draws(table: &Table, found: &mut Diagnostics) -> Vec<Draw> {
     let Some(inner) = table.get("draws").and_then(Node::as_table) else { return Vec::new() };
     let mut draws = Vec::new();
-    for Entry { key, node, .. } in &inner.entries {
+    for Entry { key, key_span, node, .. } in &inner.entries {
+        let taken = ["steps", "samples", "seed", "kind", "t"].contains(&key.as_str());
+        limits::identifier(key, *key_span, taken.then_some("every dataset has this name"), found);
         let pair = |kind: &str| {
             let numbers: Vec<f64> = node.as_table()?.nodes(kind).iter().filter_map(Node::as_number).collect();
             <[f64; 2]>::try_from(numbers).ok()
@@ -178,6 +196,8 @@ fn read_channels(
     };
     let mut channels = Vec::new();
     for entry in &inner.entries {
+        let taken = known.contains(&entry.key).then_some("a draw, another channel or the time has this name");
+        limits::identifier(&entry.key, entry.key_span, taken, found);
         let Some(text) = entry.node.as_text() else {
             found.push(wrong_type(&entry.key, "a formula in quotes", &entry.node));
             continue;

@@ -78,6 +78,11 @@ impl<'a> DataView<'a> {
 }
 
 impl Data {
+    /// Data of so many steps and samples; values `[time, samples, channels]`.
+    pub fn new(steps: usize, samples: usize, inputs: Vec<f32>, targets: Vec<f32>) -> Data {
+        Data { steps, samples, inputs, targets }
+    }
+
     /// All of it.
     pub fn view(&self) -> DataView<'_> {
         DataView { steps: self.steps, samples: self.samples, inputs: &self.inputs, targets: &self.targets }

@@ -190,6 +190,15 @@ pub struct Equation {
     pub expr: Expr,
 }
 
+/// Whether a text can name a value in formulas: letters, digits and `_`, and neither a function nor a constant.
+pub fn is_identifier(text: &str) -> bool {
+    let mut chars = text.chars();
+    chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
+        && chars.all(|c| c.is_ascii_alphanumeric() || c == '_')
+        && Function::named(text).is_none()
+        && constant(text).is_none()
+}
+
 /// The value of a constant of the language.
 pub fn constant(name: &str) -> Option<f64> {
     (name == "pi").then_some(std::f64::consts::PI)
@@ -223,10 +232,24 @@ impl Expr {
         }
     }
 
+    /// How many parts of it, itself among them, are such.
+    pub fn count(&self, is_such: &dyn Fn(&Expr) -> bool) -> usize {
+        usize::from(is_such(self)) + self.children().into_iter().map(|child| child.count(is_such)).sum::<usize>()
+    }
+
+    /// Its numbers, names, operations and functions.
+    pub fn size(&self) -> usize {
+        self.count(&|_| true)
+    }
+
+    /// Whether it is a call of a function.
+    pub fn is_call(&self, function: Function) -> bool {
+        matches!(self, Expr::Call(called, _) if *called == function)
+    }
+
     /// Whether a function is called anywhere.
     pub fn calls(&self, function: Function) -> bool {
-        matches!(self, Expr::Call(called, _) if *called == function)
-            || self.children().into_iter().any(|child| child.calls(function))
+        self.is_call(function) || self.children().into_iter().any(|child| child.calls(function))
     }
 
     /// The expression with some names replaced.

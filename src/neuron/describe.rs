@@ -38,7 +38,13 @@ fn gradient(model: &Model) -> String {
     text
 }
 
+/// The largest formula whose derivatives are shown: those of a product grow with the square of its factors.
+const MAX_SHOWN: usize = 128;
+
 fn partials(name: &str, expr: &Expr, place: &str) -> String {
+    if expr.size() > MAX_SHOWN {
+        return format!("  d {name}: too long to be shown{place}\n");
+    }
     let mut seen: Vec<&str> = Vec::new();
     let mut text = String::new();
     for read in expr.names() {

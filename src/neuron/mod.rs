@@ -6,6 +6,7 @@
 
 pub mod describe;
 pub mod fused;
+pub mod limits;
 pub mod model;
 pub mod program;
 pub mod reference;

@@ -141,6 +141,7 @@ impl Model {
             equations_at,
             at,
         };
+        super::limits::check(&model, table, found);
         (found.list.len() == before).then_some(model)
     }
 

@@ -4,6 +4,7 @@ use super::model::{Model, ParamDecl, ProjectionDecl};
 use crate::formula::{self, Expr, Function, Name};
 use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem, suggest};
 use crate::spec::source::Span;
+use std::collections::HashMap;
 
 /// What an executor runs: one time step as a list of assignments, and what goes in and out.
 #[derive(Debug, Clone)]
@@ -84,7 +85,7 @@ fn chosen(projection: &ProjectionDecl, choices: &[(String, String)]) -> Projecti
     }
 }
 
-/// Checks a model under every value of each option.
+/// Checks a model under every combination of its options.
 pub fn check(model: &Model, found: &mut Diagnostics) {
     let mut seen = Vec::new();
     let mut report = |diagnostic: Diagnostic, found: &mut Diagnostics| {
@@ -94,12 +95,23 @@ pub fn check(model: &Model, found: &mut Diagnostics) {
             found.push(diagnostic);
         }
     };
-    check_choice(model, &[], &mut |d| report(d, found));
-    for option in &model.options {
-        for (value, _) in &option.values {
-            check_choice(model, &[(option.name.clone(), value.clone())], &mut |d| report(d, found));
-        }
+    for choices in combinations(model) {
+        check_choice(model, &choices, &mut |d| report(d, found));
     }
+}
+
+/// Every combination of options, the defaults first.
+fn combinations(model: &Model) -> Vec<Vec<(String, String)>> {
+    let mut all = vec![Vec::new()];
+    for option in &model.options {
+        let with = |choices: &Vec<(String, String)>| {
+            let choice =
+                |(value, _): &(String, _)| [choices.as_slice(), &[(option.name.clone(), value.clone())]].concat();
+            option.values.iter().map(choice).collect::<Vec<_>>()
+        };
+        all = all.iter().flat_map(with).collect();
+    }
+    all
 }
 
 fn assignments<'a>(model: &'a Model, choices: &[(String, String)]) -> Vec<Assignment<'a>> {
@@ -210,20 +222,24 @@ fn needed(model: &Model, assignments: &[Assignment<'_>]) -> Vec<usize> {
 
 /// Indices in the order of needs, and those that no order fits.
 fn order(assignments: &[Assignment<'_>]) -> (Vec<usize>, Option<Vec<usize>>) {
-    let needs =
-        |i: usize, done: &[usize]| {
-            assignments[i].expr.names().iter().any(|name| {
-                assignments.iter().enumerate().any(|(j, other)| other.name == name.text && !done.contains(&j))
-            })
-        };
+    let mut by_name: HashMap<&str, Vec<usize>> = HashMap::new();
+    assignments.iter().enumerate().for_each(|(i, assignment)| by_name.entry(assignment.name).or_default().push(i));
+    let needs = |assignment: &Assignment<'_>| -> Vec<usize> {
+        let names = assignment.expr.names();
+        names.iter().flat_map(|name| by_name.get(name.text.as_str()).into_iter().flatten().copied()).collect()
+    };
+    let needs: Vec<Vec<usize>> = assignments.iter().map(needs).collect();
+    let mut is_done = vec![false; assignments.len()];
     let mut done: Vec<usize> = Vec::new();
     loop {
-        let ready: Vec<usize> = (0..assignments.len()).filter(|i| !done.contains(i) && !needs(*i, &done)).collect();
+        let free = |i: &usize| !is_done[*i] && needs[*i].iter().all(|j| is_done[*j]);
+        let ready: Vec<usize> = (0..assignments.len()).filter(free).collect();
         if ready.is_empty() {
             break;
         }
+        ready.iter().for_each(|i| is_done[*i] = true);
         done.extend(ready);
     }
-    let stuck: Vec<usize> = (0..assignments.len()).filter(|i| !done.contains(i)).collect();
+    let stuck: Vec<usize> = (0..assignments.len()).filter(|i| !is_done[*i]).collect();
     (done, (!stuck.is_empty()).then_some(stuck))
 }

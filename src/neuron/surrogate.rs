@@ -17,9 +17,13 @@ pub struct Surrogate {
     pub derivative: Expr,
 }
 
+/// Numbers, names, operations and functions of a derivative: it stands in the way back once for each `spike`.
+const MAX_SIZE: usize = 128;
+
 impl Surrogate {
     /// Reads a text plugin whose `kind` is `surrogate`.
     pub fn read(table: &Table, sources: &Sources, found: &mut Diagnostics) -> Option<Surrogate> {
+        let before = found.list.len();
         let params = read_params(table, found);
         let node = table.get("derivative");
         let Some((node, text)) = node.and_then(|node| Some((node, node.as_text()?))) else {
@@ -36,6 +40,11 @@ impl Surrogate {
                 return None;
             }
         };
+        if derivative.size() > MAX_SIZE {
+            let text =
+                format!("a surrogate of {} operations and names; at most {MAX_SIZE} are allowed", derivative.size());
+            found.push(Diagnostic::new(Problem::Conflict(text), at));
+        }
         let known = || params.iter().map(|p| p.name.as_str()).chain(["x"]);
         for name in derivative.names() {
             if !known().any(|k| k == name.text) && formula::constant(&name.text).is_none() {
@@ -43,6 +52,9 @@ impl Surrogate {
                 let problem = Problem::UnknownName { what: "name".into(), name: name.text.clone() };
                 found.push(Diagnostic::new(problem, at.part(name.span.clone())).help(help));
             }
+        }
+        if found.list.len() > before {
+            return None;
         }
         let detail = format!("derivative = {derivative}\n\nx is the membrane potential minus the threshold\n");
         Some(Surrogate { info: info(table, params, detail), derivative })
@@ -116,13 +128,11 @@ impl Peak {
 /// The part of a plugin's text that every kind has.
 pub fn info(table: &Table, fields: Vec<Field>, detail: String) -> Info {
     Info {
-        name: table.text("name").unwrap_or("").into(),
         about: table.text("about").unwrap_or("").into(),
         source: table.text("source").map(String::from),
         fields,
         detail,
-        meaning: 1,
-        plugin: None,
+        ..Info::named(table.text("name").unwrap_or(""))
     }
 }
 
@@ -131,6 +141,8 @@ fn read_params(table: &Table, found: &mut Diagnostics) -> Vec<Field> {
     let Some(params) = table.get("params").and_then(Node::as_table) else { return Vec::new() };
     let mut fields = Vec::new();
     for entry in &params.entries {
+        let taken = ["x", "kind"].contains(&entry.key.as_str()).then_some("every surrogate has this name");
+        super::limits::identifier(&entry.key, entry.key_span, taken, found);
         let default = match &entry.node.value {
             Value::Table(inner) => inner.get("default").and_then(Node::as_number),
             _ => entry.node.as_number(),

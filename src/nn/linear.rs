@@ -3,7 +3,7 @@
 use super::fused::Form;
 use super::layer::{Initialisers, Layer, LayerKind, LayerPlan, ParameterPlan, Surrogates};
 use crate::neuron::reference::{Carry, Segment};
-use crate::spec::component::{Info, Kind};
+use crate::spec::component::Kind;
 use crate::spec::fields::{Field, Range, Type};
 use crate::spec::tree::{Node, Table, Value};
 use crate::tensor::{Backend, Matrix, Recorder, Steps, TensorError};
@@ -30,20 +30,12 @@ pub fn learning_fields() -> Vec<Field> {
     ]
 }
 
-/// What the registry shows of the dense layer.
-pub fn info() -> Info {
+/// The keys of the dense layer.
+pub fn fields() -> Vec<Field> {
     let mut fields = vec![Field::required("size", Type::at_least(1), "outputs")];
     fields.extend(weight_fields());
     fields.extend(learning_fields());
-    Info {
-        name: "linear".into(),
-        about: "Dense layer without neurons: y = x W^T + b at every step".into(),
-        source: Some("PyTorch, torch.nn.Linear".into()),
-        fields,
-        detail: "weight [size, inputs], bias [size]; signal: `current`\n".into(),
-        meaning: 1,
-        plugin: None,
-    }
+    fields
 }
 
 /// Weight and bias of a dense projection of a layer; `fan_in` is what their initial values are scaled by.

@@ -96,8 +96,77 @@ pub struct Info {
     pub detail: String,
     /// Raised by hand when the component computes something else under the same keys.
     pub meaning: u32,
-    /// The text it was read from, if it is a text plugin that is not built in: file name and text.
-    pub plugin: Option<(String, String)>,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+impl Info {
+    /// A built-in component of which only the name is known so far.
+    pub fn named(name: &str) -> Info {
+        Info {
+            name: name.into(),
+            about: String::new(),
+            source: None,
+            fields: Vec::new(),
+            detail: String::new(),
+            meaning: 1,
+            origin: Origin::BuiltIn,
+        }
+    }
+
+    /// What stands for the component in the identity of trials.
+    pub fn digest(&self) -> String {
+        match &self.origin {
+            Origin::BuiltIn => self.meaning.to_string(),
+            Origin::Crate(name) => format!("{name} {}", self.meaning),
+            Origin::Text { text, .. } => blake3::hash(text.as_bytes()).to_hex().to_string(),
+            Origin::Program { digest, .. } => digest.clone(),
+        }
+    }
+}
+
+/// Where a component comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// This crate.
+    BuiltIn,
+    /// Another crate: its name and version.
+    Crate(String),
+    /// A text plugin.
+    Text {
+        /// Its file.
+        file: String,
+        /// Its text.
+        text: String,
+    },
+    /// A program that a manifest describes.
+    Program {
+        /// The manifest's file.
+        file: String,
+        /// The manifest.
+        text: String,
+        /// Digest of the manifest and of the program's files.
+        digest: String,
+    },
+}
+
+impl Origin {
+    /// Its name, where it is not built in.
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Origin::BuiltIn => None,
+            Origin::Crate(name) => Some(name),
+            Origin::Text { file, .. } | Origin::Program { file, .. } => Some(file),
+        }
+    }
+
+    /// File and text, where there are such.
+    pub fn text(&self) -> Option<(&str, &str)> {
+        match self {
+            Origin::BuiltIn | Origin::Crate(_) => None,
+            Origin::Text { file, text } | Origin::Program { file, text, .. } => Some((file, text)),
+        }
+    }
 }
 
 /// A set of components, looked up by name.

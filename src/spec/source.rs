@@ -66,9 +66,17 @@ pub enum ReadError {
     /// The path is a folder.
     #[error("this is a folder, not a file")]
     Directory,
-    /// The file is larger than [`MAX_BYTES`].
-    #[error("the file has {0} bytes; at most {MAX_BYTES} (1 MiB) are read")]
-    TooLarge(u64),
+    /// The path is neither a file nor a folder.
+    #[error("this is not a file")]
+    Special,
+    /// The file is larger than what is read.
+    #[error("the file has {size} bytes; at most {most} are read")]
+    TooLarge {
+        /// Its size in bytes, as far as it was seen.
+        size: u64,
+        /// How many are read.
+        most: u64,
+    },
     /// The bytes are not UTF-8; the line and column of the first that is not.
     #[error("not UTF-8: byte {offset} (line {line}) belongs to no character")]
     NotUtf8 {
@@ -84,6 +92,18 @@ pub enum ReadError {
 
 /// Reads a text file of at most [`MAX_BYTES`].
 pub fn read(path: &Path) -> Result<String, ReadError> {
+    read_at_most(path, MAX_BYTES)
+}
+
+/// Reads a plain text file of at most so many bytes; a pipe, which might never end, is refused.
+pub fn read_plain(path: &Path, most: u64) -> Result<String, ReadError> {
+    match std::fs::metadata(path) {
+        Ok(meta) if !meta.is_file() && !meta.is_dir() => Err(ReadError::Special),
+        _ => read_at_most(path, most),
+    }
+}
+
+fn read_at_most(path: &Path, most: u64) -> Result<String, ReadError> {
     use std::io::Read;
     let describe = |error: std::io::Error| match error.kind() {
         std::io::ErrorKind::NotFound => ReadError::NotFound,
@@ -94,14 +114,14 @@ pub fn read(path: &Path) -> Result<String, ReadError> {
     if meta.is_dir() {
         return Err(ReadError::Directory);
     }
-    if meta.len() > MAX_BYTES {
-        return Err(ReadError::TooLarge(meta.len()));
+    if meta.len() > most {
+        return Err(ReadError::TooLarge { size: meta.len(), most });
     }
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path).map_err(describe)?;
-    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(describe)?;
-    if bytes.len() as u64 > MAX_BYTES {
-        return Err(ReadError::TooLarge(bytes.len() as u64));
+    file.take(most + 1).read_to_end(&mut bytes).map_err(describe)?;
+    if bytes.len() as u64 > most {
+        return Err(ReadError::TooLarge { size: bytes.len() as u64, most });
     }
     String::from_utf8(bytes).map_err(|error| {
         let offset = error.utf8_error().valid_up_to();

@@ -31,6 +31,14 @@ pub struct Sweep {
     document: Table,
 }
 
+impl Sweep {
+    /// Some dimensions of no experiment, for the tests of a sampler.
+    pub fn of(sampler: Component, trials: Option<(usize, Span)>, dimensions: Vec<Dimension>) -> Sweep {
+        let span = sampler.span;
+        Sweep { sampler, trials, objective: None, dimensions, span, document: Table::default() }
+    }
+}
+
 /// What makes one configuration better than another: the median over its seeds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Objective {

@@ -2,7 +2,7 @@
 //!
 //! In: every resolved key except `name`, `about`, `let` (its values stand where they are used), `run`, `report`,
 //! `sweep` and `train.save_every`;
-//! the executor, the class of device, the version of meaning of each component and the text of plugins; the seed.
+//! the executor, the class of device, the version of meaning of each component and the digests of plugins; the seed.
 
 use crate::spec::Spec;
 use crate::spec::component::{Components, Kind};
@@ -87,8 +87,8 @@ fn remove(table: &mut Table, path: &str) {
 /// Text of each plugin that a spec uses and that is not built in, by file.
 pub fn plugins(spec: &Spec, components: &dyn Components) -> BTreeMap<String, String> {
     let infos = used(spec, components);
-    let texts = infos.keys().filter_map(|(kind, name)| components.info(*kind, name)?.plugin.clone());
-    texts.collect()
+    let texts = infos.keys().filter_map(|(kind, name)| components.info(*kind, name)?.origin.text());
+    texts.map(|(file, text)| (file.to_string(), text.to_string())).collect()
 }
 
 fn digest(purpose: &str, parts: &[String]) -> String {
@@ -100,7 +100,7 @@ fn digest(purpose: &str, parts: &[String]) -> String {
     hasher.finalize().to_hex()[..16].to_string()
 }
 
-/// Every component that a spec names, with its meaning or the digest of its text.
+/// Every component that a spec names, with what stands for it in an identity.
 fn used(spec: &Spec, components: &dyn Components) -> BTreeMap<(Kind, String), String> {
     let mut names = vec![(Kind::Dataset, spec.data.kind.clone()), (Kind::Optimizer, spec.optimizer.kind.clone())];
     names.extend(spec.train.loss.iter().map(|term| (Kind::Loss, term.loss.kind.clone())));
@@ -115,11 +115,7 @@ fn used(spec: &Spec, components: &dyn Components) -> BTreeMap<(Kind, String), St
     }
     let known = |(kind, name): (Kind, String)| {
         let info = components.info(kind, &name)?;
-        let value = match &info.plugin {
-            Some((_, text)) => blake3::hash(text.as_bytes()).to_hex().to_string(),
-            None => info.meaning.to_string(),
-        };
-        Some(((kind, name), value))
+        Some(((kind, name), info.digest()))
     };
     names.into_iter().filter_map(known).collect()
 }

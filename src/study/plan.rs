@@ -6,6 +6,7 @@ use crate::data::{DataShape, Dataset};
 use crate::nn::NetworkPlan;
 use crate::nn::network::{Kinds, plan as plan_network};
 use crate::registry::Registry;
+use crate::spec::component::{Components, Info, Kind, Origin};
 use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem, suggest};
 use crate::spec::print::{Formulas, toml, value_toml};
 use crate::spec::source::{Sources, Span};
@@ -127,6 +128,23 @@ impl Plan {
     /// The place of a trial's row: configurations of this plan first, in their order, then seeds.
     pub fn rank(&self, configuration: &str, seed: u64) -> (usize, u64) {
         (self.places.get(configuration).copied().unwrap_or(usize::MAX), seed)
+    }
+
+    /// The programs that the trials would start, each with the place that names it.
+    pub fn programs<'a>(&self, registry: &'a Registry) -> Vec<(&'a Info, Span)> {
+        let mut list: Vec<(&Info, Span)> = Vec::new();
+        for spec in self.configurations.iter().map(|configuration| &configuration.spec) {
+            let metrics = spec.train.metrics.iter().map(|metric| (Kind::Metric, metric));
+            for (kind, component) in std::iter::once((Kind::Dataset, &spec.data)).chain(metrics) {
+                let Some(info) = registry.info(kind, &component.kind) else { continue };
+                let at = component.args.get("kind").map_or(component.span, |node| node.span);
+                let known = list.iter().any(|(other, _)| std::ptr::eq(*other, info));
+                if matches!(info.origin, Origin::Program { .. }) && !known {
+                    list.push((info, at));
+                }
+            }
+        }
+        list
     }
 
     /// Updates of all trials together, where each has its own number.

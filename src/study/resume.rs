@@ -29,7 +29,7 @@ impl<'a> Saves<'a> {
         id: &'a str,
         every: Option<Every>,
         trial: &mut Trial,
-    ) -> Result<Saves<'a>, TensorError> {
+    ) -> Result<Saves<'a>, SaveError> {
         let mut before = 0.0;
         if let Some(checkpoint) = dir.and_then(|dir| checkpoint::read(dir, id)) {
             let Checkpoint { iteration, seconds, floats, doubles } = checkpoint;

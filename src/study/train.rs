@@ -4,7 +4,6 @@
 
 use super::plan::{Configuration, Executor, Plan, TrialPlan};
 use super::resume::{SaveError, Saves};
-use crate::data::DataError;
 use crate::nn::Network;
 use crate::nn::fused::FusedNetwork;
 use crate::registry::{OnDevice, Registry};
@@ -20,10 +19,11 @@ use crate::train::machine::fused::{Cut, DirectTerm, FusedMachine};
 use crate::train::machine::tape::{LossTerm, TapeMachine};
 use crate::train::trial::{Settings, Signals};
 use crate::train::watch::Watched;
-use crate::train::{Outcome, Progress, Trial};
+use crate::train::{Metric, Outcome, Progress, Trial, TrialError};
 use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -57,15 +57,12 @@ pub enum TrainError {
     Threads(String),
 }
 
-/// Why a trial failed, other than by what it computed.
+/// Why an attempt at a trial came to nothing.
 #[derive(Debug, thiserror::Error)]
-pub enum TrialError {
-    /// Its data cannot be had.
+enum AttemptError {
+    /// The trial failed.
     #[error(transparent)]
-    Data(#[from] DataError),
-    /// A tensor operation failed.
-    #[error(transparent)]
-    Tensor(#[from] TensorError),
+    Trial(#[from] TrialError),
     /// It could not be saved.
     #[error(transparent)]
     Save(#[from] SaveError),
@@ -194,7 +191,7 @@ impl Job<'_> {
         match attempt {
             Ok(Ok(None)) => None,
             Ok(Ok(Some((record, weights)))) => Some(Ok((Record { started, finished: finished(), ..record }, weights))),
-            Ok(Err(TrialError::Save(SaveError::Store(error)))) => Some(Err(error)),
+            Ok(Err(AttemptError::Save(SaveError::Store(error)))) => Some(Err(error)),
             Ok(Err(error)) => Some(Ok((Record { finished: finished(), ..failure(error.to_string()) }, None))),
             Err(panic) => {
                 let text = panic.downcast_ref::<String>().cloned();
@@ -204,7 +201,7 @@ impl Job<'_> {
         }
     }
 
-    fn attempt<D: OnDevice>(&self, compiled: &Compiled) -> Result<Option<Finished>, TrialError> {
+    fn attempt<D: OnDevice>(&self, compiled: &Compiled) -> Result<Option<Finished>, AttemptError> {
         let Job { plan, registry, planned, keep, dir, stop, watch } = *self;
         let configuration = plan.configuration(planned);
         let mut trial = compiled.prepare::<D>(configuration, registry, planned.seed)?;
@@ -307,6 +304,8 @@ impl Compiled {
         seed: u64,
     ) -> Result<Trial, TrialError> {
         let spec = &plan.spec;
+        let metrics: Vec<Arc<dyn Metric>> = spec.train.metrics.iter().map(|metric| registry.metric(metric)).collect();
+        metrics.iter().try_for_each(|metric| metric.ready())?;
         let seeds = Seeds { trial: seed, data: spec.data_seed, init: spec.init_seed };
         let drawn = draw(&plan.generator, seeds, plan.dataset.as_ref(), &plan.network)?;
         let settings = Settings {
@@ -316,7 +315,7 @@ impl Compiled {
             clip_norm: spec.train.clip_norm,
             record_every: spec.train.record_every,
             select: spec.train.select,
-            metrics: spec.train.metrics.iter().map(|metric| registry.metric(&metric.kind).build.compute).collect(),
+            metrics,
             watch: spec.train.watch.then(|| Watched::new(&plan.network)),
             output: plan.network.output(),
             signals: plan.network.signals(),

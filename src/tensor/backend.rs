@@ -14,6 +14,9 @@ pub trait Backend: Device<f32> {
     /// Copies a buffer to the host.
     fn read(buffer: &Buffer<Self>) -> Result<Vec<f32>, Self::Err>;
 
+    /// Puts numbers of the host, as many as it has, into a buffer.
+    fn write(buffer: &mut Buffer<Self>, values: &[f32]) -> Result<(), Self::Err>;
+
     /// Multiplies every number of a buffer.
     fn scale(buffer: &mut Buffer<Self>, factor: f32) -> Result<(), Self::Err>;
 
@@ -62,6 +65,11 @@ impl Backend for Cpu {
         Ok(buffer.to_vec())
     }
 
+    fn write(buffer: &mut Buffer<Self>, values: &[f32]) -> Result<(), Self::Err> {
+        buffer.copy_from_slice(values);
+        Ok(())
+    }
+
     fn scale(buffer: &mut Buffer<Self>, factor: f32) -> Result<(), Self::Err> {
         buffer.iter_mut().for_each(|value| *value *= factor);
         Ok(())
@@ -85,6 +93,11 @@ impl Backend for dfdx::prelude::Cuda {
 
     fn read(buffer: &Buffer<Self>) -> Result<Vec<f32>, Self::Err> {
         Ok(buffer.device().dtoh_sync_copy(&**buffer)?)
+    }
+
+    fn write(buffer: &mut Buffer<Self>, values: &[f32]) -> Result<(), Self::Err> {
+        let device = buffer.device();
+        Ok(device.htod_sync_copy_into(values, &mut **buffer)?)
     }
 
     fn scale(buffer: &mut Buffer<Self>, factor: f32) -> Result<(), Self::Err> {

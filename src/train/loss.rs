@@ -14,6 +14,20 @@ pub trait Loss<D: Backend>: Send {
     ) -> Result<Scalar<D>, TensorError>;
 }
 
+/// A loss on every device that this program was built for.
+#[cfg(not(feature = "cuda"))]
+pub trait EveryLoss: Loss<Cpu> + 'static {}
+
+#[cfg(not(feature = "cuda"))]
+impl<L: Loss<Cpu> + 'static> EveryLoss for L {}
+
+/// A loss on every device that this program was built for.
+#[cfg(feature = "cuda")]
+pub trait EveryLoss: Loss<Cpu> + Loss<Cuda> + 'static {}
+
+#[cfg(feature = "cuda")]
+impl<L: Loss<Cpu> + Loss<Cuda> + 'static> EveryLoss for L {}
+
 /// A loss and its gradient in one pass on the processor: gives the loss of a signal against the target, and adds
 /// `weight` times its derivative to the gradient, if one is asked for.
 pub type DirectLoss = fn(signal: &[f32], target: &[f32], weight: f32, gradient: Option<&mut [f32]>) -> f32;

@@ -32,8 +32,38 @@ impl Compared<'_> {
     }
 }
 
-/// A metric. `NaN` where it is not defined.
-pub type Metric = fn(Compared<'_>) -> f64;
+/// Why a metric cannot be had.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct MetricError(pub String);
+
+/// A metric with its keys read. A function of what is compared is one.
+pub trait Metric: Send + Sync {
+    /// Its value; `NaN` where it is not defined.
+    ///
+    /// # Errors
+    /// Where something outside of this program computes it and does not answer.
+    fn score(&self, compared: Compared<'_>) -> Result<f64, MetricError>;
+
+    /// Whether the rows of the history have it too. If not, it is computed after training only.
+    fn in_history(&self) -> bool {
+        true
+    }
+
+    /// Makes sure that it can be had, before anything is trained.
+    ///
+    /// # Errors
+    /// As [`Metric::score`].
+    fn ready(&self) -> Result<(), MetricError> {
+        Ok(())
+    }
+}
+
+impl<F: Fn(Compared<'_>) -> f64 + Send + Sync> Metric for F {
+    fn score(&self, compared: Compared<'_>) -> Result<f64, MetricError> {
+        Ok(self(compared))
+    }
+}
 
 /// Mean absolute error.
 pub fn l1(compared: Compared<'_>) -> f64 {

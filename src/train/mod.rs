@@ -11,4 +11,4 @@ pub mod watch;
 pub use loss::Loss;
 pub use metric::Metric;
 pub use optimizer::Optimizer;
-pub use trial::{Outcome, Progress, Trial};
+pub use trial::{Outcome, Progress, Trial, TrialError};

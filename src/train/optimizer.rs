@@ -8,6 +8,7 @@ use dfdx::prelude::*;
 use dfdx::tensor::{Gradients, Storage};
 use dfdx::tensor_ops::{AdamConfig, RMSpropConfig, SgdConfig};
 use multiversion::multiversion;
+use std::sync::Arc;
 
 /// Changes parameters by their gradients.
 pub trait Optimizer<D: Backend>: Send {
@@ -27,8 +28,26 @@ pub trait Optimizer<D: Backend>: Send {
     fn set_moments(&mut self, moments: &[Vec<f32>], parameters: &[Parameter<D>]) -> Result<bool, TensorError>;
 }
 
-/// An update rule of dfdx.
-#[derive(Debug, Clone, Copy)]
+/// An update rule that is not dfdx's.
+pub trait UpdateRule: Send + Sync {
+    /// One update of some values by their gradients. The moments, of the same length, are 0 before the first update,
+    /// and the rule's to use as it likes.
+    fn update(&self, step: Step, values: &mut [f32], gradients: &[f32], moments: [&mut [f32]; 3]);
+}
+
+/// What a rule knows of an update.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Step {
+    /// The number of the update, the first being 1.
+    pub number: usize,
+    /// The parameter's own learning rate, or else the rule's.
+    pub lr: Option<f64>,
+    /// Whether weight decay acts on the parameter.
+    pub decays: bool,
+}
+
+/// An update rule.
+#[derive(Clone)]
 pub enum Rule {
     /// Adam and AdamW.
     Adam(AdamConfig),
@@ -36,9 +55,23 @@ pub enum Rule {
     Sgd(SgdConfig),
     /// RMSprop; the small number is added inside of the root.
     RmsProp(RMSpropConfig),
+    /// Another crate's.
+    Own {
+        /// The rule.
+        rule: Arc<dyn UpdateRule>,
+        /// A learning rate in place of the rule's.
+        lr: Option<f64>,
+        /// Whether weight decay acts.
+        decays: bool,
+    },
 }
 
 impl Rule {
+    /// A rule that is not dfdx's.
+    pub fn own(rule: impl UpdateRule + 'static) -> Rule {
+        Rule::Own { rule: Arc::new(rule), lr: None, decays: true }
+    }
+
     /// Adam with weight decay as an L2 term of the loss.
     pub fn adam(args: &Table) -> Rule {
         Rule::Adam(AdamConfig { weight_decay: decay(args).map(WeightDecay::L2), ..adam_config(args) })
@@ -74,28 +107,35 @@ impl Rule {
     }
 
     /// Whether weights decay.
-    pub fn decays(self) -> bool {
+    pub fn decays(&self) -> bool {
         match self {
             Rule::Adam(c) => c.weight_decay.is_some(),
             Rule::Sgd(c) => c.weight_decay.is_some(),
             Rule::RmsProp(c) => c.weight_decay.is_some(),
+            Rule::Own { .. } => true,
         }
     }
 
+    /// Whether each number is updated by its own gradient alone, so that several parameters can be taken for one.
+    pub fn is_elementwise(&self) -> bool {
+        !matches!(self, Rule::Own { .. })
+    }
+
     /// The rule for one parameter: its own learning rate, and no decay where none acts.
-    pub fn for_parameter(self, lr: Option<f64>, decays: bool) -> Rule {
+    pub fn for_parameter(&self, lr: Option<f64>, decays: bool) -> Rule {
         match self {
-            Rule::Adam(c) => {
+            &Rule::Adam(c) => {
                 Rule::Adam(AdamConfig { lr: lr.unwrap_or(c.lr), weight_decay: c.weight_decay.filter(|_| decays), ..c })
             }
-            Rule::Sgd(c) => {
+            &Rule::Sgd(c) => {
                 Rule::Sgd(SgdConfig { lr: lr.unwrap_or(c.lr), weight_decay: c.weight_decay.filter(|_| decays), ..c })
             }
-            Rule::RmsProp(c) => Rule::RmsProp(RMSpropConfig {
+            &Rule::RmsProp(c) => Rule::RmsProp(RMSpropConfig {
                 lr: lr.unwrap_or(c.lr),
                 weight_decay: c.weight_decay.filter(|_| decays),
                 ..c
             }),
+            Rule::Own { rule, .. } => Rule::Own { rule: rule.clone(), lr, decays },
         }
     }
 }
@@ -130,7 +170,7 @@ impl FlatMoments {
 impl Rule {
     /// One update of some values in one pass; the same operations in the same order as dfdx's.
     pub fn update_flat(
-        self,
+        &self,
         number: usize,
         values: &mut [f32],
         gradients: &[f32],
@@ -140,9 +180,13 @@ impl Rule {
         let [first, second, third] = &mut moments.buffers;
         let (first, second, third) = (&mut first[range.clone()], &mut second[range.clone()], &mut third[range]);
         match self {
-            Rule::Adam(config) => adam_flat(config, number as i32, values, gradients, first, second),
-            Rule::Sgd(config) => sgd_flat(config, values, gradients, first),
-            Rule::RmsProp(config) => rmsprop_flat(config, values, gradients, first, second, third),
+            &Rule::Adam(config) => adam_flat(config, number as i32, values, gradients, first, second),
+            &Rule::Sgd(config) => sgd_flat(config, values, gradients, first),
+            &Rule::RmsProp(config) => rmsprop_flat(config, values, gradients, first, second, third),
+            Rule::Own { rule, lr, decays } => {
+                let step = Step { number, lr: *lr, decays: *decays };
+                rule.update(step, values, gradients, [first, second, third]);
+            }
         }
     }
 }
@@ -339,6 +383,16 @@ fn update_one<D: Backend>(
         Rule::Adam(config) => config.try_update(number as i32, values, first, second, gradient)?,
         Rule::Sgd(config) => config.try_update(values, first, gradient)?,
         Rule::RmsProp(config) => config.try_update(values, first, second, third, gradient)?,
+        Rule::Own { rule, lr, decays } => {
+            let mut numbers = values.as_vec();
+            let [mut one, mut two, mut three] = [D::read(first)?, D::read(second)?, D::read(third)?];
+            let step = Step { number, lr, decays };
+            rule.update(step, &mut numbers, &D::read(gradient)?, [&mut one, &mut two, &mut three]);
+            for (buffer, numbers) in [(first, one), (second, two), (third, three)] {
+                D::write(buffer, &numbers)?;
+            }
+            *values = values.device().try_tensor_from_vec(numbers, *values.shape())?;
+        }
     }
     if let Some((low, high)) = parameter.plan.project {
         parameter.values = parameter.values.clone().try_clamp(low as f32, high as f32)?;

@@ -3,14 +3,28 @@
 use super::Metric;
 use super::draws::OrderSource;
 use super::machine::{Machine, ParameterValues};
-use super::metric::Compared;
+use super::metric::{Compared, MetricError};
 use super::watch::Watched;
-use crate::data::Data;
+use crate::data::{Data, DataError};
 use crate::spec::Select;
 use crate::tensor::TensorError;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Why a trial failed, other than by what it computed.
+#[derive(Debug, thiserror::Error)]
+pub enum TrialError {
+    /// Its data cannot be had.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// A tensor operation failed.
+    #[error(transparent)]
+    Tensor(#[from] TensorError),
+    /// A metric cannot be had.
+    #[error(transparent)]
+    Metric(#[from] MetricError),
+}
 
 /// How a trial is trained.
 pub struct Settings {
@@ -27,7 +41,7 @@ pub struct Settings {
     /// Which weights are kept.
     pub select: Select,
     /// What is recorded.
-    pub metrics: Vec<Metric>,
+    pub metrics: Vec<Arc<dyn Metric>>,
     /// What is recorded of each layer, if anything.
     pub watch: Option<Watched>,
     /// The signal that is the network's output.
@@ -146,7 +160,7 @@ impl Trial {
     }
 
     /// Trains up to an iteration, unless `stop` is raised before.
-    pub fn advance(&mut self, until: usize, stop: &AtomicBool) -> Result<Progress, TensorError> {
+    pub fn advance(&mut self, until: usize, stop: &AtomicBool) -> Result<Progress, TrialError> {
         while self.iteration < until.min(self.settings.iterations) {
             if stop.load(Ordering::Relaxed) {
                 return Ok(Progress::Interrupted);
@@ -219,14 +233,14 @@ impl Trial {
     }
 
     /// One iteration; a reason where the loss is not finite, and then nothing is changed.
-    fn iterate(&mut self) -> Result<Option<String>, TensorError> {
+    fn iterate(&mut self) -> Result<Option<String>, TrialError> {
         let batch = self.next_batch();
         let result = self.iterate_on(&batch);
         self.batch = Some(batch);
         result
     }
 
-    fn iterate_on(&mut self, batch: &Arc<Data>) -> Result<Option<String>, TensorError> {
+    fn iterate_on(&mut self, batch: &Arc<Data>) -> Result<Option<String>, TrialError> {
         self.remember()?;
         let recorded = self.iteration.is_multiple_of(self.settings.record_every);
         let watch = self.settings.watch.as_ref().filter(|_| recorded);
@@ -238,7 +252,7 @@ impl Trial {
             return Ok(Some(self.reason(loss)));
         }
         let mut watched = watch.map_or(Vec::new(), |watch| watch.rates(self.machine.as_ref()));
-        let metrics = if recorded { self.metrics_of(batch) } else { Vec::new() };
+        let metrics = if recorded { self.metrics_of(batch, false)? } else { Vec::new() };
         self.machine.backward(batch)?;
         if recorded {
             if self.history.is_empty() {
@@ -272,9 +286,10 @@ impl Trial {
     }
 
     /// Puts back the parameters of the lowest training loss, if they are better than the last.
-    pub fn select(&mut self) -> Result<(), TensorError> {
+    pub fn select(&mut self) -> Result<(), TrialError> {
         let Some((best, parameters)) = self.best.take() else { return Ok(()) };
-        let last = self.evaluate(&|_| false)?.loss;
+        let data = self.data.clone();
+        let last = self.machine.forward(&data, &|_| false, false)?;
         if best < last || !last.is_finite() {
             self.machine.set_parameters(&parameters)?;
         }
@@ -282,15 +297,15 @@ impl Trial {
     }
 
     /// The network as it is, on the whole data.
-    pub fn evaluate(&mut self, wanted: &dyn Fn(&str) -> bool) -> Result<Outcome, TensorError> {
+    pub fn evaluate(&mut self, wanted: &dyn Fn(&str) -> bool) -> Result<Outcome, TrialError> {
         let data = self.data.clone();
         let output = &self.settings.output;
         let loss = self.machine.forward(&data, &|path| wanted(path) || path == output, false)?;
-        Ok(Outcome { loss, metrics: self.metrics_of(&data), signals: self.signals(wanted) })
+        Ok(Outcome { loss, metrics: self.metrics_of(&data, true)?, signals: self.signals(wanted) })
     }
 
     /// Signals of the first sample alone, `[time, width]` by path.
-    pub fn first_sample(&mut self, wanted: &dyn Fn(&str) -> bool) -> Result<Signals, TensorError> {
+    pub fn first_sample(&mut self, wanted: &dyn Fn(&str) -> bool) -> Result<Signals, TrialError> {
         let mut sample = Data::default();
         self.data.pick(std::iter::once(0), &mut sample);
         self.machine.forward(&sample, wanted, false)?;
@@ -307,13 +322,17 @@ impl Trial {
         paths.filter_map(read).collect()
     }
 
-    fn metrics_of(&self, batch: &Data) -> Vec<f64> {
+    /// The metrics of the last forward pass; those that the history lacks are `NaN` unless `all` are asked for.
+    fn metrics_of(&self, batch: &Data, all: bool) -> Result<Vec<f64>, MetricError> {
         if self.settings.metrics.is_empty() {
-            return Vec::new();
+            return Ok(Vec::new());
         }
-        let Some((channels, output)) = self.machine.signal(&self.settings.output) else { return Vec::new() };
+        let Some((channels, output)) = self.machine.signal(&self.settings.output) else { return Ok(Vec::new()) };
         let compared = Compared { output: &output, target: &batch.targets, batch: batch.samples, channels };
-        self.settings.metrics.iter().map(|metric| metric(compared)).collect()
+        let score = |metric: &Arc<dyn Metric>| {
+            if all || metric.in_history() { metric.score(compared) } else { Ok(f64::NAN) }
+        };
+        self.settings.metrics.iter().map(score).collect()
     }
 
     fn next_batch(&mut self) -> Arc<Data> {

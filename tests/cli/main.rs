@@ -3,8 +3,11 @@
 mod bad_input;
 mod executors;
 mod folder;
+mod plugins;
 mod print_back;
 mod probe;
+mod programs;
+mod protocol;
 mod registry;
 mod report;
 mod run;
@@ -92,6 +95,15 @@ impl Sandbox {
 
     fn runner<const N: usize>(&self, arguments: [&str; N]) -> Ran {
         self.command().args(arguments).output().unwrap().into()
+    }
+
+    /// As [`Sandbox::fine`], with the `PATH` that programs are found by.
+    fn fine_with_path<const N: usize>(&self, arguments: [&str; N]) -> Ran {
+        let mut command = self.command();
+        let path = std::env::var("PATH").unwrap();
+        let ran: Ran = command.args(arguments).env("PATH", path).output().unwrap().into();
+        assert_eq!(ran.status, 0, "{arguments:?}\n{}\n{}", ran.stdout, ran.stderr);
+        ran
     }
 
     /// Runs and insists on success.

@@ -106,7 +106,9 @@ fn updates(network: &FusedNetwork, rule: Rule) -> Vec<(Range<usize>, Rule)> {
     for part in network.parts().iter().filter(|part| part.plan.learn) {
         let (range, alike) = (part.range(), (part.plan.lr, part.plan.decays && rule.decays()));
         match pieces.last_mut() {
-            Some((last, _)) if last.end == range.start && before == Some(alike) => last.end = range.end,
+            Some((last, _)) if rule.is_elementwise() && last.end == range.start && before == Some(alike) => {
+                last.end = range.end
+            }
             _ => pieces.push((range, rule.for_parameter(part.plan.lr, part.plan.decays))),
         }
         before = Some(alike);

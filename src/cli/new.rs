@@ -1,0 +1,98 @@
+//! `runner new`: a commented text plugin that works as it is, to start from.
+
+use super::{Exit, PluginArgs, fail, load_registry, print, refuse};
+use crate::registry::Crate;
+use crate::spec::check::is_name;
+use crate::spec::component::{Components, Kind};
+use crate::spec::source::Sources;
+use crate::store::replace;
+use clap::{Args, ValueEnum};
+use std::path::{Path, PathBuf};
+
+/// Options of `runner new`.
+#[derive(Args)]
+pub struct NewArgs {
+    /// What it is
+    kind: NewKind,
+    /// Its name: a small letter, then small letters, digits and `_`
+    name: String,
+    /// The folder that it is written to, where `runner` in the folder above finds it
+    #[arg(long, default_value = "plugins")]
+    dir: PathBuf,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum NewKind {
+    /// Equations of a time step
+    Neuron,
+    /// The derivative that stands in for that of a spike
+    Surrogate,
+    /// Formulas over random draws and time
+    Dataset,
+}
+
+impl NewKind {
+    /// Its kind of component, the name in its template, the template, and where an experiment names it.
+    fn template(self) -> (Kind, &'static str, &'static str, &'static str) {
+        match self {
+            NewKind::Neuron => (
+                Kind::Neuron,
+                "my_neuron",
+                include_str!("../../plugins/template/my_neuron.toml"),
+                "`kind = \"NAME\"` in a `[[layer]]`",
+            ),
+            NewKind::Surrogate => (
+                Kind::Surrogate,
+                "my_surrogate",
+                include_str!("../../plugins/template/my_surrogate.toml"),
+                "`surrogate = \"NAME\"` in a `[[layer]]`",
+            ),
+            NewKind::Dataset => (
+                Kind::Dataset,
+                "my_dataset",
+                include_str!("../../plugins/template/my_dataset.toml"),
+                "`kind = \"NAME\"` and `steps` in `[data]`",
+            ),
+        }
+    }
+}
+
+/// Writes the template under its new name, unless something of this name is there.
+pub fn new(args: &NewArgs, crates: &[Crate]) -> Exit {
+    let (kind, old, template, place) = args.kind.template();
+    let name = &args.name;
+    if !is_name(name) {
+        let help = "a small letter, then small letters, digits and `_`";
+        return fail(format!("`{}` is not a name", name.escape_debug()), Some(help), Exit::Request);
+    }
+    let path = args.dir.join(format!("{name}.toml"));
+    if path.exists() {
+        let text = format!("{} is there already; nothing was written", path.display());
+        return fail(text, Some("another name makes another plugin"), Exit::Request);
+    }
+    let mut sources = Sources::default();
+    let registry = match load_registry(crates, &[], &PluginArgs { plugins: vec![args.dir.clone()] }, &mut sources) {
+        Ok(registry) => registry,
+        Err(found) => return refuse(&found, &sources),
+    };
+    let taken = if kind == Kind::Neuron { Kind::Layer } else { kind };
+    if let Some(info) = registry.info(taken, name) {
+        let origin = info.origin.name().map_or("built in".to_string(), |file| format!("in {file}"));
+        let text = format!("a {taken} of the name `{name}` is {origin}; nothing was written");
+        return fail(text, Some("another name keeps both"), Exit::Request);
+    }
+    if let Err(error) = std::fs::create_dir_all(&args.dir) {
+        return fail(format!("{}: {error}", args.dir.display()), None, Exit::Request);
+    }
+    if let Err(error) = replace(&path, template.replace(old, name).as_bytes()) {
+        return fail(error, None, Exit::Request);
+    }
+    let found = if args.dir == Path::new("plugins") { "" } else { " --plugins " };
+    let folder = if found.is_empty() { String::new() } else { args.dir.display().to_string() };
+    print(&format!(
+        "{}\n\nnext: `runner show {name}{found}{folder}`, and {} of an experiment\n",
+        path.display(),
+        place.replace("NAME", name)
+    ));
+    Exit::Fine
+}

@@ -1,0 +1,54 @@
+//! A metric that a program computes.
+
+use super::Program;
+use super::protocol::{Answer, Cube, Request};
+use crate::spec::tree::Table;
+use crate::train::Metric;
+use crate::train::metric::{Compared, MetricError};
+use serde_json::{Map, Value};
+use std::sync::Arc;
+
+/// A program's metric with its keys read.
+pub struct ProgramMetric {
+    program: Arc<Program>,
+    keys: Map<String, Value>,
+    history: bool,
+}
+
+impl ProgramMetric {
+    /// The metric for checked keys.
+    pub fn new(program: Arc<Program>, args: &Table) -> ProgramMetric {
+        let keys = program.manifest.values(args);
+        ProgramMetric { program, keys, history: args.flag("history") }
+    }
+}
+
+impl Metric for ProgramMetric {
+    fn score(&self, compared: Compared<'_>) -> Result<f64, MetricError> {
+        let cube = |values: &[f32]| -> Cube<f32> {
+            let steps = values.chunks(compared.batch * compared.channels);
+            steps.map(|step| step.chunks(compared.channels).map(<[f32]>::to_vec).collect()).collect()
+        };
+        let request = |id| Request::Score {
+            id,
+            keys: self.keys.clone(),
+            output: cube(compared.output),
+            target: cube(compared.target),
+        };
+        let read = |number: u64, answer: Answer| match answer {
+            // JSON has no NaN and no Infinity, so the value is finite.
+            Answer::Score { id, value } if id == number => Ok(value),
+            other => Err(other.unexpected("score", number)),
+        };
+        let mut state = self.program.lock();
+        self.program.ask(&mut state, request, 1, read).map_err(|error| MetricError(error.to_string()))
+    }
+
+    fn in_history(&self) -> bool {
+        self.history
+    }
+
+    fn ready(&self) -> Result<(), MetricError> {
+        self.program.ready().map_err(|error| MetricError(error.to_string()))
+    }
+}

@@ -1,0 +1,147 @@
+//! The components that every binary carries.
+
+use super::Registry;
+use super::additions::Additions;
+use crate::nn::{init, linear};
+use crate::spec::component::Origin;
+use crate::spec::diagnostic::Diagnostics;
+use crate::spec::fields::{Field, Pair, Range, SEED, Type};
+use crate::spec::source::Sources;
+use crate::spec::tree::Value;
+use crate::study::sampler;
+use crate::train::optimizer::{self, Rule};
+use crate::train::{loss, metric};
+use std::sync::Arc;
+
+/// The texts of built-in plugins by their paths.
+macro_rules! builtin {
+    ($($path:literal),* $(,)?) => {
+        [$((concat!($path, ".toml"), include_str!(concat!("../../plugins/builtin/", $path, ".toml")))),*]
+    };
+}
+
+/// Text plugins that every binary carries: file name and text.
+const TEXTS: &[(&str, &str)] = &builtin![
+    "datasets/linear",
+    "datasets/sqrt",
+    "neurons/alif",
+    "neurons/alpha",
+    "neurons/if",
+    "neurons/lapicque",
+    "neurons/leaky",
+    "neurons/li",
+    "neurons/lstm",
+    "neurons/resonate_and_fire",
+    "neurons/rleaky",
+    "neurons/rsynaptic",
+    "neurons/slstm",
+    "neurons/synaptic",
+    "surrogates/atan",
+    "surrogates/boxcar",
+    "surrogates/fast_sigmoid",
+    "surrogates/gaussian",
+    "surrogates/heaviside",
+    "surrogates/leaky_spike",
+    "surrogates/sigmoid",
+    "surrogates/sparse_fast_sigmoid",
+    "surrogates/spike_rate_escape",
+    "surrogates/straight_through_estimator",
+    "surrogates/triangle",
+    "surrogates/triangular",
+];
+
+impl Registry {
+    /// The built-in components.
+    ///
+    /// # Errors
+    /// Where an embedded plugin is wrong, which a test rules out.
+    pub fn builtin(sources: &mut Sources) -> Result<Registry, Diagnostics> {
+        let mut registry = Registry::default();
+        let mut to = Additions::new(&mut registry, Origin::BuiltIn);
+        losses(&mut to);
+        metrics(&mut to);
+        optimizers(&mut to);
+        initialisers(&mut to);
+        samplers(&mut to);
+        to.layer("linear", linear::LinearKind)
+            .about("Dense layer without neurons: y = x W^T + b at every step")
+            .source("PyTorch, torch.nn.Linear")
+            .fields(linear::fields())
+            .detail("weight [size, inputs], bias [size]; signal: `current`\n");
+        let mut found = Diagnostics::default();
+        for &(name, text) in TEXTS {
+            let source = sources.add(format!("plugins/builtin/{name}"), text);
+            registry.add_plugin(source, None, sources, &mut found);
+        }
+        if found.is_empty() { Ok(registry) } else { Err(found) }
+    }
+}
+
+fn losses(to: &mut Additions<'_>) {
+    to.loss("mse", |_| loss::Mse)
+        .about("Mean squared error over steps, samples and channels")
+        .unit("target^2")
+        .direct(loss::mse);
+    to.loss("l1", |_| loss::L1)
+        .about("Mean absolute error over steps, samples and channels")
+        .unit("target")
+        .direct(loss::l1);
+}
+
+fn metrics(to: &mut Additions<'_>) {
+    to.metric("mse", |_| metric::mse).about("Mean squared error over steps, samples and channels").unit("target^2");
+    to.metric("l1", |_| metric::l1).about("Mean absolute error over steps, samples and channels").unit("target");
+    to.metric("relative_error", |_| metric::relative_error).about(
+        "Mean over the steps after the first of |error| / |target|, Euclidean over channels (snnTorch's tutorial)",
+    );
+    to.metric("nmse", |_| metric::nmse)
+        .about("Mean squared error / variance of the target; 1 is what the target's mean gives");
+    to.metric("r2", |_| metric::r2)
+        .about("Coefficient of determination: 1 is perfect, 0 is what the target's mean gives")
+        .higher_is_better();
+}
+
+fn optimizers(to: &mut Additions<'_>) {
+    to.optimizer("adam", Rule::adam)
+        .about("Adam (Kingma & Ba 2015, arXiv 1412.6980); weight decay as an L2 term")
+        .fields(optimizer::adam_fields(0.0));
+    to.optimizer("adamw", Rule::adamw)
+        .about("Adam with decoupled weight decay (Loshchilov & Hutter 2019, arXiv 1711.05101)")
+        .fields(optimizer::adam_fields(0.01));
+    to.optimizer("sgd", Rule::sgd)
+        .about("Stochastic gradient descent, with momentum if asked for")
+        .fields(optimizer::sgd_fields());
+    to.optimizer("rmsprop", Rule::rmsprop)
+        .about("RMSprop (Tieleman & Hinton 2012); `eps` stands inside of the root, unlike PyTorch's")
+        .fields(optimizer::rmsprop_fields());
+}
+
+fn initialisers(to: &mut Additions<'_>) {
+    let any = Range::ANY;
+    let low_high = Type::Pair(Pair { names: ["low", "high"], ranges: [any; 2], ordered: true });
+    let mean_sd = Type::Pair(Pair { names: ["mean", "sd"], ranges: [any, Range::NOT_NEGATIVE], ordered: false });
+    to.initialiser("uniform", |args, _| {
+        let (low, high) = args.pair("uniform");
+        Arc::new(init::Uniform(low, high))
+    })
+    .about("Uniform distribution")
+    .fields(vec![Field::required("uniform", low_high, "drawn uniformly from [low, high)")]);
+    to.initialiser("normal", |args, _| {
+        let (mean, sd) = args.pair("normal");
+        Arc::new(init::Normal(mean, sd))
+    })
+    .about("Normal distribution")
+    .fields(vec![Field::required("normal", mean_sd, "drawn from a normal distribution, [mean, sd]")]);
+    to.initialiser("constant", |args, _| Arc::new(init::Constant(args.number("constant"))))
+        .about("One number everywhere")
+        .fields(vec![Field::required("constant", Type::Number(any), "this number")]);
+    to.initialiser("torch_linear", |_, bias| Arc::new(init::TorchLinear { bias }))
+        .about("Uniform within 1 / sqrt(inputs), as PyTorch's Linear begins");
+}
+
+fn samplers(to: &mut Additions<'_>) {
+    to.sampler("grid", |_| sampler::Grid).about("Every combination of all values, the last dimension fastest");
+    to.sampler("random", |args| sampler::Random { seed: args.seed().unwrap_or(0) })
+        .about("Values drawn independently and evenly, each configuration at most once")
+        .fields(vec![Field::default("seed", SEED, Value::Int(0), "which configurations are drawn")]);
+}

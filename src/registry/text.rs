@@ -1,0 +1,140 @@
+//! Text plugins: what lies in `plugins/` folders.
+
+use super::{Catalog, DatasetBuild, Entry, MetricBuild, MetricOf, Registry};
+use crate::data::function::FunctionModel;
+use crate::neuron::{Model, Surrogate, describe, program};
+use crate::nn::layer::LayerKind;
+use crate::nn::neurons;
+use crate::program::{Manifest, Program, ProgramDataset, ProgramMetric, Provides};
+use crate::spec::component::{Info, Kind, Origin};
+use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem};
+use crate::spec::source::{self, Sources, Span};
+use crate::spec::tree::{self, Table};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The largest plugin file that is read, in bytes.
+const MAX_BYTES: u64 = 64 * 1024;
+
+impl Registry {
+    /// Reads the text plugins of a folder, if it is there: every `*.toml` in it, sorted by name.
+    pub fn add_folder(&mut self, folder: &Path, sources: &mut Sources, found: &mut Diagnostics) {
+        let Ok(entries) = std::fs::read_dir(folder) else { return };
+        let mut files: Vec<PathBuf> = entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
+        files.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
+        files.sort();
+        for path in files {
+            match source::read_plain(&path, MAX_BYTES) {
+                Ok(text) => {
+                    let source = sources.add(path.display().to_string(), text);
+                    self.add_plugin(source, Some(&path), sources, found);
+                }
+                Err(error) => found.push(Diagnostic::without_place(Problem::Unreadable { path, error })),
+            }
+        }
+    }
+
+    /// Reads one text plugin; `path` where it is not built in.
+    pub(super) fn add_plugin(
+        &mut self,
+        source: usize,
+        path: Option<&Path>,
+        sources: &Sources,
+        found: &mut Diagnostics,
+    ) {
+        let at = Span { source, start: 0, end: 0 };
+        let before = found.list.len();
+        let table = tree::parse(sources, source, found);
+        if found.list.len() > before {
+            return;
+        }
+        let Some(name) = table.text("name").filter(|name| crate::spec::check::is_name(name)) else {
+            let problem = Problem::MissingKey("name".into());
+            let at = table.get("name").map_or(at, |node| node.span);
+            found.push(Diagnostic::new(problem, at).label("a name of small letters, digits and `_`"));
+            return;
+        };
+        let origin = path.map_or(Origin::BuiltIn, |path| Origin::Text {
+            file: path.display().to_string(),
+            text: sources.get(at).text.clone(),
+        });
+        match table.text("kind") {
+            Some("neuron") => {
+                let Some(model) = Model::read(&table, at, sources, found) else { return };
+                program::check(&model, found);
+                if found.list.len() > before {
+                    return;
+                }
+                let detail = describe::detail(table.text("step").unwrap_or(""), &model);
+                let info = Info { origin, ..crate::neuron::surrogate::info(&table, neurons::fields(&model), detail) };
+                let kind: Arc<dyn LayerKind> = Arc::new(neurons::NeuronKind::new(Arc::new(model)));
+                put(&mut self.neurons, Kind::Neuron, info, kind, &table, found);
+            }
+            Some("surrogate") => {
+                let Some(surrogate) = Surrogate::read(&table, sources, found) else { return };
+                let info = Info { origin, ..surrogate.info.clone() };
+                put(&mut self.surrogates, Kind::Surrogate, info, surrogate, &table, found);
+            }
+            Some("dataset") => {
+                let Some(model) = FunctionModel::read(&table, at, sources, found) else { return };
+                let info = Info { origin, ..model.info.clone() };
+                let build: DatasetBuild = Arc::new(move |component, _| Ok(model.build(&component.args)));
+                put(&mut self.datasets, Kind::Dataset, info, build, &table, found);
+            }
+            Some("program") if path.is_some() => self.add_program(&table, at, sources, found),
+            _ => {
+                let at = table.get("kind").map_or(at, |node| node.span);
+                let problem = Problem::Conflict(format!("the plugin `{name}` has no kind that is known"));
+                found.push(
+                    Diagnostic::new(problem, at)
+                        .help("known here: `neuron`, `surrogate`, `dataset`, `program`".to_string()),
+                );
+            }
+        }
+    }
+}
+
+impl Registry {
+    /// Reads the manifest of a program.
+    fn add_program(&mut self, table: &Table, at: Span, sources: &Sources, found: &mut Diagnostics) {
+        let source = sources.get(at);
+        let Some(manifest) = Manifest::read(table, at, Path::new(&source.name), &source.text, self, found) else {
+            return;
+        };
+        let (info, provides) = (manifest.info.clone(), manifest.provides);
+        let (unit, lower_is_better) = (manifest.unit.clone(), manifest.lower_is_better);
+        let program = Arc::new(Program::new(manifest));
+        self.programs.push(program.clone());
+        match provides {
+            Provides::Dataset => {
+                let build: DatasetBuild =
+                    Arc::new(move |data, _| Ok(Box::new(ProgramDataset::new(program.clone(), &data.args))));
+                put(&mut self.datasets, Kind::Dataset, info, build, table, found);
+            }
+            Provides::Metric => {
+                let build: MetricOf = Box::new(move |args| Arc::new(ProgramMetric::new(program.clone(), args)));
+                let build = MetricBuild { build, unit, lower_is_better };
+                put(&mut self.metrics, Kind::Metric, info, build, table, found);
+            }
+        }
+    }
+}
+
+/// Adds a plugin. One that takes the name of another component must say so; two plugins of one name are an error.
+fn put<B>(catalog: &mut Catalog<B>, kind: Kind, info: Info, build: B, table: &Table, found: &mut Diagnostics) {
+    let at = table.get("name").map_or(Span { source: 0, start: 0, end: 0 }, |node| node.span);
+    let overrides = table.text("overrides") == Some(&info.name);
+    let duplicate = || Problem::Duplicate { what: kind.to_string(), name: info.name.clone() };
+    match catalog.get(&info.name).map(|entry| &entry.info.origin) {
+        Some(Origin::Text { file, .. } | Origin::Program { file, .. }) => {
+            found.push(Diagnostic::new(duplicate(), at).help(format!("the other one is in {file}")));
+        }
+        Some(Origin::BuiltIn | Origin::Crate(_)) if !overrides => {
+            let help = format!("a {kind} of this name is built in; to replace it say `overrides = \"{}\"`", info.name);
+            found.push(Diagnostic::new(duplicate(), at).help(help));
+        }
+        _ => {
+            catalog.insert(info.name.clone(), Entry { info, build });
+        }
+    }
+}

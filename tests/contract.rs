@@ -1,0 +1,87 @@
+//! The contract of components: what is built in keeps it, and what breaks it is found.
+
+use runner::data::{Data, DataError, DataShape, Dataset};
+use runner::random::Draws;
+use runner::registry::{Additions, Crate};
+use runner::spec::fields::{Field, Range};
+use runner::spec::sweep::Sweep;
+use runner::study::sampler::{Point, Sampler};
+use runner::testing::Suite;
+use runner::train::loss;
+use runner::train::metric::Compared;
+use runner::train::optimizer::{Rule, Step, UpdateRule};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+#[test]
+fn built_in_components_keep_the_contract() {
+    let said: Vec<String> = Suite::new(&[]).breaches().iter().map(ToString::to_string).collect();
+    assert!(said.is_empty(), "{said:#?}");
+}
+
+/// Gives a channel too many, and counts up.
+struct Unruly(AtomicU32);
+
+impl Dataset for Unruly {
+    fn shape(&self) -> DataShape {
+        DataShape { steps: 3, samples: 1, inputs: vec!["x".into()], targets: vec!["y".into()] }
+    }
+
+    fn draw(&self, _: &mut dyn Draws) -> Result<Data, DataError> {
+        let drawn = self.0.fetch_add(1, Ordering::Relaxed) as f32;
+        Ok(Data::new(3, 1, vec![drawn; 6], vec![f32::NAN; 3]))
+    }
+}
+
+struct Uphill;
+
+impl UpdateRule for Uphill {
+    fn update(&self, _: Step, values: &mut [f32], gradients: &[f32], _: [&mut [f32]; 3]) {
+        values.iter_mut().zip(gradients).for_each(|(value, gradient)| *value += 0.1 * gradient.signum());
+    }
+}
+
+struct Stubborn;
+
+impl Sampler for Stubborn {
+    fn points(&self, sweep: &Sweep) -> Result<Vec<Point>, runner::spec::diagnostic::Diagnostic> {
+        let at = sweep.span;
+        let point = vec![runner::spec::tree::Node::new(runner::spec::tree::Value::Int(7), at); 2];
+        Ok(vec![point; 5])
+    }
+}
+
+/// [`loss::mse`] that forgets its weight.
+fn forgets(signal: &[f32], target: &[f32], _: f32, gradient: Option<&mut [f32]>) -> f32 {
+    loss::mse(signal, target, 1.0, gradient)
+}
+
+fn upside_down(compared: Compared<'_>) -> f64 {
+    -runner::train::metric::mse(compared)
+}
+
+fn register(to: &mut Additions<'_>) {
+    to.dataset("unruly", |_, _| Ok(Box::new(Unruly(AtomicU32::new(0))))).about("Counts up");
+    to.loss("forgetful", |_| loss::Mse).about("Forgets its weight").direct(forgets);
+    to.metric("upside_down", |_| upside_down).about("Lower for a larger error");
+    to.metric("silent", |_| |_: Compared<'_>| 0.0);
+    to.optimizer("uphill", |_| Rule::own(Uphill)).about("Goes uphill");
+    to.sampler("stubborn", |_| Stubborn).about("One point outside of every space");
+    let out_of_range = vec![Field::number("lr", Range::POSITIVE, 0.0, "learning rate")];
+    to.optimizer("unchecked", Rule::sgd).about("Its default is no learning rate").fields(out_of_range);
+}
+
+#[test]
+fn what_breaks_the_contract_is_found() {
+    let breaches = Suite::new(&[Crate { name: "bad", version: "1", register }]).breaches();
+    let said: Vec<String> = breaches.iter().map(ToString::to_string).collect();
+    insta::assert_snapshot!(said.join("\n"));
+}
+
+#[test]
+#[should_panic(expected = "`mse` is registered already")]
+fn two_components_of_one_name_are_a_mistake_of_the_program() {
+    let register = |to: &mut Additions<'_>| {
+        to.loss("mse", |_| loss::Mse);
+    };
+    Suite::new(&[Crate { name: "bad", version: "1", register }]);
+}
