@@ -341,7 +341,8 @@ mod tests {
             assert_eq!(found.len(), 2, "cut at {cut}");
             assert!(gaps.into_iter().eq((cut > before).then_some(before..cut)));
         }
-        (1..HEADER.len()).for_each(|cut| assert!(split(&whole[..cut]).unwrap().gaps.into_iter().eq([0..cut])));
+        (1..HEADER.len())
+            .for_each(|cut| assert!(split(&whole[..cut]).unwrap().gaps.into_iter().eq(std::iter::once(0..cut))));
     }
 
     #[test]
