@@ -1,6 +1,9 @@
 //! The command line: one file a command. Everything that is printed is printed here.
 
 mod check;
+mod diff;
+mod explain;
+mod export;
 mod init;
 mod new;
 mod probe;
@@ -8,7 +11,11 @@ mod progress;
 mod registry;
 mod render;
 mod report;
+mod results;
 mod run;
+mod settled;
+mod summary;
+mod verify;
 
 use crate::registry::{Crate, Registry};
 use crate::spec::diagnostic::Diagnostics;
@@ -62,6 +69,16 @@ enum Command {
     New(new::NewArgs),
     /// Make plots and page of a result folder again
     Report(report::ReportArgs),
+    /// List the studies below a folder, and how far they are
+    Results(results::ResultsArgs),
+    /// Run trials of a result folder again and compare them with what is stored, bit for bit
+    Verify(verify::VerifyArgs),
+    /// Say what a trial's id is made of, and which of it an experiment file changes
+    Explain(explain::ExplainArgs),
+    /// Say what differs between two result folders, with a test over the seeds that both have
+    Diff(diff::DiffArgs),
+    /// Write tables as CSV, or losses for TensorBoard
+    Export(export::ExportArgs),
 }
 
 /// Where plugins are looked for.
@@ -97,6 +114,11 @@ pub fn run(crates: &[Crate]) -> u8 {
         Some(Command::Init(args)) => init::init(&args),
         Some(Command::New(args)) => new::new(&args, crates),
         Some(Command::Report(args)) => report::report(&args),
+        Some(Command::Results(args)) => results::results(&args),
+        Some(Command::Verify(args)) => verify::verify(&args, crates),
+        Some(Command::Explain(args)) => explain::explain(&args, crates),
+        Some(Command::Diff(args)) => diff::diff(&args),
+        Some(Command::Export(args)) => export::export(&args),
     };
     exit as u8
 }

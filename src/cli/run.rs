@@ -1,7 +1,9 @@
 //! `runner FILE...`: check all files, then train each and leave its result folder.
 
 use super::progress::Progress;
-use super::{Exit, PluginArgs, complain, fail, load_registry, print, refuse};
+use super::settled::{self, Settled};
+use super::summary::{Printing, summarise};
+use super::{Exit, PluginArgs, complain, fail, load_registry, refuse};
 use crate::program;
 use crate::registry::{Crate, OnDevice, Registry};
 use crate::report;
@@ -10,16 +12,14 @@ use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem};
 use crate::spec::source::{Sources, Span};
 use crate::spec::{self, Overrides, Save};
 use crate::store::environment::environment;
-use crate::store::manifest::{DataSummary, FORMAT, LayerSummary, Manifest, Objective, Quantity, StudyStatus};
-use crate::store::ranking;
+use crate::store::manifest::{DataSummary, FORMAT, LayerSummary, Manifest, Objective, Parts, Quantity, StudyStatus};
 use crate::store::tables::Columns;
-use crate::store::{self, Opening, Store, StoreError};
-use crate::study::identity::plugins;
+use crate::store::{self, Opening, Store, StoreError, SummaryRow};
+use crate::study::identity::{meanings, plugins};
 use crate::study::{Executor, Plan, TrainError, TrialPlan, train};
 use crate::tensor::{Backend, DeviceError, DeviceName};
 use clap::{Args, ValueEnum};
 use dfdx::prelude::Cpu;
-use serde_json::json;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -73,6 +73,16 @@ pub struct RunArgs {
     allow_programs: bool,
     #[command(flatten)]
     plugins: PluginArgs,
+}
+
+impl RunArgs {
+    fn printing(&self) -> Printing {
+        match (self.json, self.quiet) {
+            (true, _) => Printing::Json,
+            (false, true) => Printing::Quiet,
+            (false, false) => Printing::Table,
+        }
+    }
 }
 
 #[derive(Clone, Copy, ValueEnum, PartialEq, Eq)]
@@ -136,13 +146,14 @@ pub fn run(args: &RunArgs, crates: &[Crate]) -> Exit {
         return fail(format!("signals cannot be handled: {error}"), None, Exit::Request);
     }
     let mut worst = Exit::Fine;
-    for request in &requests {
-        let exit = match args.device {
-            DeviceArg::Cpu => run_one::<Cpu>(args, request, &stop),
+    for asked in &requests {
+        let exit = match (asked, args.device) {
+            (Asked::Settled(settled), _) => settled.say(args.printing()),
+            (Asked::Planned(request), DeviceArg::Cpu) => run_one::<Cpu>(args, request, &stop),
             #[cfg(feature = "cuda")]
-            DeviceArg::Cuda => run_one::<dfdx::prelude::Cuda>(args, request, &stop),
+            (Asked::Planned(request), DeviceArg::Cuda) => run_one::<dfdx::prelude::Cuda>(args, request, &stop),
             #[cfg(not(feature = "cuda"))]
-            DeviceArg::Cuda => fail(DeviceError::NotBuilt, None, Exit::Request),
+            (Asked::Planned(_), DeviceArg::Cuda) => fail(DeviceError::NotBuilt, None, Exit::Request),
         };
         match exit {
             Exit::Fine => {}
@@ -153,32 +164,54 @@ pub fn run(args: &RunArgs, crates: &[Crate]) -> Exit {
     worst
 }
 
-fn requests(args: &RunArgs, crates: &[Crate]) -> Result<Vec<Request>, Exit> {
+/// A file whose study has to be opened, or is finished.
+enum Asked {
+    Planned(Box<Request>),
+    Settled(Box<Settled>),
+}
+
+impl Asked {
+    fn file_and_out(&self) -> (&Path, &Path) {
+        match self {
+            Asked::Planned(request) => (&request.file, &request.out),
+            Asked::Settled(settled) => (&settled.file, &settled.out),
+        }
+    }
+}
+
+fn requests(args: &RunArgs, crates: &[Crate]) -> Result<Vec<Asked>, Exit> {
     let device =
         open_device(args.device).map_err(|error| fail(error, Some("`--device cpu` runs everywhere"), Exit::Request))?;
-    let mut requests: Vec<Request> = Vec::new();
+    let mut requests: Vec<Asked> = Vec::new();
     let mut refused = None;
     for file in &args.files {
         let mut sources = Sources::default();
         let overrides = Overrides { set: args.set.clone(), sweep: args.sweep.clone(), seeds: args.seeds.clone() };
-        let checked =
-            load_registry(crates, std::slice::from_ref(file), &args.plugins, &mut sources).and_then(|registry| {
-                let spec = spec::read(file, &overrides, &registry, &mut sources)?;
-                let plan = Plan::new(spec, &registry, &sources, args.executor.on(device), device)?;
-                if !args.allow_programs {
-                    refuse_programs(&plan, &registry)?;
-                }
-                Ok((registry, plan))
-            });
+        let registry = load_registry(crates, std::slice::from_ref(file), &args.plugins, &mut sources);
+        let checked = registry.and_then(|registry| {
+            let spec = spec::read(file, &overrides, &registry, &mut sources)?;
+            let (file, out) = (file.clone(), out_folder(args, &spec.name));
+            let executor = args.executor.on(device);
+            if !args.fresh
+                && args.retry.is_none()
+                && let Some((manifest, rows)) = settled::find(&out, &spec, &registry, &sources, (executor, device))?
+            {
+                return Ok(Asked::Settled(Box::new(Settled { file, out, manifest, rows })));
+            }
+            let plan = Plan::new(spec, &registry, &sources, executor, device)?;
+            if !args.allow_programs {
+                refuse_programs(&plan, &registry)?;
+            }
+            Ok(Asked::Planned(Box::new(Request { file, out, registry, plan })))
+        });
         match checked {
-            Ok((registry, plan)) => {
-                let out = out_folder(args, &plan.spec.name);
-                if let Some(other) = requests.iter().find(|other| other.out == out) {
-                    let text =
-                        format!("{} and {} would write to {}", other.file.display(), file.display(), out.display());
+            Ok(asked) => {
+                let (file, out) = asked.file_and_out();
+                if let Some((other, _)) = requests.iter().map(Asked::file_and_out).find(|(_, other)| *other == out) {
+                    let text = format!("{} and {} would write to {}", other.display(), file.display(), out.display());
                     return Err(fail(text, Some("give them different names"), Exit::Request));
                 }
-                requests.push(Request { file: file.clone(), out, registry, plan });
+                requests.push(asked);
             }
             Err(found) => refused = Some(refuse(&found, &sources)),
         }
@@ -274,9 +307,8 @@ fn train_and_store<D: OnDevice>(
         && store.is_settled(&|config, seed| plan.rank(config, seed))
         && nothing_new(&manifest, earlier)
     {
-        let (rows, page) = (store.summary()?, request.out.join("report.html"));
-        let page = format!("nothing to do; the report is {}\n", page.display());
-        return summarise(args, request, rows, earlier, false, &page);
+        let rows = planned_rows(plan, store)?;
+        return Ok(summarise(&rows, earlier, args.printing(), false, &settled::closing(&request.out)));
     }
     let describing = std::thread::spawn(move || environment(&file, device, executor));
     store.write_manifest(&manifest)?;
@@ -304,7 +336,13 @@ fn train_and_store<D: OnDevice>(
     manifest.status = if ended.interrupted { StudyStatus::Interrupted } else { StudyStatus::Finished };
     store.write_manifest(&manifest)?;
     let page = write_report(request, store, &mut manifest)?;
-    summarise(args, request, store.summary()?, &manifest, ended.interrupted, &page)
+    Ok(summarise(&planned_rows(plan, store)?, &manifest, args.printing(), ended.interrupted, &page))
+}
+
+/// The rows of the trials that were asked for.
+fn planned_rows(plan: &Plan, store: &Store) -> Result<Vec<SummaryRow>, StoreError> {
+    let planned: HashSet<&str> = plan.trials.iter().map(|t| t.id.as_str()).collect();
+    Ok(store.summary()?.into_iter().filter(|row| planned.contains(row.trial.as_str())).collect())
 }
 
 /// Whether a folder that is finished says already all that a new manifest would, and its page is there.
@@ -331,132 +369,6 @@ fn write_report(request: &Request, store: &Store, manifest: &mut Manifest) -> Re
         }
         Err(error) => Err(StoreError::Table { dir: request.out.clone(), error: error.to_string() }),
     }
-}
-
-fn summarise(
-    args: &RunArgs,
-    request: &Request,
-    rows: Vec<store::SummaryRow>,
-    manifest: &Manifest,
-    interrupted: bool,
-    page: &str,
-) -> Result<Exit, TrainError> {
-    let planned: HashSet<&str> = request.plan.trials.iter().map(|t| t.id.as_str()).collect();
-    let rows: Vec<store::SummaryRow> = rows.into_iter().filter(|row| planned.contains(row.trial.as_str())).collect();
-    if args.json {
-        rows.iter().for_each(|row| print(&format!("{}\n", json_line(row, manifest))));
-    } else if !args.quiet {
-        let swept = !request.plan.swept.is_empty();
-        print(&if swept { configurations(&rows, manifest) } else { table(&rows, manifest) });
-        print(page);
-    }
-    let failed: Vec<&store::SummaryRow> = rows.iter().filter(|row| row.error.is_some()).collect();
-    for row in failed.iter().take(10) {
-        complain(&format!(
-            "error: trial {} (seed {}) failed: {}\n",
-            row.trial,
-            row.seed,
-            row.error.as_deref().unwrap_or("")
-        ));
-    }
-    if failed.len() > 10 {
-        complain(&format!("error: {} trials failed in all\n", failed.len()));
-    }
-    if interrupted {
-        let text = format!(
-            "interrupted: {} of {} trials are finished and kept; the same command goes on",
-            rows.len(),
-            planned.len()
-        );
-        complain(&format!("{text}\n"));
-        return Ok(Exit::Interrupted);
-    }
-    Ok(if failed.is_empty() { Exit::Fine } else { Exit::TrialFailed })
-}
-
-/// Trials that are printed one by one; of more only the first are.
-const PRINTED: usize = 20;
-
-fn table(rows: &[store::SummaryRow], manifest: &Manifest) -> String {
-    let mut header = vec!["trial".to_string(), "seed".into()];
-    header.extend(quantities(manifest));
-    header.push("seconds".into());
-    let mut lines = vec![header];
-    for row in rows.iter().take(PRINTED) {
-        let mut line = vec![row.trial.clone(), row.seed.to_string()];
-        match &row.error {
-            None => line.extend(std::iter::once(row.loss).chain(row.metrics.iter().copied()).map(figure)),
-            Some(_) => {
-                line.extend(std::iter::once("failed".into()).chain(manifest.metrics.iter().map(|_| "-".to_string())))
-            }
-        }
-        line.push(format!("{:.3}", row.seconds));
-        lines.push(line);
-    }
-    let mut text = aligned(&lines);
-    if rows.len() > PRINTED {
-        text += &format!("... and {} more in trials.parquet\n", rows.len() - PRINTED);
-    }
-    text
-}
-
-/// The medians of each configuration over its seeds, the best first.
-fn configurations(rows: &[store::SummaryRow], manifest: &Manifest) -> String {
-    let ranked = ranking::rank(rows, manifest);
-    let mut header: Vec<String> =
-        ranked.first().map_or(&[][..], |first| &first.params).iter().map(|(name, _)| name.clone()).collect();
-    header.push("seeds".into());
-    header.extend(quantities(manifest));
-    let mut lines = vec![header];
-    for configuration in ranked.iter().take(PRINTED) {
-        let mut line: Vec<String> = configuration.params.iter().map(|(_, value)| value.clone()).collect();
-        line.push(configuration.completed.to_string());
-        line.extend(configuration.medians.iter().copied().map(figure));
-        lines.push(line);
-    }
-    let mut text = format!("medians over seeds, ordered by {}\n", manifest.objective.name);
-    text += &aligned(&lines);
-    if ranked.len() > PRINTED {
-        text += &format!("... and {} more configurations in trials.parquet\n", ranked.len() - PRINTED);
-    }
-    text
-}
-
-/// Headings of loss and metrics, with units.
-fn quantities(manifest: &Manifest) -> impl Iterator<Item = String> {
-    let unit = |q: &Quantity| if q.unit == "1" { q.name.clone() } else { format!("{} ({})", q.name, q.unit) };
-    let loss = unit(&Quantity { name: "loss".into(), ..manifest.loss.clone() });
-    std::iter::once(loss).chain(manifest.metrics.iter().map(unit).collect::<Vec<_>>())
-}
-
-/// Lines of cells, right-aligned in columns.
-fn aligned(lines: &[Vec<String>]) -> String {
-    let widths: Vec<usize> =
-        (0..lines[0].len()).map(|i| lines.iter().map(|line| line[i].chars().count()).max().unwrap_or(0)).collect();
-    let mut text = String::new();
-    for line in lines {
-        let cells: Vec<String> = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:>width$}")).collect();
-        text += &format!("{}\n", cells.join("  "));
-    }
-    text
-}
-
-fn figure(value: Option<f64>) -> String {
-    match value {
-        Some(x) if x.is_nan() => "undefined".into(),
-        Some(x) if x != 0.0 && !(1e-3..1e5).contains(&x.abs()) => format!("{x:.4e}"),
-        Some(x) => format!("{x:.5}"),
-        None => "-".into(),
-    }
-}
-
-fn json_line(row: &store::SummaryRow, manifest: &Manifest) -> serde_json::Value {
-    let metrics: serde_json::Map<String, serde_json::Value> =
-        manifest.metrics.iter().zip(&row.metrics).map(|(q, value)| (q.name.clone(), json!(value))).collect();
-    let params: serde_json::Map<String, serde_json::Value> =
-        row.params.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
-    json!({ "trial": row.trial, "config": row.config, "params": params, "seed": row.seed, "error": row.error, "loss": row.loss, "metrics": metrics,
-        "duration_s": row.seconds })
 }
 
 fn processors() -> usize {
@@ -500,6 +412,9 @@ fn manifest(request: &Request, store: &Store) -> Result<Manifest, StoreError> {
         name: plan.spec.name.clone(),
         about: plan.spec.about.clone(),
         identity: plan.identity.clone(),
+        request: plan.request.clone(),
+        parts: parts(plan, registry),
+        experiment: std::path::absolute(&request.file).unwrap_or_else(|_| request.file.clone()).display().to_string(),
         spec: plan.study_toml(),
         plugins: plan.configurations.iter().flat_map(|configuration| plugins(&configuration.spec, registry)).collect(),
         command: command(),
@@ -523,6 +438,17 @@ fn manifest(request: &Request, store: &Store) -> Result<Manifest, StoreError> {
         planned: plan.trials.len(),
         files,
     })
+}
+
+/// What ids were made from, for all configurations together.
+fn parts(plan: &Plan, registry: &Registry) -> Parts {
+    let components = plan.configurations.iter().flat_map(|configuration| meanings(&configuration.spec, registry));
+    Parts {
+        executor: plan.executor.as_str().into(),
+        device: plan.device.as_str().into(),
+        content: plan.content.clone(),
+        components: components.collect(),
+    }
 }
 
 /// Stands in the manifest until the run has ended; asking git and reading the binary take longer than small runs.

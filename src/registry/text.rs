@@ -34,6 +34,12 @@ impl Registry {
         }
     }
 
+    /// Adds a text plugin that lay in a file of this name.
+    pub fn add_text(&mut self, name: &str, text: &str, sources: &mut Sources, found: &mut Diagnostics) {
+        let source = sources.add(name, text);
+        self.add_plugin(source, Some(Path::new(name)), sources, found);
+    }
+
     /// Reads one text plugin; `path` where it is not built in.
     pub(super) fn add_plugin(
         &mut self,

@@ -6,8 +6,9 @@
 mod baselines;
 pub mod neuron;
 mod page;
+pub mod pairs;
 mod plots;
-mod statistics;
+pub mod statistics;
 mod tables;
 
 use crate::store::manifest::Manifest;

@@ -142,7 +142,9 @@ fn dimensions(manifest: &Manifest) -> String {
 fn configuration_columns(manifest: &Manifest, study: &Study) -> Vec<String> {
     let params = study.ranked.first().map_or(&[][..], |first| &first.params);
     let mut columns: Vec<String> = params.iter().map(|(name, _)| name.clone()).collect();
-    columns.extend(["completed".into(), format!("loss ({})", manifest.loss.name)]);
+    let objective = &manifest.objective.name;
+    columns.extend(["completed".into(), format!("mean {objective}"), "sd".into(), "95 % interval".into()]);
+    columns.push(format!("loss ({})", manifest.loss.name));
     columns.extend(manifest.metrics.iter().map(|m| m.name.clone()));
     columns
 }
@@ -150,6 +152,12 @@ fn configuration_columns(manifest: &Manifest, study: &Study) -> Vec<String> {
 fn configuration_row(ranked: &Ranked) -> Vec<String> {
     let mut row: Vec<String> = ranked.params.iter().map(|(_, value)| value.clone()).collect();
     row.push(format!("{} of {}", ranked.completed, ranked.completed + ranked.failed));
+    let summary = summarise(ranked.values.iter().copied());
+    let or_none = |value: Option<f64>| value.map_or("-".into(), figure);
+    row.push(or_none(summary.as_ref().map(|summary| summary.mean)));
+    row.push(or_none(summary.as_ref().and_then(|summary| summary.sd)));
+    let interval = summary.and_then(|summary| summary.interval);
+    row.push(interval.map_or("-".into(), |(low, high)| format!("[{}, {}]", figure(low), figure(high))));
     row.extend(ranked.medians.iter().map(|m| m.map_or("-".into(), figure)));
     row
 }
@@ -161,7 +169,8 @@ fn configurations_note(manifest: &Manifest, study: &Study) -> String {
     let more = if more > 0 { format!(" {more} more are in trials.parquet.") } else { String::new() };
     let order = if manifest.objective.maximize { "highest" } else { "lowest" };
     format!(
-        "Medians over the trials that completed, the {order} {} first.{more} Comparison and figures below show the first \
+        "Medians over the trials that completed, the {order} {} first; beside them its mean, standard deviation and, from \
+         {FEWEST} seeds on, the 95 % t interval of its geometric mean.{more} Comparison and figures below show the first \
          one ({}). It was chosen by these very seeds, so its numbers are better than fresh seeds would show.",
         manifest.objective.name,
         described(&best.params)
@@ -204,7 +213,7 @@ fn headline(comparison: &Comparison) -> Vec<Row> {
 
 /// Several values in a cell: the value, the median with its range, or with its interval.
 fn cell(values: &[f64]) -> Cell {
-    let Some(Summary { n, median, range, interval }) = summarise(values.iter().copied()) else {
+    let Some(Summary { n, median, range, interval, .. }) = summarise(values.iter().copied()) else {
         return Cell { value: "not defined".into(), spread: String::new() };
     };
     let spread = match (n, interval) {

@@ -12,6 +12,10 @@ pub struct Summary {
     pub n: usize,
     /// Their median.
     pub median: f64,
+    /// Their mean.
+    pub mean: f64,
+    /// Their standard deviation, with n - 1; none for a single value.
+    pub sd: Option<f64>,
     /// Smallest and largest.
     pub range: (f64, f64),
     /// 95 % interval of the geometric mean, where there are seeds enough and all values are positive.
@@ -23,7 +27,12 @@ pub fn summarise(values: impl IntoIterator<Item = f64>) -> Option<Summary> {
     let mut values: Vec<f64> = values.into_iter().filter(|v| !v.is_nan()).collect();
     values.sort_by(f64::total_cmp);
     let (first, last) = (*values.first()?, *values.last()?);
-    Some(Summary { n: values.len(), median: median(&values), range: (first, last), interval: interval(&values) })
+    let n = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0);
+    let sd = (values.len() > 1).then(|| variance.sqrt());
+    let (median, interval) = (median(&values), interval(&values));
+    Some(Summary { n: values.len(), median, mean, sd, range: (first, last), interval })
 }
 
 /// The median of sorted values.
@@ -78,7 +87,9 @@ mod tests {
         let half = 2.776 * (1.3_f64 * 2f64.ln().powi(2) / 5.0).sqrt();
         let mean = 2f64.ln() / 5.0 * 2.0;
         assert!((low.ln() - (mean - half)).abs() < 0.02 && (high.ln() - (mean + half)).abs() < 0.02, "{low} {high}");
-        assert_eq!(summary.median, 1.0);
+        assert_eq!((summary.median, summary.mean), (1.0, 1.7));
+        assert!((summary.sd.unwrap() - 1.95f64.sqrt()).abs() < 1e-12, "{:?}", summary.sd);
+        assert_eq!(summarise([3.0]).unwrap().sd, None);
     }
 
     #[test]

@@ -235,6 +235,29 @@ pub fn read(
     for option in &overrides.sweep {
         document = sweep::option(document, option, sources, &mut found);
     }
+    finish(document, components, sources, found)
+}
+
+/// Reads the text of a whole experiment, such as a manifest keeps; `name` says which file it stands for.
+pub fn read_text(
+    name: &str,
+    text: &str,
+    components: &dyn Components,
+    sources: &mut Sources,
+) -> Result<Spec, Diagnostics> {
+    let mut found = Diagnostics::default();
+    let source = sources.add(name, text);
+    let document = tree::parse(sources, source, &mut found);
+    if found.is_empty() { finish(document, components, sources, found) } else { Err(found) }
+}
+
+/// Checks a merged document with its sweep.
+fn finish(
+    mut document: Table,
+    components: &dyn Components,
+    sources: &Sources,
+    mut found: Diagnostics,
+) -> Result<Spec, Diagnostics> {
     let varied = document.remove("sweep");
     let sweep = varied.as_ref().and_then(|entry| sweep::read(entry, &document, components, &mut found));
     let mut spec = resolve(document, components, sources, found)?;

@@ -4,6 +4,7 @@ use super::check::{Checker, is_name};
 use super::component::{Components, Kind};
 use super::diagnostic::{Diagnostic, Diagnostics, Problem, suggest};
 use super::fields::{self, Field, Type};
+use super::print::value_toml;
 use super::source::{Sources, Span};
 use super::tree::{Entry, Node, Table, Value, parse_value};
 use super::{Component, Spec, merge, resolve};
@@ -340,6 +341,22 @@ fn objective(sweep: &Table, document: &Table, found: &mut Diagnostics) -> Option
 }
 
 impl Sweep {
+    /// Whether configurations may differ in a section of the experiment: by its name, through a variant, or through a
+    /// name of `[let]` that a formula of the section may read.
+    pub fn varies(&self, section: &str) -> bool {
+        let formulas = self.document.get(section).is_some_and(|node| value_toml(node).contains("\"="));
+        self.dimensions.iter().any(|dimension| match &dimension.values {
+            Values::Variants(variants) => {
+                let patches = variants.iter().filter_map(|variant| variant.node.as_table());
+                formulas || patches.flat_map(|patch| &patch.entries).any(|change| change.key == section)
+            }
+            Values::List(_) | Values::Range(_) => {
+                let (first, path) = dimension.name.split_once('.').unwrap_or((&dimension.name, ""));
+                first == section || path.is_empty() && formulas
+            }
+        })
+    }
+
     /// The checked experiment with one value a dimension, in their order.
     pub fn configuration(
         &self,

@@ -19,6 +19,15 @@ pub struct Manifest {
     pub about: String,
     /// Digest of all that the trials of this folder share; only a run of the same identity may add to it.
     pub identity: String,
+    /// Digest of the latest request, if a request of the same digest means the same trials.
+    #[serde(default)]
+    pub request: Option<String>,
+    /// What the ids of its trials were made from beside the experiment.
+    #[serde(default)]
+    pub parts: Parts,
+    /// The file of the latest run; paths in the experiment are relative to it.
+    #[serde(default)]
+    pub experiment: String,
     /// The resolved study as TOML, defaults written out.
     pub spec: String,
     /// Text of each plugin that was used and is not built in, by file name.
@@ -53,6 +62,19 @@ pub struct Manifest {
     pub planned: usize,
     /// Files of this folder that we wrote, relative to it.
     pub files: Vec<String>,
+}
+
+/// What determines results and does not stand in the experiment.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parts {
+    /// What ran the neurons.
+    pub executor: String,
+    /// The class of device.
+    pub device: String,
+    /// A digest of what the dataset reads, if it reads anything.
+    pub content: Option<String>,
+    /// Each component with its version of meaning, or the digest of its text.
+    pub components: BTreeMap<String, String>,
 }
 
 /// What makes one configuration better than another: the median over its seeds.

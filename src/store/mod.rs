@@ -6,6 +6,7 @@
 
 pub mod checkpoint;
 pub mod environment;
+pub mod export;
 pub mod files;
 pub mod journal;
 pub mod lock;
@@ -18,7 +19,7 @@ pub use files::replace;
 use files::{create_folder, remove, replace_durably};
 use journal::Damage;
 use lock::{Holder, LOCK, Lock};
-use manifest::Manifest;
+use manifest::{Manifest, StudyStatus};
 use record::Record;
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -269,6 +270,19 @@ impl Store {
     }
 }
 
+/// Manifest and trials of a folder that is finished, was last asked for what `request` is the digest of, and has all of
+/// it in its tables; else none. Takes no lock and changes nothing.
+pub fn settled(dir: &Path, request: &str) -> Result<Option<(Manifest, Vec<SummaryRow>)>, StoreError> {
+    let Some(manifest) = read_manifest(dir)? else { return Ok(None) };
+    let asked = manifest.status == StudyStatus::Finished && manifest.request.as_deref() == Some(request);
+    let there = || FILES.iter().chain(&["report.html"]).all(|name| dir.join(name).exists());
+    if !asked || !there() || !journal::read(dir)?.files.is_empty() || lock::holder(dir).is_some() {
+        return Ok(None);
+    }
+    let rows = tables::summary(dir)?;
+    Ok((rows.len() == manifest.planned).then_some((manifest, rows)))
+}
+
 /// Of several records of a trial the last one: a failed trial may have been run again.
 fn latest(records: Vec<Record>) -> Vec<Record> {
     let last: HashMap<String, usize> = records.iter().enumerate().map(|(i, r)| (r.trial.clone(), i)).collect();
@@ -335,6 +349,19 @@ impl Weights {
         let views = views.collect::<Result<HashMap<_, _>, _>>()?;
         safetensors::serialize(&views, None).map_err(|e| failed(e.to_string()))
     }
+}
+
+/// Reads weights: values by path; none if the file is not there.
+pub fn read_weights(path: &Path) -> Result<Option<HashMap<String, Vec<f32>>>, StoreError> {
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(StoreError::Io { path: path.into(), error }),
+    };
+    let tensors = safetensors::SafeTensors::deserialize(&bytes)
+        .map_err(|error| StoreError::Table { dir: path.into(), error: error.to_string() })?;
+    let floats = |data: &[u8]| data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+    Ok(Some(tensors.tensors().into_iter().map(|(name, view)| (name, floats(view.data()))).collect()))
 }
 
 /// Reads the manifest of a folder, if there is one.

@@ -14,6 +14,8 @@ pub struct Ranked {
     pub completed: usize,
     /// Trials that failed.
     pub failed: usize,
+    /// The objective of each trial that completed.
+    pub values: Vec<f64>,
     /// Medians of the loss and each metric over the trials that completed.
     pub medians: Vec<Option<f64>>,
 }
@@ -28,9 +30,9 @@ pub fn rank(rows: &[SummaryRow], manifest: &Manifest) -> Vec<Ranked> {
             _ => configurations.push((&row.config, vec![row])),
         }
     }
-    let mut ranked: Vec<Ranked> = configurations.iter().map(|(config, rows)| summed(config, rows)).collect();
     let metric = manifest.metrics.iter().position(|metric| metric.name == manifest.objective.name);
     let column = metric.map_or(0, |metric| metric + 1);
+    let mut ranked: Vec<Ranked> = configurations.iter().map(|(config, rows)| summed(config, rows, metric)).collect();
     let key = |configuration: &Ranked| {
         let value = configuration.medians.get(column).copied().flatten().filter(|value| !value.is_nan());
         let signed = value.map(|value| if manifest.objective.maximize { -value } else { value });
@@ -40,12 +42,17 @@ pub fn rank(rows: &[SummaryRow], manifest: &Manifest) -> Vec<Ranked> {
     ranked
 }
 
-fn summed(config: &str, rows: &[&SummaryRow]) -> Ranked {
+fn summed(config: &str, rows: &[&SummaryRow], objective: Option<usize>) -> Ranked {
     let completed: Vec<&&SummaryRow> = rows.iter().filter(|row| row.error.is_none()).collect();
     let metrics = rows.first().map_or(0, |row| row.metrics.len());
     let losses = median(completed.iter().filter_map(|row| row.loss).collect());
     let metric = |i: usize| median(completed.iter().filter_map(|row| row.metrics.get(i).copied().flatten()).collect());
+    let value = |row: &&&SummaryRow| match objective {
+        Some(metric) => row.metrics.get(metric).copied().flatten(),
+        None => row.loss,
+    };
     Ranked {
+        values: completed.iter().filter_map(value).collect(),
         config: config.into(),
         params: rows.first().map_or(Vec::new(), |row| row.params.clone()),
         completed: completed.len(),

@@ -73,6 +73,25 @@ fn keys_of(trials: &DataFrame, dir: &Path) -> Result<Vec<Key>, StoreError> {
     Ok(rows.map(key).collect())
 }
 
+/// Iterations of a trial with their losses.
+pub type Losses = [(u64, f64)];
+
+/// The losses of some trials, as the history has them.
+pub fn losses(dir: &Path, trials: &[&str]) -> Result<HashMap<String, Vec<(u64, f64)>>, StoreError> {
+    let failed = |e: PolarsError| unreadable(dir, &e);
+    let history = read_columns(dir, "history.parquet", Some(&["trial", "iteration", "loss"]))?;
+    let wanted: HashSet<&str> = trials.iter().copied().collect();
+    let mut found = HashMap::new();
+    for (id, rows) in runs(&history, usize::MAX, dir)?.into_iter().filter(|(id, _)| wanted.contains(id.as_str())) {
+        let part = history.slice(rows.start as i64, rows.len());
+        let iterations = part.column("iteration").and_then(|c| c.u64().cloned()).map_err(failed)?;
+        let losses = part.column("loss").and_then(|c| c.f64().cloned()).map_err(failed)?;
+        let rows = iterations.iter().zip(losses.iter()).map(|(i, loss)| (i.unwrap_or(0), loss.unwrap_or(f64::NAN)));
+        found.insert(id, rows.collect());
+    }
+    Ok(found)
+}
+
 /// Each trial's row of a folder, for a summary.
 pub fn summary(dir: &Path) -> Result<Vec<SummaryRow>, StoreError> {
     let trials = read_one(dir, TRIALS)?;
@@ -189,7 +208,7 @@ fn io_error(error: PolarsError) -> std::io::Error {
 }
 
 /// Stretches of rows that belong to one trial and do not go past `boundary`.
-fn runs(table: &DataFrame, boundary: usize, dir: &Path) -> Result<Vec<(String, Range<usize>)>, StoreError> {
+pub(super) fn runs(table: &DataFrame, boundary: usize, dir: &Path) -> Result<Vec<(String, Range<usize>)>, StoreError> {
     if table.width() == 0 {
         return Ok(Vec::new());
     }
@@ -205,7 +224,7 @@ fn runs(table: &DataFrame, boundary: usize, dir: &Path) -> Result<Vec<(String, R
     Ok(runs)
 }
 
-fn unreadable(dir: &Path, error: &PolarsError) -> StoreError {
+pub(super) fn unreadable(dir: &Path, error: &PolarsError) -> StoreError {
     StoreError::Table { dir: dir.to_path_buf(), error: error.to_string() }
 }
 

@@ -6,7 +6,7 @@
 
 use crate::spec::Spec;
 use crate::spec::component::{Components, Kind};
-use crate::spec::print::canonical;
+use crate::spec::print::{Formulas, canonical, toml};
 use crate::spec::tree::{Node, Table, Value};
 use std::collections::BTreeMap;
 
@@ -82,6 +82,24 @@ fn remove(table: &mut Table, path: &str) {
         }
         _ => {}
     }
+}
+
+/// The digest of a whole request: of the study with its seeds and the values of its sweep, and of all components that
+/// it could name. Equal digests mean the same list of trials, so that a large study need not be planned to see that
+/// it is finished. None where a sweep could read other data in each configuration.
+pub fn request(spec: &Spec, content: Option<String>, components: &dyn Components, runs: Runs) -> Option<String> {
+    if spec.sweep.as_ref().is_some_and(|sweep| sweep.varies("data")) {
+        return None;
+    }
+    let of = |kind: Kind| components.names(kind).into_iter().filter_map(move |name| components.info(kind, name));
+    let meanings = Kind::ALL.into_iter().flat_map(of).map(|info| format!("{} {}", info.name, info.digest()));
+    let study = study(spec, content, components, runs);
+    Some(digest("request", &[study, toml(&spec.resolved, Formulas::Kept), meanings.collect::<Vec<_>>().join("\n")]))
+}
+
+/// What each component that a spec names means: its version, or the digest of its text.
+pub fn meanings(spec: &Spec, components: &dyn Components) -> BTreeMap<String, String> {
+    used(spec, components).into_iter().map(|((kind, name), value)| (format!("{kind} {name}"), value)).collect()
 }
 
 /// Text of each plugin that a spec uses and that is not built in, by file.

@@ -16,6 +16,7 @@ use crate::spec::{Length, RandomSpec, Spec};
 use crate::store::ranking::described;
 use crate::tensor::DeviceName;
 use crate::train::draws::{Generator, default_order};
+use rayon::prelude::*;
 use std::collections::HashMap;
 
 /// What runs the neurons.
@@ -74,8 +75,14 @@ pub struct Plan {
     pub spec: Spec,
     /// What runs the neurons.
     pub executor: Executor,
+    /// What it runs on.
+    pub device: DeviceName,
     /// What the trials of the folder share.
     pub identity: String,
+    /// Digest of what was asked for, if it tells which trials these are.
+    pub request: Option<String>,
+    /// A digest of what the dataset reads, before anything is swept.
+    pub content: Option<String>,
     /// Names of the dimensions that are swept.
     pub swept: Vec<String>,
     /// The configurations, one without a sweep.
@@ -97,7 +104,8 @@ impl Plan {
     ) -> Result<Plan, Diagnostics> {
         let runs = Runs { executor: executor.as_str(), device: device.as_str() };
         let content = registry.dataset(&spec.data, sources)?.content();
-        let identity = identity::study(&spec, content, registry, runs);
+        let request = identity::request(&spec, content.clone(), registry, runs);
+        let identity = identity::study(&spec, content.clone(), registry, runs);
         let place = Surroundings { registry, sources, runs };
         let configurations = match &spec.sweep {
             None => vec![Configuration::new(spec.clone(), Vec::new(), place)?],
@@ -111,7 +119,10 @@ impl Plan {
         let dimensions = spec.sweep.iter().flat_map(|sweep| &sweep.dimensions);
         Ok(Plan {
             executor,
+            device,
             identity,
+            request,
+            content,
             swept: dimensions.map(|dimension| dimension.name.clone()).collect(),
             trials: trials.collect(),
             places: configurations.iter().enumerate().map(|(i, c)| (c.id.clone(), i)).collect(),
@@ -185,11 +196,13 @@ fn configurations(sweep: &Sweep, place: Surroundings<'_>) -> Result<Vec<Configur
     let mut found = Diagnostics::default();
     let mut list: Vec<Configuration> = Vec::new();
     let mut seen = HashMap::new();
-    for point in points {
+    let build = |point: &Vec<Node>| {
         let names_of = sweep.dimensions.iter().map(|dimension| dimension.name.clone());
         let params: Vec<(String, String)> = names_of.zip(point.iter().map(value_toml)).collect();
-        let built =
-            sweep.configuration(&point, registry, sources).and_then(|spec| Configuration::new(spec, params, place));
+        sweep.configuration(point, registry, sources).and_then(|spec| Configuration::new(spec, params, place))
+    };
+    // Pieces of the list, so that a mistake that all share ends it early.
+    for built in points.chunks(1024).flat_map(|piece| piece.par_iter().map(build).collect::<Vec<_>>()) {
         match built {
             Ok(configuration) => {
                 if let Some(first) = seen.insert(configuration.id.clone(), list.len()) {

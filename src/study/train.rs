@@ -55,6 +55,9 @@ pub enum TrainError {
     /// No threads can be had.
     #[error("worker threads cannot be started: {0}")]
     Threads(String),
+    /// It was asked to stop.
+    #[error("the trial was stopped")]
+    Stopped,
 }
 
 /// Why an attempt at a trial came to nothing.
@@ -95,12 +98,7 @@ pub fn train<D: OnDevice>(
         let rank = ranks.get(&trial.id).copied().unwrap_or(usize::MAX);
         Keep { traces: rank < TRACED_TRIALS, layers: rank == 0, weights: plan.spec.save != Save::None }
     };
-    // dfdx's products ask rayon for threads, so only the fused executor, which asks for them itself, gets several.
-    let threads = if plan.executor == Executor::Fused { plan.spec.threads } else { 1 };
-    let pools = (0..jobs.clamp(1, missing.len().max(1)))
-        .map(|_| rayon::ThreadPoolBuilder::new().num_threads(threads).build())
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| TrainError::Threads(error.to_string()))?;
+    let pools = (0..jobs.clamp(1, missing.len().max(1))).map(|_| pool(plan)).collect::<Result<Vec<_>, _>>()?;
     std::thread::scope(|scope| {
         for pool in &pools {
             let to_writer = to_writer.clone();
@@ -124,6 +122,31 @@ pub fn train<D: OnDevice>(
     })?;
     let trained = store.known().len().saturating_sub(known.len());
     Ok(Ended { trained, interrupted: trained < missing.len() })
+}
+
+/// Threads for one trial at a time. dfdx's products ask rayon for threads, so only the fused executor, which asks for
+/// them itself, gets several.
+fn pool(plan: &Plan) -> Result<rayon::ThreadPool, TrainError> {
+    let threads = if plan.executor == Executor::Fused { plan.spec.threads } else { 1 };
+    let built = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    built.map_err(|error| TrainError::Threads(error.to_string()))
+}
+
+/// Trains one trial and leaves nothing on disk: its record without traces, and its weights if they are stored.
+pub fn once<D: OnDevice>(plan: &Plan, registry: &Registry, planned: &TrialPlan) -> Result<Finished, TrainError> {
+    let keep = Keep { traces: false, layers: false, weights: plan.spec.save == Save::All };
+    let stop = AtomicBool::new(false);
+    let job = Job { plan, registry, planned, keep, dir: None, stop: &stop, watch: &Silent };
+    Ok(pool(plan)?.install(|| job.run::<D>(&mut None)).ok_or(TrainError::Stopped)??)
+}
+
+/// Says nothing.
+struct Silent;
+
+impl Watch for Silent {
+    fn advanced(&self, _: usize, _: Option<f64>) {}
+
+    fn ended(&self, _: &Record) {}
 }
 
 /// The place of every trial, known and planned, in the order of rows.
@@ -156,7 +179,7 @@ fn write_results(
 }
 
 /// What a worker hands over.
-type Finished = (Record, Option<Weights>);
+pub type Finished = (Record, Option<Weights>);
 
 /// A trial that a worker trains.
 struct Job<'a> {

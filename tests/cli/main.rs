@@ -1,5 +1,6 @@
 //! The binary from the outside: real files in, what it prints and leaves behind out.
 
+mod audit;
 mod bad_input;
 mod executors;
 mod folder;

@@ -24,12 +24,17 @@ pub fn content(folder: &Path) -> (Vec<DataFrame>, BTreeMap<String, Vec<u8>>) {
     (tables, weights.collect())
 }
 
-pub fn assert_same_content(a: &Path, b: &Path) {
-    let (a, b) = (content(a), content(b));
-    for (x, y) in a.0.iter().zip(&b.0) {
+pub fn assert_same_tables(a: &Path, b: &Path) {
+    for (x, y) in content(a).0.iter().zip(&content(b).0) {
         assert!(x.equals_missing(y), "{x:?}\n{y:?}");
     }
-    assert_eq!(a.1, b.1);
+}
+
+pub fn assert_same_content(a: &Path, b: &Path) {
+    assert_same_tables(a, b);
+    let (a, b) = (content(a).1, content(b).1);
+    assert!(a.keys().eq(b.keys()), "{:?}\n{:?}", a.keys(), b.keys());
+    a.iter().for_each(|(name, bytes)| assert!(*bytes == b[name], "{name} differs"));
 }
 
 #[test]
@@ -241,4 +246,23 @@ fn several_files_go_into_folders_of_their_own() {
     sandbox.fine(["small.toml", "other.toml", "--out", "both"]);
     assert_eq!(table(&sandbox.path("both/other"), "traces.parquet").height(), 9);
     assert_eq!(table(&sandbox.path("both/small"), "traces.parquet").height(), 12);
+}
+
+#[test]
+fn an_inserted_layer_leaves_the_draws_of_the_others_as_they_were() {
+    let sandbox = Sandbox::with("small.toml", SMALL);
+    sandbox.write(
+        "more.toml",
+        "extends = \"small.toml\"\n[layer.middle]\nafter = \"hidden_1\"\nkind = \"leaky\"\nsize = \"=hidden\"\n",
+    );
+    let drawn = |file: &str, out: &str| {
+        sandbox.fine([file, "--set", "train.iterations=0", "--out", out]);
+        let (_, weights) = content(&sandbox.path(out));
+        let bytes = weights.into_values().next().unwrap();
+        let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        tensors.tensors().into_iter().map(|(name, view)| (name, view.data().to_vec())).collect::<BTreeMap<_, _>>()
+    };
+    let (few, more) = (drawn("small.toml", "few"), drawn("more.toml", "more"));
+    assert!(more.contains_key("middle.weight") && few.len() == 8);
+    few.iter().for_each(|(name, values)| assert_eq!(&more[name], values, "{name}"));
 }

@@ -1,7 +1,7 @@
 //! What a study lives through: kills at any moment, half-written journals, and checkpoints of long trials.
 
 use super::folder::{journal_records, wait_for};
-use super::run::{assert_same_content, table};
+use super::run::{assert_same_content, assert_same_tables, table};
 use super::{SMALL, Sandbox};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -157,7 +157,8 @@ fn a_journal_cut_anywhere_in_its_last_record_costs_one_trial_and_says_so() {
         let said = format!("the last {cut} bytes are half a record");
         assert!(ran.stderr.contains(&said), "{}", ran.stderr);
         assert!(ran.stderr.contains("1 of 3 trials are there already"), "{}", ran.stderr);
-        assert_same_content(&sandbox.path("results/small"), &sandbox.path("whole"));
+        // Trials that were in flight when the study was killed may have left weights, so only tables are compared.
+        assert_same_tables(&sandbox.path("results/small"), &sandbox.path("whole"));
     }
 }
 

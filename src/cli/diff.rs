@@ -1,0 +1,147 @@
+//! `runner diff`: what differs between two result folders: configuration, environment, and results, seed by seed.
+
+use super::summary::{aligned, figure};
+use super::{Exit, fail, print};
+use crate::report::pairs::{LEVEL, Paired, holm, paired};
+use crate::store::manifest::Manifest;
+use crate::store::ranking::{described, rank};
+use crate::store::{self, StoreError, SummaryRow, tables};
+use crate::study::explain::{changes, flattened};
+use clap::Args;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Options of `runner diff`.
+#[derive(Args)]
+pub struct DiffArgs {
+    /// A result folder
+    a: PathBuf,
+    /// Another
+    b: PathBuf,
+}
+
+/// A result folder as far as it is compared.
+struct Side {
+    manifest: Manifest,
+    /// Values of the best configuration, or of the only one.
+    params: Vec<(String, String)>,
+    /// Its trials.
+    rows: Vec<SummaryRow>,
+}
+
+/// A quantity over common seeds.
+struct Compared {
+    name: String,
+    medians: [Option<f64>; 2],
+    test: Paired,
+}
+
+/// Compares two folders.
+pub fn diff(args: &DiffArgs) -> Exit {
+    match (side(&args.a), side(&args.b)) {
+        (Ok(Some(a)), Ok(Some(b))) => {
+            print(&format!("configuration\n{}", listed(&changes(&spec(&a), &spec(&b)))));
+            print(&format!("\nenvironment\n{}", listed(&changes(&environment(&a), &environment(&b)))));
+            print(&format!("\nresults\n{}", results(&a, &b)));
+            Exit::Fine
+        }
+        (Err(error), _) | (_, Err(error)) => fail(error, None, Exit::Request),
+        (a, _) => {
+            let dir = if matches!(a, Ok(None)) { &args.a } else { &args.b };
+            let text = format!("{} is not a result folder: it has no manifest.json", dir.display());
+            fail(text, Some("`runner diff` takes two folders that `runner FILE` made"), Exit::Request)
+        }
+    }
+}
+
+fn side(dir: &Path) -> Result<Option<Side>, StoreError> {
+    let Some(manifest) = store::read_manifest(dir)? else { return Ok(None) };
+    let mut rows = tables::summary(dir)?;
+    let best = rank(&rows, &manifest).into_iter().next();
+    rows.retain(|row| best.as_ref().is_some_and(|best| row.config == best.config));
+    Ok(Some(Side { manifest, params: best.map_or(Vec::new(), |best| best.params), rows }))
+}
+
+fn spec(side: &Side) -> BTreeMap<String, String> {
+    flattened(&side.manifest.spec)
+}
+
+fn environment(side: &Side) -> BTreeMap<String, String> {
+    let value = serde_json::to_value(&side.manifest.environment).unwrap_or_default();
+    let fields = value.as_object().cloned().unwrap_or_default();
+    fields.into_iter().map(|(name, value)| (name, value.to_string())).collect()
+}
+
+fn listed(changes: &[String]) -> String {
+    if changes.is_empty() { "  no difference\n".into() } else { changes.iter().map(|c| format!("  {c}\n")).collect() }
+}
+
+/// Every quantity that both have, over the seeds that both have.
+fn results(a: &Side, b: &Side) -> String {
+    let mut text = String::new();
+    for (name, side) in [("A", a), ("B", b)].iter().filter(|(_, side)| !side.params.is_empty()) {
+        let params = described(&side.params);
+        text += &format!("  of {name} the best configuration, which was chosen by these very seeds: {params}\n");
+    }
+    let by_seed: BTreeMap<u64, &SummaryRow> = b.rows.iter().map(|row| (row.seed, row)).collect();
+    let common: Vec<(&SummaryRow, &SummaryRow)> =
+        a.rows.iter().filter_map(|row| Some((row, *by_seed.get(&row.seed)?))).collect();
+    let compared: Vec<Compared> = quantities(a, b)
+        .into_iter()
+        .filter_map(|(name, of_a, of_b)| {
+            let pairs = common.iter().filter_map(|(x, y)| Some((value(x, of_a)?, value(y, of_b)?)));
+            let pairs: Vec<(f64, f64)> = pairs.collect();
+            let test = paired(&pairs)?;
+            let medians = [median(pairs.iter().map(|pair| pair.0)), median(pairs.iter().map(|pair| pair.1))];
+            Some(Compared { name, medians, test })
+        })
+        .collect();
+    if compared.is_empty() {
+        return text + "  no seed completed in both\n";
+    }
+    let corrected = holm(&compared.iter().map(|one| one.test.p).collect::<Vec<_>>());
+    let heading = ["", "seeds", "median of A", "median of B", "B against A", "p", "verdict", "correlation"];
+    let mut lines = vec![heading.map(String::from).to_vec()];
+    for (Compared { name, medians, test: one }, p) in compared.iter().zip(&corrected) {
+        let change = if one.ratio { format!("x {:.3}", one.mean.exp()) } else { format!("{:+.4}", one.mean) };
+        let verdict = match (one.least * compared.len() as f64 > LEVEL, *p <= LEVEL) {
+            (true, _) => "too few seeds",
+            (false, true) => "differs",
+            (false, false) => "could be chance",
+        };
+        lines.push(vec![
+            format!("  {name}"),
+            one.n.to_string(),
+            figure(medians[0]),
+            figure(medians[1]),
+            change,
+            format!("{p:.4}"),
+            verdict.into(),
+            one.correlation.map_or("-".into(), |r| format!("{r:.2}")),
+        ]);
+    }
+    text + &aligned(&lines)
+        + "  B against A: geometric mean of ratios (x), or mean of differences, seed by seed; p: sign-flip test, Holm's\n  \
+           correction for all rows; correlation: of A and B over seeds, what comparing seed by seed gains from\n"
+}
+
+/// Names of the loss and the metrics that both have, with their places in a row.
+fn quantities(a: &Side, b: &Side) -> Vec<(String, usize, usize)> {
+    let both = a.manifest.metrics.iter().enumerate().filter_map(|(i, metric)| {
+        let j = b.manifest.metrics.iter().position(|other| other.name == metric.name)?;
+        Some((metric.name.clone(), i + 1, j + 1))
+    });
+    let loss = (a.manifest.loss.name == b.manifest.loss.name).then(|| ("loss".to_string(), 0, 0));
+    loss.into_iter().chain(both).collect()
+}
+
+fn value(row: &SummaryRow, place: usize) -> Option<f64> {
+    match place {
+        0 => row.loss,
+        metric => row.metrics.get(metric - 1).copied().flatten(),
+    }
+}
+
+fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
+    crate::report::statistics::summarise(values).map(|summary| summary.median)
+}

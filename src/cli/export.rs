@@ -1,0 +1,51 @@
+//! `runner export`: the tables of a result folder as CSV, or as event files that TensorBoard reads.
+
+use super::{Exit, fail, print};
+use crate::store::{self, StoreError, export};
+use clap::{Args, ValueEnum};
+use std::path::PathBuf;
+
+/// Options of `runner export`.
+#[derive(Args)]
+pub struct ExportArgs {
+    /// A result folder
+    dir: PathBuf,
+    /// What to write
+    #[arg(long)]
+    format: Format,
+    /// Where to [default: DIR/csv or DIR/tensorboard]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Format {
+    /// A file a table
+    Csv,
+    /// A folder a trial, with the loss and the metrics of each iteration
+    Tensorboard,
+}
+
+/// Exports a folder.
+pub fn export(args: &ExportArgs) -> Exit {
+    let out = |name: &str| args.out.clone().unwrap_or_else(|| args.dir.join(name));
+    let written = match store::read_manifest(&args.dir) {
+        Ok(Some(_)) => match args.format {
+            Format::Csv => export::csv(&args.dir, &out("csv")),
+            Format::Tensorboard => export::tensorboard(&args.dir, &out("tensorboard")),
+        },
+        Ok(None) => {
+            let text = format!("{} is not a result folder: it has no manifest.json", args.dir.display());
+            return fail(text, Some("`runner export` takes a folder that `runner FILE` made"), Exit::Request);
+        }
+        Err(error) => Err(error),
+    };
+    match written {
+        Ok(files) => {
+            files.iter().for_each(|file| print(&format!("{}\n", file.display())));
+            Exit::Fine
+        }
+        Err(error @ StoreError::Io { .. }) => fail(error, Some("`--out DIR` names another folder"), Exit::Request),
+        Err(error) => fail(error, None, Exit::Request),
+    }
+}

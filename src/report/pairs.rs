@@ -1,0 +1,143 @@
+//! Two experiments on the same seeds: whether what lies between them could be chance.
+//!
+//! The same seed means the same task and, where shapes agree, the same initial draws, so differences are taken seed
+//! by seed: of logarithms where all values are positive, which compares ratios. If neither is better each difference
+//! is as likely to have the other sign; the test counts how many choices of signs give a mean as far from zero.
+//! Sources: Fisher 1935, The Design of Experiments, section 21; Holm 1979, Scandinavian Journal of Statistics 6, 65-70.
+
+use crate::random::Stream;
+
+/// Seeds up to which every choice of signs is counted; beyond, [`DRAWN`] are drawn.
+const EXACT: usize = 20;
+
+/// Choices of signs that are drawn where there are too many.
+const DRAWN: u32 = 100_000;
+
+/// Above this probability a difference is called chance.
+pub const LEVEL: f64 = 0.05;
+
+/// Two quantities over common seeds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Paired {
+    /// Seeds.
+    pub n: usize,
+    /// Mean of second minus first; of the logarithms, if `ratio`.
+    pub mean: f64,
+    /// Whether `mean` is of logarithms.
+    pub ratio: bool,
+    /// How often chance alone gives a mean at least as far from zero, two-sided.
+    pub p: f64,
+    /// The smallest value that `p` could have had with so many seeds.
+    pub least: f64,
+    /// Correlation of the two over seeds; none where one of them does not vary.
+    pub correlation: Option<f64>,
+}
+
+/// Compares two quantities, seed by seed; pairs with a value that is not finite are left out.
+pub fn paired(pairs: &[(f64, f64)]) -> Option<Paired> {
+    let mut pairs: Vec<(f64, f64)> = pairs.iter().copied().filter(|(a, b)| a.is_finite() && b.is_finite()).collect();
+    let ratio = pairs.iter().all(|(a, b)| *a > 0.0 && *b > 0.0);
+    if ratio {
+        pairs.iter_mut().for_each(|(a, b)| (*a, *b) = (a.ln(), b.ln()));
+    }
+    let differences: Vec<f64> = pairs.iter().map(|(a, b)| b - a).collect();
+    let n = differences.len();
+    if n == 0 {
+        return None;
+    }
+    let mean = differences.iter().sum::<f64>() / n as f64;
+    let least = if n <= EXACT { 0.5_f64.powi(n as i32 - 1) } else { 1.0 / f64::from(DRAWN + 1) };
+    Some(Paired { n, mean, ratio, p: sign_flip(&differences), least, correlation: correlation(&pairs) })
+}
+
+/// How often random signs give a sum at least as far from zero.
+fn sign_flip(differences: &[f64]) -> f64 {
+    let observed = differences.iter().sum::<f64>().abs();
+    let scale: f64 = differences.iter().map(|d| d.abs()).sum();
+    // Sums that are equal but for rounding count as equal.
+    let reaches = |sum: f64| sum.abs() >= observed - 1e-12 * scale;
+    let sum = |negative: &dyn Fn(usize) -> bool| {
+        differences.iter().enumerate().map(|(i, d)| if negative(i) { -d } else { *d }).sum::<f64>()
+    };
+    if differences.len() <= EXACT {
+        // The other half of all choices mirrors this one.
+        let half = 1u32 << (differences.len() - 1);
+        let hits = (0..half).filter(|signs| reaches(sum(&|i| signs >> i & 1 == 1))).count();
+        return hits as f64 / f64::from(half);
+    }
+    let mut stream = Stream::new(0, "report/sign flips");
+    let hits = (0..DRAWN).filter(|_| {
+        let signs: Vec<bool> = differences.iter().map(|_| stream.unit() < 0.5).collect();
+        reaches(sum(&|i| signs[i]))
+    });
+    (hits.count() + 1) as f64 / f64::from(DRAWN + 1)
+}
+
+fn correlation(pairs: &[(f64, f64)]) -> Option<f64> {
+    let n = pairs.len() as f64;
+    let (mean_a, mean_b) = pairs.iter().fold((0.0, 0.0), |(a, b), pair| (a + pair.0 / n, b + pair.1 / n));
+    let moment = |f: &dyn Fn(f64, f64) -> f64| pairs.iter().map(|(a, b)| f(a - mean_a, b - mean_b)).sum::<f64>();
+    let (aa, bb, ab) = (moment(&|a, _| a * a), moment(&|_, b| b * b), moment(&|a, b| a * b));
+    (pairs.len() > 2 && aa > 0.0 && bb > 0.0).then(|| ab / (aa * bb).sqrt())
+}
+
+/// Probabilities corrected for their number by Holm's method, in their order.
+pub fn holm(probabilities: &[f64]) -> Vec<f64> {
+    let mut order: Vec<usize> = (0..probabilities.len()).collect();
+    order.sort_by(|&a, &b| probabilities[a].total_cmp(&probabilities[b]));
+    let mut corrected = vec![0.0; probabilities.len()];
+    let mut largest = 0.0_f64;
+    for (rank, &i) in order.iter().enumerate() {
+        largest = largest.max((probabilities[i] * (order.len() - rank) as f64).min(1.0));
+        corrected[i] = largest;
+    }
+    corrected
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn five_seeds_that_agree_cannot_go_below_a_sixteenth() {
+        let pairs: Vec<(f64, f64)> = (1..=5).map(|i| (f64::from(i), f64::from(i) * 2.0)).collect();
+        let compared = paired(&pairs).unwrap();
+        assert_eq!((compared.p, compared.least, compared.ratio), (0.0625, 0.0625, true));
+        assert!((compared.mean - 2f64.ln()).abs() < 1e-12 && (compared.correlation.unwrap() - 1.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn the_exact_test_is_that_of_a_count_by_hand() {
+        // Differences 1, 2, -3: sums of signs are 0, 2, -4, 6 and their mirrors; all of them reach 0.
+        assert_eq!(sign_flip(&[1.0, 2.0, -3.0]), 1.0);
+        // 3, 2, 1 gives 6, which one of four reaches; 3, 2, -1 gives 4, which two of four reach.
+        assert_eq!(sign_flip(&[3.0, 2.0, 1.0]), 0.25);
+        assert_eq!(sign_flip(&[3.0, 2.0, -1.0]), 0.5);
+    }
+
+    #[test]
+    fn where_nothing_differs_the_test_errs_as_often_as_it_says() {
+        let mut stream = Stream::new(1, "test");
+        let mut wrong = 0;
+        for _ in 0..2000 {
+            let pairs: Vec<(f64, f64)> = (0..8).map(|_| (stream.unit() - 0.5, stream.unit() - 0.5)).collect();
+            wrong += usize::from(paired(&pairs).unwrap().p <= LEVEL);
+        }
+        assert!((60..140).contains(&wrong), "{wrong} of 2000 at the level 0.05");
+    }
+
+    #[test]
+    fn many_seeds_are_drawn_and_agree_with_the_count() {
+        let differences: Vec<f64> = (0..20).map(|i| f64::from(i) - 6.0).collect();
+        let exact = sign_flip(&differences);
+        let drawn = sign_flip(&[differences.as_slice(), &[0.0]].concat());
+        assert!((exact - drawn).abs() < 0.005, "{exact} {drawn}");
+    }
+
+    #[test]
+    fn holms_correction_is_that_of_his_example_by_hand() {
+        assert_eq!(holm(&[0.01, 0.04, 0.03]), [0.03, 0.06, 0.06]);
+        assert_eq!(holm(&[0.5, 0.9]), [1.0, 1.0]);
+        assert!(holm(&[]).is_empty());
+    }
+}

@@ -1,0 +1,177 @@
+//! The tables in formats of others: CSV, and TensorBoard's event files.
+//!
+//! An event file is a sequence of TFRecords: length (u64), masked CRC-32C of the length, data, masked CRC-32C of the
+//! data, little-endian. The data are protocol buffers, of which these few fields are written by hand: `Event`
+//! { wall_time = 1, step = 2, file_version = 3, summary = 5 }, `Summary` { value = 1 }, `Value` { tag = 1,
+//! simple_value = 2 }. Sources: TensorFlow's `record_writer.cc`, `event.proto` and `summary.proto`.
+
+use super::files::{create_folder, replace};
+use super::tables::{read_columns, unreadable};
+use super::{FILES, StoreError};
+use polars::prelude::*;
+use std::path::{Path, PathBuf};
+
+/// Writes every table as a CSV file; what is not defined is an empty cell.
+pub fn csv(dir: &Path, out: &Path) -> Result<Vec<PathBuf>, StoreError> {
+    create_folder(out)?;
+    let tables = FILES.iter().filter_map(|name| name.strip_suffix(".parquet"));
+    let write = |name: &str| {
+        let table = read_columns(dir, &format!("{name}.parquet"), None)?;
+        let path = out.join(format!("{name}.csv"));
+        replace(&path, csv_text(&table).as_bytes())?;
+        Ok(path)
+    };
+    tables.map(write).collect()
+}
+
+fn csv_text(table: &DataFrame) -> String {
+    let names: Vec<String> = table.get_column_names().iter().map(|name| quoted(name)).collect();
+    let mut text = names.join(",") + "\n";
+    let columns: Vec<Series> = table.columns().iter().map(|column| column.as_materialized_series().clone()).collect();
+    for row in 0..table.height() {
+        let cells: Vec<String> = columns.iter().map(|column| cell(column.get(row).unwrap_or(AnyValue::Null))).collect();
+        text += &cells.join(",");
+        text.push('\n');
+    }
+    text
+}
+
+fn cell(value: AnyValue<'_>) -> String {
+    match value {
+        AnyValue::Null => String::new(),
+        AnyValue::String(text) => quoted(text),
+        AnyValue::Float64(x) => format!("{x:?}"),
+        AnyValue::Float32(x) => format!("{x:?}"),
+        other => other.to_string(),
+    }
+}
+
+/// A text as CSV, by RFC 4180.
+fn quoted(text: &str) -> String {
+    if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.into() }
+}
+
+/// Writes a folder a trial with an event file: every number of the history by its iteration.
+pub fn tensorboard(dir: &Path, out: &Path) -> Result<Vec<PathBuf>, StoreError> {
+    let failed = |error: PolarsError| unreadable(dir, &error);
+    let trials = read_columns(dir, "trials.parquet", Some(&["trial", "finished"]))?;
+    let history = read_columns(dir, "history.parquet", None)?;
+    let mut files = Vec::new();
+    if trials.height() == 0 || history.height() == 0 {
+        return Ok(files);
+    }
+    let ids = trials.column("trial").and_then(|c| c.str().cloned()).map_err(failed)?;
+    let ends = trials.column("finished").and_then(|c| c.cast(&DataType::Int64)).map_err(failed)?;
+    let ends = ends.i64().map_err(failed)?;
+    let rows_of = super::tables::runs(&history, usize::MAX, dir)?;
+    for (id, rows) in rows_of {
+        let Some(place) = ids.iter().position(|other| other == Some(&id)) else { continue };
+        let micros = ends.get(place).unwrap_or(0);
+        let part = history.slice(rows.start as i64, rows.len());
+        let folder = out.join(&id);
+        create_folder(&folder)?;
+        let path = folder.join(format!("events.out.tfevents.{}.runner", micros / 1_000_000));
+        replace(&path, &events(&part, micros as f64 / 1e6).map_err(failed)?)?;
+        files.push(path);
+    }
+    Ok(files)
+}
+
+fn events(history: &DataFrame, wall: f64) -> PolarsResult<Vec<u8>> {
+    let mut bytes = record(&event(wall, 0, Content::Version));
+    let iterations = history.column("iteration")?.cast(&DataType::Int64)?;
+    let iterations = iterations.i64()?;
+    for column in history.columns().iter().filter(|c| !["trial", "iteration"].contains(&c.name().as_str())) {
+        let values = column.cast(&DataType::Float64)?;
+        for (step, value) in iterations.iter().zip(values.f64()?.iter()) {
+            let (Some(step), Some(value)) = (step, value) else { continue };
+            bytes.extend(record(&event(wall, step, Content::Scalar(column.name(), value as f32))));
+        }
+    }
+    Ok(bytes)
+}
+
+enum Content<'a> {
+    Version,
+    Scalar(&'a str, f32),
+}
+
+fn event(wall: f64, step: i64, content: Content<'_>) -> Vec<u8> {
+    let mut bytes = vec![0x09];
+    bytes.extend(wall.to_le_bytes());
+    match content {
+        Content::Version => field(&mut bytes, 3, b"brain.Event:2"),
+        Content::Scalar(tag, value) => {
+            bytes.push(0x10);
+            varint(&mut bytes, step as u64);
+            let mut one = Vec::new();
+            field(&mut one, 1, tag.as_bytes());
+            one.push(0x15);
+            one.extend(value.to_le_bytes());
+            let mut summary = Vec::new();
+            field(&mut summary, 1, &one);
+            field(&mut bytes, 5, &summary);
+        }
+    }
+    bytes
+}
+
+/// A field of bytes.
+fn field(to: &mut Vec<u8>, number: u8, bytes: &[u8]) {
+    to.push(number << 3 | 2);
+    varint(to, bytes.len() as u64);
+    to.extend(bytes);
+}
+
+fn varint(to: &mut Vec<u8>, mut n: u64) {
+    while n >= 0x80 {
+        to.push(n as u8 | 0x80);
+        n >>= 7;
+    }
+    to.push(n as u8);
+}
+
+/// Data as a TFRecord.
+fn record(data: &[u8]) -> Vec<u8> {
+    let length = (data.len() as u64).to_le_bytes();
+    let mut bytes = length.to_vec();
+    bytes.extend(masked(&length).to_le_bytes());
+    bytes.extend(data);
+    bytes.extend(masked(data).to_le_bytes());
+    bytes
+}
+
+fn masked(bytes: &[u8]) -> u32 {
+    crc32c(bytes).rotate_right(15).wrapping_add(0xa282_ead8)
+}
+
+/// CRC-32C (Castagnoli), a bit at a time.
+fn crc32c(bytes: &[u8]) -> u32 {
+    let step = |crc: u32| if crc & 1 == 1 { crc >> 1 ^ 0x82f6_3b78 } else { crc >> 1 };
+    !bytes.iter().fold(!0u32, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), |crc, _| step(crc)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_checksum_is_that_of_rfc_3720() {
+        assert_eq!(crc32c(&[0; 32]), 0x8a91_36aa);
+        assert_eq!(crc32c(&[0xff; 32]), 0x62a8_ab43);
+        assert_eq!(crc32c(b"123456789"), 0xe306_9283);
+    }
+
+    #[test]
+    fn an_event_is_that_of_tensorflows_writer() {
+        let event = event(1.0, 300, Content::Scalar("loss", 0.5));
+        let expected = b"\x09\0\0\0\0\0\0\xf0\x3f\x10\xac\x02\x2a\x0d\x0a\x0b\x0a\x04loss\x15\0\0\0\x3f";
+        assert_eq!(event, expected);
+    }
+
+    #[test]
+    fn what_csv_cannot_hold_plain_is_quoted() {
+        assert_eq!(quoted("a \"b\", c"), "\"a \"\"b\"\", c\"");
+        assert_eq!(cell(AnyValue::Float64(0.1)), "0.1");
+    }
+}

@@ -1,0 +1,223 @@
+//! Looking back at results: running trials again, explaining ids, comparing folders, exporting.
+
+use super::run::table;
+use super::{SMALL, Sandbox};
+use polars::prelude::*;
+use std::fs::File;
+
+const SWEPT: &str = "\n[sweep.over]\nhidden = [4, 8]\n\"optimizer.lr\" = [1e-3, 1e-2]\n\
+    \n[sweep.variants.plain]\n\n[sweep.variants.wide.layer.hidden_1]\nsize = \"=3 * hidden\"\n";
+
+/// Changes a table of a folder in place.
+fn change(sandbox: &Sandbox, name: &str, edit: impl FnOnce(DataFrame) -> DataFrame) {
+    let folder = sandbox.path("results/small");
+    let mut changed = edit(table(&folder, name));
+    ParquetWriter::new(File::create(folder.join(name)).unwrap()).finish(&mut changed).unwrap();
+}
+
+fn ids(sandbox: &Sandbox) -> Vec<String> {
+    let trials = table(&sandbox.path("results/small"), "trials.parquet");
+    trials.column("trial").unwrap().str().unwrap().iter().flatten().map(String::from).collect()
+}
+
+#[test]
+fn what_was_stored_is_verified_bit_for_bit_without_the_file() {
+    let sandbox = Sandbox::with("small.toml", SMALL);
+    sandbox.fine(["small.toml", "--seeds", "0..5"]);
+    std::fs::remove_file(sandbox.path("small.toml")).unwrap();
+    let ran = sandbox.fine(["verify", "results/small"]);
+    assert!(
+        ran.stdout.ends_with("3 of 5 trials run again: 3 identical, 0 within tolerance, 0 different\n"),
+        "{}",
+        ran.stdout
+    );
+    assert!(ran.stdout.contains("identical: 20 losses, 8 tensors"), "{}", ran.stdout);
+    let ran = sandbox.fine(["verify", "results/small", "--all"]);
+    assert!(ran.stdout.contains("5 of 5 trials run again: 5 identical"), "{}", ran.stdout);
+}
+
+#[test]
+fn every_trial_of_a_sweep_is_verified_also_after_the_sweep_was_narrowed() {
+    let sandbox = Sandbox::with("small.toml", &format!("{SMALL}{SWEPT}"));
+    sandbox.fine(["small.toml", "--seeds", "0..2"]);
+    let ran = sandbox.fine(["verify", "results/small", "--all"]);
+    assert!(ran.stdout.contains("16 of 16 trials run again: 16 identical"), "{}", ran.stdout);
+    sandbox.write("small.toml", format!("{SMALL}{}", SWEPT.replace("[4, 8]", "[4]")));
+    sandbox.fine(["small.toml", "--seeds", "0"]);
+    let ran = sandbox.fine(["verify", "results/small", "--all"]);
+    assert!(ran.stdout.contains("16 of 16 trials run again: 16 identical"), "{}", ran.stdout);
+}
+
+#[test]
+fn a_loss_that_was_changed_on_disk_is_found_with_its_iteration() {
+    let sandbox = Sandbox::with("small.toml", SMALL);
+    sandbox.fine(["small.toml"]);
+    change(&sandbox, "history.parquet", |mut history| {
+        let loss = history.column("loss").unwrap().f64().unwrap();
+        let changed: Vec<f64> =
+            loss.iter().flatten().enumerate().map(|(i, l)| if i == 13 { l * 1.000_001 } else { l }).collect();
+        history.with_column(Series::new("loss".into(), changed).into()).unwrap().clone()
+    });
+    let ran = sandbox.runner(["verify", "results/small"]);
+    assert_eq!(ran.status, 1);
+    assert!(ran.stdout.contains("different: the loss of iteration 13 is "), "{}", ran.stdout);
+}
+
+#[test]
+fn weights_that_were_changed_or_removed_are_found() {
+    let sandbox = Sandbox::with("small.toml", SMALL);
+    sandbox.fine(["small.toml"]);
+    let path = sandbox.path(&format!("results/small/weights/{}.safetensors", ids(&sandbox)[0]));
+    let mut bytes = std::fs::read(&path).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let ran = sandbox.runner(["verify", "results/small"]);
+    assert_eq!(ran.status, 1);
+    assert!(ran.stdout.contains("of the weights differs by"), "{}", ran.stdout);
+    std::fs::remove_file(&path).unwrap();
+    let ran = sandbox.runner(["verify", "results/small"]);
+    assert!(ran.status == 1 && ran.stdout.contains("is missing"), "{}", ran.stdout);
+}
+
+#[test]
+fn a_failed_trial_fails_again_and_a_folder_without_weights_is_verified_too() {
+    let failing = SMALL.replace("kind = \"adam\"\nlr = 1e-2", "kind = \"sgd\"\nlr = 1e30");
+    let sandbox = Sandbox::with("small.toml", &failing);
+    assert_eq!(sandbox.runner(["small.toml", "--set", "run.save=none"]).status, 1);
+    let ran = sandbox.fine(["verify", "results/small"]);
+    assert!(ran.stdout.contains("1 identical"), "{}", ran.stdout);
+}
+
+#[test]
+fn a_study_with_a_plugin_is_verified_from_the_text_that_it_kept() {
+    let sandbox = Sandbox::with("small.toml", &SMALL.replace("kind = \"sqrt\"", "kind = \"half\""));
+    let dataset = "kind = \"dataset\"\nname = \"half\"\n[draws]\nend = { uniform = [0, 1] }\n[inputs]\nx = \"end * t\"\n\
+        [targets]\ny = \"x / 2\"\n";
+    sandbox.write("plugins/half.toml", dataset);
+    sandbox.fine(["small.toml"]);
+    sandbox.write("plugins/half.toml", dataset.replace("/ 2", "/ 3"));
+    let ran = sandbox.fine(["verify", "results/small"]);
+    assert!(ran.stdout.contains("1 identical"), "{}", ran.stdout);
+    let ran = sandbox.fine(["explain", "results/small", &ids(&sandbox)[0], "small.toml"]);
+    assert!(ran.stdout.contains("meaning of dataset half: "), "{}", ran.stdout);
+}
+
+#[test]
+fn explain_says_which_input_changed() {
+    let sandbox = Sandbox::with("small.toml", &format!("{SMALL}{SWEPT}"));
+    sandbox.fine(["small.toml", "--seeds", "0..2"]);
+    let id = &ids(&sandbox)[5][..8];
+    let same = sandbox.fine(["explain", "results/small", id, "small.toml", "--set", "run.seeds=[0, 1]"]);
+    assert!(same.stdout.contains("nothing changed"), "{}", same.stdout);
+    let edited = format!("{SMALL}{SWEPT}").replace("steps = 12", "steps = 13").replace("hidden_1", "first");
+    sandbox.write("edited.toml", edited);
+    let ran = sandbox.fine(["explain", "results/small", id, "edited.toml", "--executor", "reference"]);
+    insta::assert_snapshot!(ran.stdout);
+    let alone = sandbox.fine(["explain", "results/small", id]);
+    assert!(alone.stdout.contains("  data.steps = 12\n") && alone.stdout.contains("  seed = "), "{}", alone.stdout);
+    let none = sandbox.runner(["explain", "results/small", "zz"]);
+    assert_eq!(none.status, 2);
+    insta::assert_snapshot!(none.stderr);
+}
+
+#[test]
+fn two_folders_are_compared_seed_by_seed() {
+    let sandbox = Sandbox::with("small.toml", SMALL);
+    sandbox.fine(["small.toml", "--seeds", "0..8", "--out", "a"]);
+    sandbox.fine(["small.toml", "--seeds", "2..10", "--out", "b", "--set", "train.iterations=60"]);
+    sandbox.fine(["small.toml", "--seeds", "0..3", "--out", "few"]);
+    let ran = sandbox.fine(["diff", "a", "b"]);
+    assert!(ran.stdout.contains("  train.iterations: 20 -> 60\n"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("environment\n  no difference\n"), "{}", ran.stdout);
+    let loss = ran.stdout.lines().find(|line| line.trim_start().starts_with("loss")).unwrap();
+    assert_eq!(loss.split_whitespace().nth(1), Some("6"), "the seeds that both have: {loss}");
+    let few = sandbox.fine(["diff", "few", "b"]);
+    assert!(few.stdout.contains("no seed completed") || few.stdout.contains("too few seeds"), "{}", few.stdout);
+    let none = sandbox.runner(["diff", "a", "nowhere"]);
+    assert_eq!(none.status, 2);
+    insta::assert_snapshot!(none.stderr);
+}
+
+#[test]
+fn results_lists_studies_with_their_state() {
+    let sandbox = Sandbox::with("small.toml", SMALL);
+    sandbox.fine(["small.toml", "--seeds", "0..3"]);
+    sandbox.fine(["small.toml", "--seeds", "0..2", "--out", "results/deep/er"]);
+    let ran = sandbox.fine(["results"]);
+    let lines: Vec<Vec<&str>> = ran.stdout.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines[0][..5], ["folder", "state", "completed", "failed", "planned"]);
+    assert_eq!(lines[1][..5], ["results/deep/er", "finished", "2", "0", "2"]);
+    assert_eq!(lines[2][..5], ["results/small", "finished", "3", "0", "3"]);
+    let none = sandbox.runner(["results", "nowhere"]);
+    assert_eq!(
+        (none.status, none.stderr.as_str()),
+        (2, "error: nowhere holds no results\n  = help: `runner results DIR` lists the studies below DIR\n")
+    );
+}
+
+#[test]
+fn tables_go_out_as_csv_with_every_digit() {
+    let sandbox = Sandbox::with("small.toml", SMALL);
+    sandbox.fine(["small.toml", "--seeds", "0..2"]);
+    sandbox.fine(["export", "results/small", "--format", "csv", "--out", "csv"]);
+    let text = std::fs::read_to_string(sandbox.path("csv/history.csv")).unwrap();
+    let history = table(&sandbox.path("results/small"), "history.parquet");
+    assert!(text.starts_with("trial,iteration,loss,l1,nmse\n"));
+    let losses: Vec<f64> = text.lines().skip(1).map(|line| line.split(',').nth(2).unwrap().parse().unwrap()).collect();
+    let stored: Vec<f64> = history.column("loss").unwrap().f64().unwrap().iter().flatten().collect();
+    assert_eq!(losses, stored);
+}
+
+#[test]
+fn event_files_hold_every_loss_by_its_iteration() {
+    let sandbox = Sandbox::with("small.toml", SMALL);
+    sandbox.fine(["small.toml", "--seeds", "0..2"]);
+    sandbox.fine(["export", "results/small", "--format", "tensorboard", "--out", "tb"]);
+    let folder = sandbox.path(&format!("tb/{}", ids(&sandbox)[1]));
+    let file = std::fs::read_dir(folder).unwrap().next().unwrap().unwrap().path();
+    let bytes = std::fs::read(file).unwrap();
+    let (mut at, mut losses) = (0, Vec::new());
+    while at < bytes.len() {
+        let length = u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap()) as usize;
+        let data = &bytes[at + 12..at + 12 + length];
+        at += 16 + length;
+        // The name, then field 2 of the value, a float.
+        if let Some(place) = data.windows(6).position(|part| part == b"\x04loss\x15") {
+            losses.push(f32::from_le_bytes(data[place + 6..place + 10].try_into().unwrap()));
+        }
+    }
+    let history = table(&sandbox.path("results/small"), "history.parquet").tail(Some(20));
+    let stored: Vec<f32> = history.column("loss").unwrap().f64().unwrap().iter().flatten().map(|l| l as f32).collect();
+    assert_eq!(losses, stored);
+}
+
+fn copy(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let place = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &place);
+        } else {
+            std::fs::copy(entry.path(), place).unwrap();
+        }
+    }
+}
+
+/// The folder has two trials in its tables, a third in a journal that was torn when its process was killed.
+/// Whatever becomes of the format, this program reads it.
+#[test]
+fn a_folder_of_format_1_opens_for_ever() {
+    let sandbox = Sandbox::empty();
+    copy(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/assets/format_1"), &sandbox.path("old"));
+    let listed = sandbox.fine(["results", "old"]).stdout;
+    let line: Vec<&str> = listed.lines().nth(1).unwrap().split_whitespace().collect();
+    assert_eq!(line[..5], ["old", "killed", "3", "0", "4"], "{listed}");
+    sandbox.fine(["report", "old"]);
+    let page = std::fs::read_to_string(sandbox.path("old/report.html")).unwrap();
+    assert!(page.contains("Not finished: 2 of 4 planned trials are here."));
+    let exported = sandbox.fine(["export", "old", "--format", "csv", "--out", "csv"]).stdout;
+    assert_eq!(exported.lines().count(), 4);
+    let losses = std::fs::read_to_string(sandbox.path("csv/trials.csv")).unwrap();
+    assert_eq!(losses.lines().nth(1).unwrap().split(',').nth(5), Some("0.047089140862226486"));
+    assert!(sandbox.fine(["diff", "old", "old"]).stdout.starts_with("configuration\n  no difference\n"));
+}

@@ -1,0 +1,126 @@
+//! What reads the world outside, against bytes that nobody meant: experiment files, formulas, journals.
+//!
+//! A few hundred changed inputs each, or with `RUNNER_FUZZ_SECONDS=600` as many as that time takes; the number of
+//! executions is printed (`--nocapture`). What is asked: no panic, and what is refused is refused with a reason.
+
+use runner::formula::{self, Expr};
+use runner::registry::Registry;
+use runner::spec::read_text;
+use runner::spec::source::Sources;
+use runner::store::journal::{HEADER, framed, split};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// Changes that make one input of another, always the same ones.
+struct Changes(u64);
+
+impl Changes {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        ((self.0 >> 33) as usize) % n.max(1)
+    }
+
+    /// A few changes: a stretch taken out, doubled, swapped for one of another input, or a piece of syntax put in.
+    fn of(&mut self, corpus: &[Vec<u8>], pieces: &[&str]) -> Vec<u8> {
+        let mut bytes = corpus[self.below(corpus.len())].clone();
+        for _ in 0..=self.below(4) {
+            let at = self.below(bytes.len() + 1);
+            let end = (at + self.below(12)).min(bytes.len());
+            match self.below(5) {
+                0 => drop(bytes.drain(at..end)),
+                1 => {
+                    let twice = bytes[at..end].to_vec();
+                    bytes.splice(at..at, twice);
+                }
+                2 => {
+                    let other = &corpus[self.below(corpus.len())];
+                    let from = self.below(other.len());
+                    bytes.splice(at..end, other[from..(from + 20).min(other.len())].to_vec());
+                }
+                3 => bytes.splice(at..end, pieces[self.below(pieces.len())].bytes()).for_each(drop),
+                _ => {
+                    if let Some(byte) = bytes.get_mut(at) {
+                        *byte ^= 1 << self.below(8);
+                    }
+                }
+            }
+        }
+        bytes
+    }
+}
+
+fn fuzz(name: &str, short: usize, corpus: &[Vec<u8>], pieces: &[&str], mut check: impl FnMut(&[u8])) {
+    let seconds = std::env::var("RUNNER_FUZZ_SECONDS").ok().map(|s| Duration::from_secs(s.parse().unwrap()));
+    let (begun, mut changes, mut done) = (Instant::now(), Changes(11), 0);
+    while seconds.map_or(done < short, |seconds| begun.elapsed() < seconds) {
+        check(&changes.of(corpus, pieces));
+        done += 1;
+    }
+    println!("{name}: {done} executions");
+}
+
+fn files(folder: &str) -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let mut paths: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    let texts = paths.iter().filter(|path| path.extension().is_some_and(|e| e == "toml"));
+    texts.map(|path| std::fs::read(path).unwrap()).collect()
+}
+
+#[test]
+fn an_experiment_file_is_understood_or_refused_with_a_reason() {
+    let mut sources = Sources::default();
+    let registry = Registry::builtin(&mut sources).unwrap();
+    let pieces =
+        ["[", "]]", "=", "\"", "{", "}", ",", ".", "-1", "1e400", "nan", "[[layer]]", "[sweep.over]", "\"=", "\u{e9}"];
+    fuzz("experiment files", 400, &files("experiments"), &pieces, |bytes| {
+        let text = String::from_utf8_lossy(bytes);
+        let mut sources = sources.clone();
+        if let Err(found) = read_text("fuzz.toml", &text, &registry, &mut sources) {
+            assert!(!found.list.is_empty(), "refused without a reason: {text}");
+            for diagnostic in &found.list {
+                assert!(!diagnostic.problem.to_string().is_empty());
+                let span = diagnostic.span.filter(|span| span.end <= sources.get(*span).text.len());
+                assert!(diagnostic.span.is_none() || span.is_some(), "a place outside of the text: {text}");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_formula_is_refused_or_means_the_same_when_it_is_printed() {
+    let texts = ["beta * prev.mem + current - pull", "1 / (1 + slope * abs(x))^2", "where(a > 0.5, log(-1), -x^2^3)"];
+    let mut corpus: Vec<Vec<u8>> = texts.iter().map(|text| text.as_bytes().to_vec()).collect();
+    corpus.push(b"detach(heaviside(prev.mem - threshold)) * max(1e-3, min(x, .5)) - --exp(y)".to_vec());
+    let pieces = ["(", ")", "^", "-", "*", ",", "1e", ".", "prev.", "where(", "exp(", "\n", "((((((((", "\u{3b2}"];
+    fuzz("formulas", 20_000, &corpus, &pieces, |bytes| {
+        let text = String::from_utf8_lossy(bytes);
+        match formula::parse(&text) {
+            Ok(expr) => {
+                let printed = expr.to_string();
+                let again: Expr = formula::parse(&printed).unwrap_or_else(|error| panic!("{text}\n{printed}\n{error}"));
+                assert_eq!(again, expr, "{text} was printed as {printed}");
+            }
+            Err(error) => assert!(!error.to_string().is_empty()),
+        }
+    });
+}
+
+#[test]
+fn a_journal_is_read_as_far_as_it_is_whole_and_the_rest_is_accounted_for() {
+    let journal = |payloads: &[&str]| {
+        let records = payloads.iter().flat_map(|payload| framed(payload.as_bytes()));
+        HEADER.iter().copied().chain(records).collect::<Vec<u8>>()
+    };
+    let payloads = ["{\"trial\":\"a\"}", "", "{\"trial\":\"b\",\"seed\":1}", "\u{d1}rec"];
+    let corpus = [journal(&payloads), journal(&payloads[..1]), journal(&[])];
+    fuzz("journals", 20_000, &corpus, &["\u{d1}rec", "runnerj1", "\0\0\0\0"], |bytes| {
+        let Ok(parts) = split(bytes) else { return };
+        let mut places: Vec<_> = parts.payloads.iter().map(|range| range.start - 16..range.end).collect();
+        places.extend(parts.gaps.iter().cloned());
+        places.sort_by_key(|range| range.start);
+        let begin = if bytes.len() < HEADER.len() { 0 } else { HEADER.len() };
+        let end = places.iter().fold(begin, |at, range| if range.start == at { range.end } else { usize::MAX });
+        assert_eq!(end, bytes.len(), "{places:?}");
+    });
+}
