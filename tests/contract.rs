@@ -3,6 +3,7 @@
 use runner::data::{Data, DataError, DataShape, Dataset};
 use runner::random::Draws;
 use runner::registry::{Additions, Crate};
+use runner::spec::component::Kind;
 use runner::spec::fields::{Field, Range};
 use runner::spec::sweep::Sweep;
 use runner::study::sampler::{Point, Sampler};
@@ -14,7 +15,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 #[test]
 fn built_in_components_keep_the_contract() {
-    let said: Vec<String> = Suite::new(&[]).breaches().iter().map(ToString::to_string).collect();
+    let data = concat!(env!("CARGO_MANIFEST_DIR"), "/experiments/data");
+    let table = format!("path = '{data}/diabetes.csv'\ninputs = ['bmi', 'bp']\ntargets = ['progression']\nsteps = 3");
+    let series =
+        format!("path = '{data}/sunspots_monthly.csv'\ninputs = ['sunspots']\ntargets = ['sunspots']\nwindow = 4");
+    let suite = Suite::new(&[]).given(Kind::Dataset, "table", &table).given(Kind::Dataset, "series", &series);
+    let said: Vec<String> = suite.breaches().iter().map(ToString::to_string).collect();
     assert!(said.is_empty(), "{said:#?}");
 }
 
@@ -51,8 +57,8 @@ impl Sampler for Stubborn {
 }
 
 /// [`loss::mse`] that forgets its weight.
-fn forgets(signal: &[f32], target: &[f32], _: f32, gradient: Option<&mut [f32]>) -> f32 {
-    loss::mse(signal, target, 1.0, gradient)
+fn forgets(pair: loss::Pair<'_>, _: f32, gradient: Option<&mut [f32]>) -> f32 {
+    loss::mse(pair, 1.0, gradient)
 }
 
 fn upside_down(compared: Compared<'_>) -> f64 {

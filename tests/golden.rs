@@ -3,6 +3,7 @@
 
 use dfdx::prelude::Cpu;
 use runner::data::Data;
+use runner::data::split::Part;
 use runner::formula::Expr;
 use runner::neuron::reference;
 use runner::neuron::{Model, Program};
@@ -281,7 +282,7 @@ fn by_fused(golden: &Golden, program: &Program, names: &[String]) -> Traced {
     let forms = vec![Form::Dense, Form::Neurons(program.clone())];
     let read = ["n.spikes".to_string(), "n.membrane".to_string()];
     let mut network = FusedNetwork::new(&NetworkPlan { layers }, forms, &read, None).with_values(&values);
-    let data = Data { steps, samples, inputs: golden.values("input").to_vec(), targets: vec![] };
+    let data = Data { steps, samples, inputs: golden.values("input").to_vec(), ..Data::default() };
     let mut space = Workspace::default();
     network.turn();
     network.begin_backward(&mut space);
@@ -381,9 +382,9 @@ fn golden_trainings_begin_like_the_notebook() {
             assert_eq!(bits(&values), bits(golden.values(&name)), "{}", what(&name));
             tensors += 1;
         }
-        close(&trial.data().inputs, golden.values("x"), 1e-6, 0.0, &what("x"));
-        close(&trial.data().targets, golden.values("y"), 1e-6, 0.0, &what("y"));
-        let untrained = trial.evaluate(&|_| false).unwrap();
+        close(&trial.parts().train.inputs, golden.values("x"), 1e-6, 0.0, &what("x"));
+        close(&trial.parts().train.targets, golden.values("y"), 1e-6, 0.0, &what("y"));
+        let untrained = trial.evaluate(Part::Train, &|_| false).unwrap();
         close(&untrained.signals["readout.membrane"].1, golden.values("output.0"), 1e-5, 0.0, &what("output.0"));
         let (loss, gradients) = trial.gradients().unwrap();
         let losses = golden.values("loss");

@@ -83,6 +83,11 @@ fn summary(plan: &Plan) -> String {
         data.inputs.join(", "),
         data.targets.join(", "),
     );
+    if let Some(split) = configuration.dataset.describe_split() {
+        let parts = configuration.dataset.parts();
+        let parts: Vec<String> = parts.iter().map(|(part, n)| format!("{} {n}", part.as_str())).collect();
+        text += &format!("split    {split}: {}\n", parts.join(", "));
+    }
     text += &format!("shapes   [time, batch, width] with time {steps} and batch {batch}\n\n");
     text += &format!("{:<14} {:<10} {:<20} {:<20} {:>10}  parameters\n", "layer", "kind", "input", "output", "numbers");
     for layer in &network.layers {

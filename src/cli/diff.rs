@@ -58,7 +58,7 @@ fn side(dir: &Path) -> Result<Option<Side>, StoreError> {
     let Some(manifest) = store::read_manifest(dir)? else { return Ok(None) };
     let mut rows = tables::summary(dir)?;
     let best = rank(&rows, &manifest).into_iter().next();
-    rows.retain(|row| best.as_ref().is_some_and(|best| row.config == best.config));
+    rows.retain(|row| best.as_ref().is_some_and(|best| best.configs.contains(&row.config)));
     Ok(Some(Side { manifest, params: best.map_or(Vec::new(), |best| best.params), rows }))
 }
 

@@ -14,15 +14,21 @@ pub struct InitArgs {
 }
 
 /// What is written, by path in the folder.
-const FILES: [(&str, &str); 8] = [
+const FILES: [(&str, &str); 14] = [
     ("README.md", include_str!("init/README.md")),
     ("first.toml", include_str!("init/first.toml")),
+    ("table.toml", include_str!("init/table.toml")),
     ("plugins/my_neuron.toml", include_str!("../../plugins/template/my_neuron.toml")),
     ("gallery/sqrt.toml", include_str!("../../experiments/sqrt.toml")),
     ("gallery/linear.toml", include_str!("../../experiments/linear.toml")),
     ("gallery/sqrt_sweep.toml", include_str!("../../experiments/sqrt_sweep.toml")),
     ("gallery/sqrt_torch.toml", include_str!("../../experiments/sqrt_torch.toml")),
     ("gallery/linear_torch.toml", include_str!("../../experiments/linear_torch.toml")),
+    ("gallery/diabetes.toml", include_str!("../../experiments/diabetes.toml")),
+    ("gallery/sunspots.toml", include_str!("../../experiments/sunspots.toml")),
+    ("gallery/data/README.md", include_str!("../../experiments/data/README.md")),
+    ("gallery/data/diabetes.csv", include_str!("../../experiments/data/diabetes.csv")),
+    ("gallery/data/sunspots_monthly.csv", include_str!("../../experiments/data/sunspots_monthly.csv")),
 ];
 
 /// Writes the files; if any of them is there already, none is written.

@@ -6,6 +6,7 @@ mod explain;
 mod export;
 mod init;
 mod new;
+mod predict;
 mod probe;
 mod progress;
 mod registry;
@@ -67,6 +68,8 @@ enum Command {
     Init(init::InitArgs),
     /// Begin a text plugin of your own from a commented template
     New(new::NewArgs),
+    /// Apply the kept weights of a result folder to new rows
+    Predict(predict::PredictArgs),
     /// Make plots and page of a result folder again
     Report(report::ReportArgs),
     /// List the studies below a folder, and how far they are
@@ -113,6 +116,7 @@ pub fn run(crates: &[Crate]) -> u8 {
         Some(Command::Schema(args)) => registry::schema(&args, crates),
         Some(Command::Init(args)) => init::init(&args),
         Some(Command::New(args)) => new::new(&args, crates),
+        Some(Command::Predict(args)) => predict::predict(&args, crates),
         Some(Command::Report(args)) => report::report(&args),
         Some(Command::Results(args)) => results::results(&args),
         Some(Command::Verify(args)) => verify::verify(&args, crates),

@@ -10,13 +10,13 @@ use crate::report;
 use crate::spec::component::Info;
 use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem};
 use crate::spec::source::{Sources, Span};
-use crate::spec::{self, Overrides, Save};
+use crate::spec::{self, Overrides, Save, Select};
 use crate::store::environment::environment;
 use crate::store::manifest::{DataSummary, FORMAT, LayerSummary, Manifest, Objective, Parts, Quantity, StudyStatus};
 use crate::store::tables::Columns;
 use crate::store::{self, Opening, Store, StoreError, SummaryRow};
 use crate::study::identity::{meanings, plugins};
-use crate::study::{Executor, Plan, TrainError, TrialPlan, train};
+use crate::study::{Executor, Measured, Plan, TrainError, TrialPlan, train};
 use crate::tensor::{Backend, DeviceError, DeviceName};
 use clap::{Args, ValueEnum};
 use dfdx::prelude::Cpu;
@@ -320,9 +320,11 @@ fn train_and_store<D: OnDevice>(
         complain(&format!("warning: {error}\n"));
     }
     let ended = ended?;
-    let metrics: Vec<String> = plan.spec.train.metrics.iter().map(|m| m.kind.clone()).collect();
+    let metrics = plan.quantities().iter().map(Measured::name).collect();
     let thresholds = store.thresholds();
-    store.compact(&Columns { metrics, swept: plan.swept.clone() }, &|config, seed| plan.rank(config, seed))?;
+    store.compact(&Columns { metrics, recorded: plan.recorded(), swept: plan.swept.clone() }, &|config, seed| {
+        plan.rank(config, seed)
+    })?;
     if plan.spec.save == Save::Best {
         store.keep_best_weights()?;
     }
@@ -391,10 +393,14 @@ fn manifest(request: &Request, store: &Store) -> Result<Manifest, StoreError> {
         parameters: layer.parameters.iter().map(|p| (p.name.clone(), p.shape.clone())).collect(),
         threshold: store.earlier.as_ref().and_then(|old| old.layers.iter().find(|l| l.name == layer.name)?.threshold),
     };
-    let metric = |component: &spec::Component| {
-        let entry = &registry.metrics[&component.kind];
+    let metric = |measured: &Measured| {
+        let Some(kind) = &measured.metric else {
+            let about = "the loss of the validation part".into();
+            return Quantity { name: measured.name(), about, ..loss_quantity(plan, registry) };
+        };
+        let entry = &registry.metrics[kind];
         Quantity {
-            name: component.kind.clone(),
+            name: measured.name(),
             about: entry.info.about.clone(),
             unit: entry.build.unit.clone(),
             lower_is_better: entry.build.lower_is_better,
@@ -406,6 +412,8 @@ fn manifest(request: &Request, store: &Store) -> Result<Manifest, StoreError> {
     files.extend(old.into_iter().chain(weighed.map(|trial| store::weights_file(&trial.id))));
     files.sort();
     files.dedup();
+    let quantities = plan.quantities();
+    let validated = quantities.iter().any(|measured| measured.name() == "validation.loss");
     let objective = plan.spec.sweep.as_ref().and_then(|sweep| sweep.objective.clone());
     Ok(Manifest {
         format: FORMAT,
@@ -419,7 +427,11 @@ fn manifest(request: &Request, store: &Store) -> Result<Manifest, StoreError> {
         plugins: plan.configurations.iter().flat_map(|configuration| plugins(&configuration.spec, registry)).collect(),
         command: command(),
         swept: plan.swept.clone(),
-        objective: objective.map_or_else(Objective::default, |o| Objective { name: o.name, maximize: o.maximize }),
+        objective: match objective {
+            Some(objective) => Objective { name: objective.name, maximize: objective.maximize },
+            None if validated => Objective { name: "validation.loss".into(), maximize: false },
+            None => Objective::default(),
+        },
         layers: first.network.layers.iter().map(layer).collect(),
         parameters: first.network.size(),
         data: DataSummary {
@@ -428,9 +440,16 @@ fn manifest(request: &Request, store: &Store) -> Result<Manifest, StoreError> {
             samples: first.data.samples,
             inputs: first.data.inputs.clone(),
             targets: first.data.targets.clone(),
+            split: first.dataset.describe_split(),
+            parts: first.dataset.parts().into_iter().map(|(part, n)| (part.as_str().to_string(), n)).collect(),
+            selected: match first.spec.train.select {
+                Select::Last => "the last".into(),
+                Select::Best if validated => "those of the lowest validation loss".into(),
+                Select::Best => "those of the lowest training loss".into(),
+            },
         },
         loss: loss_quantity(plan, registry),
-        metrics: plan.spec.train.metrics.iter().map(metric).collect(),
+        metrics: quantities.iter().map(metric).collect(),
         environment: environment_placeholder(),
         started: store.earlier.as_ref().map_or_else(timestamp, |old| old.started.clone()),
         finished: None,
@@ -472,7 +491,11 @@ fn loss_quantity(plan: &Plan, registry: &Registry) -> Quantity {
         [only] => {
             let entry = registry.loss(&only.loss.kind);
             let name = only.loss.kind.clone();
-            Quantity { name, about: entry.info.about.clone(), unit: entry.build.unit.clone(), lower_is_better: true }
+            // Inside, targets have the scale that was fitted; metrics are in their own units again.
+            let scaled = plan.spec.data.args.text("scale").is_some_and(|scale| scale != "none");
+            let unit = &entry.build.unit;
+            let unit = if scaled { unit.replace("target", "scaled target") } else { unit.clone() };
+            Quantity { name, about: entry.info.about.clone(), unit, lower_is_better: true }
         }
         several => {
             let part = |term: &spec::Term| format!("{} {}", term.weight, term.loss.kind);

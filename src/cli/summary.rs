@@ -2,8 +2,9 @@
 
 use super::{Exit, complain, print};
 use crate::report::statistics::summarise as summarise_values;
+use crate::store::SummaryRow;
 use crate::store::manifest::{Manifest, Quantity};
-use crate::store::{SummaryRow, ranking};
+use crate::store::ranking::{self, CrossValidated};
 use serde_json::json;
 
 /// How results are printed.
@@ -84,7 +85,9 @@ fn configurations(rows: &[SummaryRow], manifest: &Manifest) -> String {
     let mut header: Vec<String> =
         ranked.first().map_or(&[][..], |first| &first.params).iter().map(|(name, _)| name.clone()).collect();
     let objective = &manifest.objective.name;
-    header.extend(["seeds".into(), format!("mean {objective}"), "sd".into(), "95 % interval".into()]);
+    // Folds of one split count together.
+    let counted = if manifest.swept.iter().any(|name| name == ranking::FOLD) { "trials" } else { "seeds" };
+    header.extend([counted.into(), format!("mean {objective}"), "sd".into(), "95 % interval".into()]);
     header.extend(quantities(manifest));
     let mut lines = vec![header];
     for configuration in ranked.iter().take(PRINTED) {
@@ -94,12 +97,24 @@ fn configurations(rows: &[SummaryRow], manifest: &Manifest) -> String {
         line.extend(configuration.medians.iter().copied().map(figure));
         lines.push(line);
     }
-    let mut text = format!("medians over seeds, ordered by {objective}\n");
+    let mut text = format!("medians over {counted}, ordered by {objective}\n");
     text += &aligned(&lines);
+    text += &ranking::cross_validated(rows).map_or(String::new(), |folds| cross_validation(&folds, manifest));
     if ranked.len() > PRINTED {
         text += &format!("... and {} more configurations in trials.parquet\n", ranked.len() - PRINTED);
     }
     text
+}
+
+/// What the folds of a split give together.
+fn cross_validation(folds: &CrossValidated, manifest: &Manifest) -> String {
+    let names = std::iter::once("loss").chain(manifest.metrics.iter().map(|metric| metric.name.as_str()));
+    let shown = names.zip(&folds.values).filter(|(name, _)| name.starts_with("test.")).map(|(name, (mean, sd))| {
+        let sd = sd.map_or(String::new(), |sd| format!(" (sd {sd:.4})"));
+        format!("{name} {mean:.4}{sd}")
+    });
+    let shown: Vec<String> = shown.collect();
+    format!("mean over {} folds, then over {} seeds: {}\n", folds.folds, folds.seeds, shown.join(", "))
 }
 
 /// Mean, standard deviation and interval of the objective.

@@ -116,7 +116,7 @@ impl Dataset for FunctionDataset {
     fn draw(&self, draws: &mut dyn Draws) -> Result<Data, DataError> {
         let drawn: Vec<Vec<f32>> =
             self.model.draws.iter().zip(&self.given).map(|(draw, given)| self.one(draw, *given, draws)).collect();
-        let mut data = Data { steps: self.steps, samples: self.samples, inputs: Vec::new(), targets: Vec::new() };
+        let mut data = Data { steps: self.steps, samples: self.samples, ..Data::default() };
         let mut values = HashMap::new();
         for step in 0..self.steps {
             for sample in 0..self.samples {

@@ -1,9 +1,22 @@
-//! Datasets: sequences of inputs and targets, drawn from a seed.
+//! Datasets: sequences of inputs and targets, drawn from a seed or read from a file.
+//!
+//! A dataset gives all samples; `prepared` cuts them into parts (`split`), in units that are fitted to the part that is
+//! trained on (`scale`). `file` reads tables, `table` and `series` make samples of their rows.
 
+pub mod encode;
+pub mod file;
 pub mod function;
+pub mod prepared;
+pub mod scale;
+pub mod series;
+pub mod split;
+pub mod table;
 
 use crate::random::Draws;
+use scale::{Line, Scale, Transform};
+use split::{Part, Reach};
 use std::ops::Range;
+use std::sync::Arc;
 
 /// What a dataset gives, known before anything is drawn.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +51,40 @@ pub trait Dataset: Send + Sync {
     fn content(&self) -> Option<String> {
         None
     }
+
+    /// Units fitted to these samples; none for a dataset that has none of its own.
+    ///
+    /// # Errors
+    /// Where a column does not vary in them.
+    fn fit(&self, train: &[usize]) -> Result<Option<Scale>, DataError> {
+        let _ = train;
+        Ok(None)
+    }
+
+    /// [`Dataset::draw`], in units that were fitted.
+    ///
+    /// # Errors
+    /// As [`Dataset::draw`].
+    fn draw_in(&self, scale: &Scale, draws: &mut dyn Draws) -> Result<Data, DataError> {
+        let _ = scale;
+        self.draw(draws)
+    }
+
+    /// The rows of a long record that each sample reads, where samples overlap.
+    fn reach(&self) -> Option<Reach> {
+        None
+    }
+
+    /// The part of each sample, where a column of the file says it.
+    fn parts(&self) -> Option<Vec<Part>> {
+        None
+    }
+
+    /// Outputs that are predictions, `time * samples + sample`, each with the row of the file that it predicts, from 0.
+    /// Empty for a dataset that has no rows.
+    fn predicted(&self) -> Vec<(usize, usize)> {
+        Vec::new()
+    }
 }
 
 /// Inputs and targets, time first.
@@ -51,10 +98,30 @@ pub struct Data {
     pub inputs: Vec<f32>,
     /// Target values, `[time, samples, targets]`.
     pub targets: Vec<f32>,
+    /// How much each step counts in losses, `[time, samples]`: 1 on average, 0 for one that does not count, and then
+    /// not in metrics either. Empty where all count alike.
+    pub weights: Vec<f32>,
+    /// What is known of the targets at each step, in their own units or transformed as these are, `[time, samples, targets]`; empty where nothing is.
+    pub latest: Vec<f32>,
+    /// How targets come back into their own units; none where they are in these.
+    pub units: Option<Arc<Units>>,
+}
+
+/// How targets as a network sees them come back into their own units.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Units {
+    /// The line of each input; empty where they are spikes.
+    pub inputs: Vec<Line>,
+    /// The line of each target.
+    pub targets: Vec<Line>,
+    /// Whether they are changes since the latest known values.
+    pub difference: bool,
+    /// What was done to all numbers before that.
+    pub transform: Transform,
 }
 
 /// Some samples and steps of [`Data`], borrowed.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct DataView<'a> {
     /// Time steps.
     pub steps: usize,
@@ -64,6 +131,8 @@ pub struct DataView<'a> {
     pub inputs: &'a [f32],
     /// Target values, `[time, samples, targets]`.
     pub targets: &'a [f32],
+    /// How much each step counts, `[time, samples]`; empty where all count alike.
+    pub weights: &'a [f32],
 }
 
 impl<'a> DataView<'a> {
@@ -73,19 +142,21 @@ impl<'a> DataView<'a> {
             let row = values.len() / self.steps.max(1);
             &values[range.start * row..range.end * row]
         };
-        DataView { steps: range.len(), inputs: cut(self.inputs), targets: cut(self.targets), ..self }
+        let (inputs, targets, weights) = (cut(self.inputs), cut(self.targets), cut(self.weights));
+        DataView { steps: range.len(), samples: self.samples, inputs, targets, weights }
     }
 }
 
 impl Data {
     /// Data of so many steps and samples; values `[time, samples, channels]`.
     pub fn new(steps: usize, samples: usize, inputs: Vec<f32>, targets: Vec<f32>) -> Data {
-        Data { steps, samples, inputs, targets }
+        Data { steps, samples, inputs, targets, ..Data::default() }
     }
 
     /// All of it.
     pub fn view(&self) -> DataView<'_> {
-        DataView { steps: self.steps, samples: self.samples, inputs: &self.inputs, targets: &self.targets }
+        let Data { steps, samples, inputs, targets, weights, .. } = self;
+        DataView { steps: *steps, samples: *samples, inputs, targets, weights }
     }
 
     /// Puts the samples with these indices, in their order, into `to`, whose memory is used again.
@@ -100,5 +171,54 @@ impl Data {
         (to.steps, to.samples) = (self.steps, indices.clone().count());
         pick(&self.inputs, &mut to.inputs);
         pick(&self.targets, &mut to.targets);
+        pick(&self.weights, &mut to.weights);
+        pick(&self.latest, &mut to.latest);
+        to.units.clone_from(&self.units);
+    }
+
+    /// Makes the weights 1 on average, so that a loss is the mean over the steps that count.
+    pub fn normalise(&mut self) {
+        let sum: f32 = self.weights.iter().sum();
+        if sum > 0.0 {
+            let factor = self.weights.len() as f32 / sum;
+            self.weights.iter_mut().for_each(|weight| *weight *= factor);
+        }
+    }
+
+    /// Target channels.
+    pub fn channels(&self) -> usize {
+        self.targets.len() / (self.steps * self.samples).max(1)
+    }
+
+    /// Whether a step, `time * samples + sample`, counts.
+    pub fn counts(&self, row: usize) -> bool {
+        self.weights.get(row).is_none_or(|weight| *weight > 0.0)
+    }
+
+    /// Puts inputs, `[time, samples, inputs]`, back into their own units.
+    pub fn inputs_in_own_units(&self) -> Vec<f32> {
+        let Some(units) = self.units.as_ref().filter(|units| !units.inputs.is_empty()) else {
+            return self.inputs.clone();
+        };
+        let lines = &units.inputs;
+        let own =
+            |(i, value): (usize, &f32)| units.transform.undo(lines[i % lines.len()].undo(f64::from(*value))) as f32;
+        self.inputs.iter().enumerate().map(own).collect()
+    }
+
+    /// Puts targets or outputs, `[time, samples, targets]`, back into their own units.
+    pub fn in_own_units(&self, values: &mut [f32]) {
+        let Some(units) = &self.units else { return };
+        let channels = units.targets.len().max(1);
+        for (i, value) in values.iter_mut().enumerate() {
+            let latest = if units.difference { f64::from(self.latest[i]) } else { 0.0 };
+            *value = units.transform.undo(latest + units.targets[i % channels].undo(f64::from(*value))) as f32;
+        }
+    }
+
+    /// What is known of the targets at each step, in their own units.
+    pub fn latest_in_own_units(&self) -> Vec<f32> {
+        let transform = self.units.as_ref().map_or(Transform::None, |units| units.transform);
+        self.latest.iter().map(|value| transform.undo(f64::from(*value)) as f32).collect()
     }
 }

@@ -68,7 +68,7 @@ impl Probe {
     fn run(&self, currents: &[f32], steps: usize, samples: usize) -> Workspace {
         let inputs: Vec<f32> = currents.iter().flat_map(|current| std::iter::repeat_n(*current, self.inputs)).collect();
         let mut space = Workspace::default();
-        self.network.forward(DataView { steps, samples, inputs: &inputs, targets: &[] }, 0, None, &mut space);
+        self.network.forward(DataView { steps, samples, inputs: &inputs, ..DataView::default() }, 0, None, &mut space);
         space
     }
 

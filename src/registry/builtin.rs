@@ -2,6 +2,9 @@
 
 use super::Registry;
 use super::additions::Additions;
+use crate::data::file::Tables;
+use crate::data::series::{self, SeriesDataset};
+use crate::data::table::{self, TableDataset};
 use crate::nn::{init, linear};
 use crate::spec::component::Origin;
 use crate::spec::diagnostic::Diagnostics;
@@ -63,6 +66,7 @@ impl Registry {
         optimizers(&mut to);
         initialisers(&mut to);
         samplers(&mut to);
+        files(&mut to);
         to.layer("linear", linear::LinearKind)
             .about("Dense layer without neurons: y = x W^T + b at every step")
             .source("PyTorch, torch.nn.Linear")
@@ -90,6 +94,9 @@ fn losses(to: &mut Additions<'_>) {
 
 fn metrics(to: &mut Additions<'_>) {
     to.metric("mse", |_| metric::mse).about("Mean squared error over steps, samples and channels").unit("target^2");
+    to.metric("rmse", |_| metric::rmse)
+        .about("Root of the mean squared error over steps, samples and channels")
+        .unit("target");
     to.metric("l1", |_| metric::l1).about("Mean absolute error over steps, samples and channels").unit("target");
     to.metric("relative_error", |_| metric::relative_error).about(
         "Mean over the steps after the first of |error| / |target|, Euclidean over channels (snnTorch's tutorial)",
@@ -99,6 +106,24 @@ fn metrics(to: &mut Additions<'_>) {
     to.metric("r2", |_| metric::r2)
         .about("Coefficient of determination: 1 is perfect, 0 is what the target's mean gives")
         .higher_is_better();
+}
+
+/// Datasets that are read from files, which configurations share.
+fn files(to: &mut Additions<'_>) {
+    let tables = Arc::new(Tables::default());
+    let shared = tables.clone();
+    to.dataset("table", move |component, sources| Ok(Box::new(TableDataset::read(component, sources, &shared)?)))
+        .about("Rows of a CSV, Parquet or NPY file: each is a sample, held for some steps")
+        .fields(table::fields())
+        .detail("columns of an NPY file are called `0`, `1`, ...\n");
+    to.dataset("series", move |component, sources| Ok(Box::new(SeriesDataset::read(component, sources, &tables)?)))
+        .about(
+            "Rows of a CSV, Parquet or NPY file over time: sequences that a column names, or windows over one record",
+        )
+        .fields(series::fields())
+        .detail(
+            "windows: the last step counts in losses and metrics; sequences: every step, shorter ones are padded\n",
+        );
 }
 
 fn optimizers(to: &mut Additions<'_>) {

@@ -1,7 +1,11 @@
 //! What a network is held against: predictions that need no network, fitted to the same samples.
 
-use super::tables::{Results, Sample, TrialTraces};
+use super::tables::{Results, Sample, Trial, TrialTraces};
+use crate::store::manifest::Manifest;
+use crate::store::ranking::FOLD;
 use crate::train::metric::{Compared, l1, mse, nmse, relative_error};
+use crate::train::rivals::{self, solve};
+use std::collections::BTreeMap;
 
 /// What is compared, in the order of the table.
 pub const METRICS: [&str; 4] = ["nmse", "relative_error", "l1", "mse"];
@@ -15,18 +19,109 @@ pub const RIVALS: [(&str, &str); 5] = [
     ("leaky integrator", "no spikes: y[t] = beta y[t-1] + w x[t] + b, least squares"),
 ];
 
-/// Metrics of each rival, for each trial with traces.
+/// Metrics of the network, which comes first, and of each rival, for each trial that they are known of.
 #[derive(Debug, Default)]
 pub struct Comparison {
+    /// The metrics.
+    pub metrics: Vec<String>,
+    /// The network and its rivals, each with a few words.
+    pub rivals: Vec<(String, String)>,
     /// `[rival][metric][trial]`.
     pub values: Vec<Vec<Vec<f64>>>,
-    /// Samples of a trial that they are computed on.
-    pub samples: usize,
+    /// Ids of the trials.
+    pub trials: Vec<String>,
+    /// The rival that figures show.
+    pub shown: usize,
+    /// How rivals were fitted, and what all were measured on.
+    pub note: String,
+}
+
+/// What was scored while trials ran, or else what can be fitted to the sequences that were kept.
+pub fn compare(manifest: &Manifest, results: &Results) -> Comparison {
+    if results.baselines.is_empty() { fitted(manifest, results) } else { scored(manifest, results) }
+}
+
+/// Rivals that were fitted to training rows and scored where the network is judged.
+fn scored(manifest: &Manifest, results: &Results) -> Comparison {
+    let part = manifest.data.parts.last().map(|(part, _)| part.as_str());
+    let metrics: Vec<String> = results.baselines[0].metrics.iter().map(|(name, _)| name.clone()).collect();
+    let column = |metric: &String| {
+        let name = part.map_or(metric.clone(), |part| format!("{part}.{metric}"));
+        manifest.metrics.iter().position(|quantity| quantity.name == name)
+    };
+    let columns: Vec<Option<usize>> = metrics.iter().map(column).collect();
+    let trials: Vec<&Trial> = results.completed().collect();
+    let of_network = |column: &Option<usize>| {
+        let value = |trial: &&Trial| trial.metrics.get((*column)?).copied().flatten();
+        trials.iter().map(|trial| value(trial).unwrap_or(f64::NAN)).collect()
+    };
+    let mut rivals = vec![(RIVALS[0].0.to_string(), RIVALS[0].1.to_string())];
+    let mut values: Vec<Vec<Vec<f64>>> = vec![columns.iter().map(of_network).collect()];
+    for rival in rivals::ALL.iter().filter(|rival| results.baselines.iter().any(|row| row.name == rival.name)) {
+        let value = |trial: &Trial, metric: usize| {
+            let row = results.baselines.iter().find(|row| row.trial == trial.id && row.name == rival.name);
+            row.map_or(f64::NAN, |row| row.metrics[metric].1)
+        };
+        let of = |metric: usize| trials.iter().map(|trial| value(trial, metric)).collect();
+        rivals.push((rival.name.into(), rival.about.into()));
+        values.push((0..metrics.len()).map(of).collect());
+    }
+    let folded = manifest.swept.iter().any(|name| name == FOLD);
+    let (trials, values) = if folded { over_folds(&trials, values) } else { (trials, values) };
+    let folds = if folded { " Values are means over the folds of a seed." } else { "" };
+    let on = match part {
+        Some(part) => format!("Measured on the {part} part; baselines are fitted to the part that is trained on."),
+        None => {
+            "Baselines are fitted to the very rows they are measured on, and so is the network: nothing is split off."
+                .to_string()
+        }
+    };
+    Comparison {
+        shown: values.len() - 1,
+        trials: trials.iter().map(|trial| trial.id.clone()).collect(),
+        note: format!("{on}{folds} Everything is in the targets' own units."),
+        metrics,
+        rivals,
+        values,
+    }
+}
+
+/// Means over the folds of each seed, which stands for its first trial.
+fn over_folds<'a>(trials: &[&'a Trial], values: Vec<Vec<Vec<f64>>>) -> (Vec<&'a Trial>, Vec<Vec<Vec<f64>>>) {
+    let mut seeds: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
+    trials.iter().enumerate().for_each(|(place, trial)| seeds.entry(trial.seed).or_default().push(place));
+    let mean = |values: &Vec<f64>, places: &Vec<usize>| {
+        places.iter().map(|place| values[*place]).sum::<f64>() / places.len() as f64
+    };
+    let means = |values: Vec<f64>| seeds.values().map(|places| mean(&values, places)).collect();
+    let values = values.into_iter().map(|metrics| metrics.into_iter().map(means).collect()).collect();
+    (seeds.values().map(|places| trials[places[0]]).collect(), values)
 }
 
 /// Fits the baselines of every trial and computes all metrics on the same samples.
-pub fn compare(results: &Results) -> Comparison {
+fn fitted(manifest: &Manifest, results: &Results) -> Comparison {
     let mut values = vec![vec![Vec::new(); METRICS.len()]; RIVALS.len()];
+    fit_all(results, &mut values);
+    let samples = results.traces.first().map_or(0, |trial| trial.samples.len());
+    let part = match manifest.data.samples {
+        all if samples < all => format!("Computed on the first {samples} of {all} samples. "),
+        _ => String::new(),
+    };
+    let compared = results.traces.iter().filter(|trial| has_output(trial));
+    Comparison {
+        metrics: METRICS.map(String::from).to_vec(),
+        rivals: RIVALS.map(|(name, about)| (name.to_string(), about.to_string())).to_vec(),
+        values,
+        trials: compared.map(|trial| trial.trial.clone()).collect(),
+        shown: 4,
+        note: format!(
+            "{part}Every baseline is fitted to the very samples it is measured on, and so is the network. Lower is \
+             better; nmse is the mean squared error over the variance of the target, 1 for its mean."
+        ),
+    }
+}
+
+fn fit_all(results: &Results, values: &mut [Vec<Vec<f64>>]) {
     for trial in results.traces.iter().filter(|trial| has_output(trial)) {
         for (rival, predictions) in predictions(trial).into_iter().enumerate() {
             for (metric, value) in metrics(trial, &predictions).into_iter().enumerate() {
@@ -34,7 +129,6 @@ pub fn compare(results: &Results) -> Comparison {
             }
         }
     }
-    Comparison { values, samples: results.traces.first().map_or(0, |trial| trial.samples.len()) }
 }
 
 fn has_output(trial: &TrialTraces) -> bool {
@@ -129,26 +223,7 @@ fn least_squares(features: &[Vec<Vec<f64>>], targets: &[&[f64]]) -> Vec<f64> {
             system[i][n] += features[i].iter().zip(target.iter()).map(|(a, b)| a * b).sum::<f64>();
         }
     }
-    let scale = (0..n).map(|i| system[i][i]).fold(0.0, f64::max);
-    let mut pivots = Vec::new();
-    for column in 0..n {
-        let rows = (0..n).filter(|row| !pivots.iter().any(|(r, _)| r == row));
-        let Some(pivot) = rows.max_by(|&a, &b| system[a][column].abs().total_cmp(&system[b][column].abs())) else {
-            break;
-        };
-        if system[pivot][column].abs() <= 1e-12 * scale {
-            continue;
-        }
-        pivots.push((pivot, column));
-        let source = system[pivot].clone();
-        for row in (0..n).filter(|&row| row != pivot) {
-            let factor = system[row][column] / source[column];
-            system[row].iter_mut().zip(&source).for_each(|(a, b)| *a -= factor * b);
-        }
-    }
-    let mut weights = vec![0.0; n];
-    pivots.into_iter().for_each(|(row, column)| weights[column] = system[row][n] / system[row][column]);
-    weights
+    solve(system)
 }
 
 /// The metrics of predictions, over the same samples.
@@ -170,6 +245,12 @@ fn metrics(trial: &TrialTraces, predictions: &Predictions) -> [f64; 4] {
 mod tests {
     use super::*;
 
+    fn fit(results: &Results) -> Comparison {
+        let mut values = vec![vec![Vec::new(); METRICS.len()]; RIVALS.len()];
+        fit_all(results, &mut values);
+        Comparison { values, ..Comparison::default() }
+    }
+
     fn sqrt_task(end: f64, slope: f64) -> Results {
         let input: Vec<f64> = (0..50).map(|t| end * f64::from(t) / 49.0).collect();
         let target: Vec<f64> = input.iter().map(|x| (slope * x).sqrt()).collect();
@@ -186,7 +267,7 @@ mod tests {
     #[test]
     fn a_leaky_integrator_follows_the_square_root_equally_well_at_every_draw() {
         for (end, slope) in [(0.9, 0.3), (0.05, 0.8), (0.5, 0.01)] {
-            let comparison = compare(&sqrt_task(end, slope));
+            let comparison = fit(&sqrt_task(end, slope));
             let relative = comparison.values[4][1][0];
             assert!((relative - 0.0136).abs() < 0.0015, "{end} {slope}: {relative}");
         }
@@ -194,7 +275,7 @@ mod tests {
 
     #[test]
     fn the_mean_has_nmse_one_and_a_perfect_network_zero() {
-        let comparison = compare(&sqrt_task(0.5, 0.5));
+        let comparison = fit(&sqrt_task(0.5, 0.5));
         assert!((comparison.values[1][0][0] - 1.0).abs() < 1e-5);
         assert!(comparison.values[0][0][0] < 1e-9);
     }
@@ -204,13 +285,13 @@ mod tests {
         let mut results = sqrt_task(0.5, 0.5);
         let sample = &mut results.traces[0].samples[0];
         sample.target = vec![sample.input[0].iter().map(|x| 2.0 * x - 1.0).collect()];
-        assert!(compare(&results).values[3][3][0] < 1e-12);
+        assert!(fit(&results).values[3][3][0] < 1e-12);
     }
 
     #[test]
     fn an_input_without_variance_is_no_obstacle() {
         let mut results = sqrt_task(0.5, 0.5);
         results.traces[0].samples[0].input = vec![vec![0.0; 50]];
-        assert!((compare(&results).values[3][0][0] - 1.0).abs() < 1e-5);
+        assert!((fit(&results).values[3][0][0] - 1.0).abs() < 1e-5);
     }
 }

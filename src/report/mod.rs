@@ -92,10 +92,10 @@ pub fn write(dir: &Path) -> Result<Written, ReportError> {
     let study = Study::new(&manifest, &all);
     // Of a sweep the figures show the best configuration, which alone has one story to tell.
     let results = match study.ranked.first() {
-        Some(best) => all.of(&best.config),
+        Some(best) => all.of(&best.configs),
         None => all,
     };
-    let comparison = baselines::compare(&results);
+    let comparison = baselines::compare(&manifest, &results);
     let figures = plots::all(&manifest, &results, &comparison)?;
     let plots = dir.join("plots");
     std::fs::create_dir_all(&plots).map_err(|error| StoreError::Io { path: plots.clone(), error })?;

@@ -1,6 +1,6 @@
 //! Fills the page's template. What it says in words is composed here; how it looks stands in `page.html`.
 
-use super::baselines::{Comparison, METRICS, RIVALS};
+use super::baselines::Comparison;
 use super::statistics::{FEWEST, Summary, summarise};
 use super::tables::{Results, Trial};
 use super::{Figure, ReportError, Study};
@@ -24,7 +24,7 @@ struct Page<'a> {
     configurations_note: String,
     headline: Vec<Row>,
     nothing: &'static str,
-    columns: Vec<&'static str>,
+    columns: Vec<String>,
     headline_note: String,
     others: Vec<Row>,
     figures: Vec<Picture<'a>>,
@@ -82,9 +82,9 @@ pub fn fill(
         } else {
             "Sequences are kept of the first 100 trials, and none of those belongs to the best configuration."
         },
-        columns: METRICS.to_vec(),
-        headline_note: headline_note(manifest, results, comparison),
-        others: others(manifest, results),
+        columns: comparison.metrics.clone(),
+        headline_note: headline_note(results, comparison),
+        others: others(manifest, results, comparison),
         figures: (figures.iter())
             .map(|figure| Picture {
                 name: &figure.name,
@@ -122,8 +122,22 @@ fn sentence(manifest: &Manifest, study: &Study) -> String {
             format!("{} in {} of {}, {seeds}", count(n, "trial"), count(c, "configuration"), dimensions(manifest))
         }
     };
+    let split = match &manifest.data.split {
+        Some(split) => {
+            let parts: Vec<String> = manifest.data.parts.iter().map(|(part, n)| format!("{part} {n}")).collect();
+            format!(
+                " The samples are split {split} ({}). The weights that are kept are {}.",
+                parts.join(", "),
+                kept(manifest)
+            )
+        }
+        None if manifest.data.selected.starts_with("those") => {
+            format!(" The weights that are kept are {}.", kept(manifest))
+        }
+        None => String::new(),
+    };
     format!(
-        "A network of {} ({}; {} parameters) was trained on `{}` ({}, {}) for {}: {trials}.",
+        "A network of {} ({}; {} parameters) was trained on `{}` ({}, {}) for {}: {trials}.{split}",
         count(manifest.layers.len(), "layer"),
         layers.join(", "),
         manifest.parameters,
@@ -132,6 +146,11 @@ fn sentence(manifest: &Manifest, study: &Study) -> String {
         count(manifest.data.samples, "sample"),
         count(iterations as usize, "iteration"),
     )
+}
+
+/// Which weights are kept, in words.
+fn kept(manifest: &Manifest) -> &str {
+    if manifest.data.selected.is_empty() { "the last" } else { &manifest.data.selected }
 }
 
 fn dimensions(manifest: &Manifest) -> String {
@@ -165,6 +184,9 @@ fn configuration_row(ranked: &Ranked) -> Vec<String> {
 /// Which configuration the page shows, and what its choice is worth.
 fn configurations_note(manifest: &Manifest, study: &Study) -> String {
     let Some(best) = study.ranked.first() else { return String::new() };
+    if study.ranked.len() == 1 {
+        return "Medians over all folds and seeds, which belong together.".into();
+    }
     let more = study.ranked.len().saturating_sub(LISTED);
     let more = if more > 0 { format!(" {more} more are in trials.parquet.") } else { String::new() };
     let order = if manifest.objective.maximize { "highest" } else { "lowest" };
@@ -200,15 +222,15 @@ fn failures(study: &Study) -> Vec<String> {
 }
 
 fn headline(comparison: &Comparison) -> Vec<Row> {
-    let row = |(rival, metrics): (&(&str, &str), &Vec<Vec<f64>>)| Row {
-        name: rival.0.into(),
-        about: rival.1.into(),
+    let row = |(rival, metrics): (&(String, String), &Vec<Vec<f64>>)| Row {
+        name: rival.0.clone(),
+        about: rival.1.clone(),
         cells: metrics.iter().map(|values| cell(values)).collect(),
     };
-    if comparison.values.first().is_none_or(|metrics| metrics[0].is_empty()) {
+    if comparison.values.first().is_none_or(|metrics| metrics.first().is_none_or(Vec::is_empty)) {
         return Vec::new();
     }
-    RIVALS.iter().zip(&comparison.values).map(row).collect()
+    comparison.rivals.iter().zip(&comparison.values).map(row).collect()
 }
 
 /// Several values in a cell: the value, the median with its range, or with its interval.
@@ -224,37 +246,29 @@ fn cell(values: &[f64]) -> Cell {
     Cell { value: figure(median), spread }
 }
 
-fn headline_note(manifest: &Manifest, results: &Results, comparison: &Comparison) -> String {
-    let n = comparison.values.first().map_or(0, |metrics| metrics[0].len());
+fn headline_note(results: &Results, comparison: &Comparison) -> String {
+    let n = comparison.values.first().and_then(|metrics| metrics.first()).map_or(0, Vec::len);
     let spread = match n {
         0 | 1 => "One seed says nothing about the spread.".to_string(),
         n if n < FEWEST => format!("Median and range of {n} seeds: too few seeds for an interval."),
         n => format!("Median of {n} seeds and, in brackets, the 95 % t interval of the geometric mean."),
-    };
-    let samples = if comparison.samples < manifest.data.samples {
-        format!(" Computed on the first {} of {} samples.", comparison.samples, manifest.data.samples)
-    } else {
-        String::new()
     };
     let trials = if n < results.completed().count() {
         format!(" Of {} trials the first {n} are compared.", results.completed().count())
     } else {
         String::new()
     };
-    format!(
-        "{spread}{samples}{trials} Every baseline is fitted to the very samples it is measured on, and so is the \
-         network. Lower is better; nmse is the mean squared error over the variance of the target, 1 for its mean."
-    )
+    format!("{spread}{trials} {}", comparison.note)
 }
 
 /// Loss and metrics of the table that the comparison does not have.
-fn others(manifest: &Manifest, results: &Results) -> Vec<Row> {
+fn others(manifest: &Manifest, results: &Results, comparison: &Comparison) -> Vec<Row> {
     let mut rows = vec![Row {
         name: format!("loss ({})", manifest.loss.name),
         about: manifest.loss.about.clone(),
         cells: vec![cell(&results.completed().filter_map(|t| t.loss).collect::<Vec<_>>())],
     }];
-    for (i, metric) in manifest.metrics.iter().enumerate().filter(|(_, m)| !METRICS.contains(&m.name.as_str())) {
+    for (i, metric) in manifest.metrics.iter().enumerate().filter(|(_, m)| !comparison.metrics.contains(&m.name)) {
         let values: Vec<f64> = results.completed().filter_map(|t| t.metrics.get(i).copied().flatten()).collect();
         rows.push(Row { name: metric.name.clone(), about: metric.about.clone(), cells: vec![cell(&values)] });
     }

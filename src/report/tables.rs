@@ -17,6 +17,19 @@ pub struct Results {
     pub traces: Vec<TrialTraces>,
     /// States of each layer of the first trial.
     pub layers: Vec<LayerStates>,
+    /// What needs no network, where it was scored while trials ran.
+    pub baselines: Vec<Baseline>,
+}
+
+/// A prediction without a network, for the data of a trial.
+#[derive(Debug, Default)]
+pub struct Baseline {
+    /// The trial.
+    pub trial: String,
+    /// Its name.
+    pub name: String,
+    /// Metrics by name.
+    pub metrics: Vec<(String, f64)>,
 }
 
 /// A trial.
@@ -86,6 +99,7 @@ impl Results {
             trials: trials(&Source::open(dir, "trials.parquet")?)?,
             traces: traces(&Source::open(dir, "traces.parquet")?)?,
             layers: layers(&Source::open(dir, "layers.parquet")?)?,
+            baselines: baselines(dir)?,
         };
         let history = Source::open(dir, "history.parquet")?;
         if history.table.width() > 0 {
@@ -118,12 +132,13 @@ impl Results {
         rank(&self.trials.iter().map(row).collect::<Vec<_>>(), manifest)
     }
 
-    /// What belongs to the trials of one configuration; the states of layers stay, whosever they are.
-    pub fn of(self, config: &str) -> Results {
-        let trials: Vec<Trial> = self.trials.into_iter().filter(|trial| trial.config == config).collect();
-        let mut traces = self.traces;
+    /// What belongs to the trials of some configurations; the states of layers stay, whosever they are.
+    pub fn of(self, configs: &[String]) -> Results {
+        let trials: Vec<Trial> = self.trials.into_iter().filter(|trial| configs.contains(&trial.config)).collect();
+        let (mut traces, mut baselines) = (self.traces, self.baselines);
         traces.retain(|trace| trials.iter().any(|trial| trial.id == trace.trial));
-        Results { trials, traces, layers: self.layers }
+        baselines.retain(|row| trials.iter().any(|trial| trial.id == row.trial));
+        Results { trials, traces, layers: self.layers, baselines }
     }
 
     /// Trials that ran to their end.
@@ -229,6 +244,25 @@ fn traces(source: &Source) -> Result<Vec<TrialTraces>, ReportError> {
         }
     }
     Ok(list)
+}
+
+/// Folders of earlier versions, and experiments whose data come from formulas, have none.
+fn baselines(dir: &Path) -> Result<Vec<Baseline>, ReportError> {
+    if !dir.join("baselines.parquet").exists() {
+        return Ok(Vec::new());
+    }
+    let source = Source::open(dir, "baselines.parquet")?;
+    if source.table.width() == 0 {
+        return Ok(Vec::new());
+    }
+    let (trials, names) = (source.texts("trial")?, source.texts("baseline")?);
+    let titles = source.table.get_column_names().into_iter().skip(2).map(|name| name.to_string());
+    let columns = titles.map(|name| Ok((source.numbers(&name)?, name))).collect::<Result<Vec<_>, ReportError>>()?;
+    let row = |(i, (trial, name)): (usize, (String, String))| {
+        let metrics = columns.iter().map(|(values, name)| (name.clone(), values[i].unwrap_or(f64::NAN)));
+        Baseline { trial, name, metrics: metrics.collect() }
+    };
+    Ok(trials.into_iter().zip(names).enumerate().map(row).collect())
 }
 
 fn layers(source: &Source) -> Result<Vec<LayerStates>, ReportError> {

@@ -95,7 +95,7 @@ impl Checker<'_> {
                 Value::Text(text) => humantime::parse_duration(text).is_ok().then(|| node.clone()),
                 _ => return self.value(node, key, &Type::at_least(1)),
             },
-            Type::Text => node.as_text().map(|_| node.clone()),
+            Type::Text | Type::Path => node.as_text().map(|_| node.clone()),
             Type::Name => return self.name(node, key),
             Type::Choice(options) => return self.choice(node, key, options),
             Type::Parameter => return self.parameter(node, key),

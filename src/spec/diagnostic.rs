@@ -71,6 +71,9 @@ pub enum Problem {
     /// Keys that exclude each other, or a combination that means nothing.
     #[error("{0}")]
     Conflict(String),
+    /// A file of data or weights that cannot be used.
+    #[error("{0}")]
+    Data(String),
     /// The file is written for a later version of the format.
     #[error("this file is of format {0}, but this program reads formats up to 1")]
     LaterFormat(i64),

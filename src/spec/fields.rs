@@ -45,6 +45,8 @@ pub enum Type {
     Number(Range),
     /// Any string.
     Text,
+    /// The path of a file, relative to the file it is written in. What lies there counts for identity, not where.
+    Path,
     /// A name of our own making: `[a-z][a-z0-9_]*`.
     Name,
     /// One of some strings.
@@ -170,6 +172,7 @@ impl Type {
             Type::Int { min, max } => format!("a whole number from {min} to {max}"),
             Type::Number(range) => range.describe(),
             Type::Text => "a string".into(),
+            Type::Path => "the path of a file".into(),
             Type::Name => "a name of small letters, digits and `_`".into(),
             Type::Choice(options) => {
                 let quoted: Vec<String> = options.iter().map(|o| format!("\"{o}\"")).collect();

@@ -16,7 +16,10 @@ pub fn document_fields() -> Vec<Field> {
         Field::required("layer", Type::List(Box::new(Type::Free)), "the layers, from the input on"),
         Field::optional(
             "init",
-            Type::Table(vec![Field::optional("seed", SEED, "a seed for the initial parameters of all trials")]),
+            Type::Table(vec![
+                Field::optional("seed", SEED, "a seed for the initial parameters of all trials"),
+                Field::optional("weights", Type::Path, "a .safetensors file with all parameters of the network"),
+            ]),
             "initial parameters",
         ),
         Field::required("optimizer", Type::Component(Kind::Optimizer), "the optimizer"),
@@ -72,8 +75,39 @@ fn train_fields() -> Vec<Field> {
             "select",
             Type::Choice(vec!["last".into(), "best".into()]),
             text("last"),
-            "weights that are kept: the last, or those of the lowest training loss",
+            "weights that are kept: the last, or the best: of the lowest validation loss, without one training loss",
         ),
+        Field::optional("validate_every", Type::at_least(1), "epochs from one validation to the next; 1 unless given"),
+        Field::optional("early_stop", Type::Table(early_stop_fields()), "ends training when nothing gets better"),
+    ]
+}
+
+/// The keys of `[train] early_stop`.
+fn early_stop_fields() -> Vec<Field> {
+    vec![
+        Field::required("patience", Type::at_least(1), "validations in a row without a lower loss"),
+        Field::number("min_change", Range::NOT_NEGATIVE, 0.0, "how much lower a loss must be to count"),
+        Field::default("of", Type::Text, Value::Text("validation.loss".into()), "`validation.loss`, or `loss`"),
+    ]
+}
+
+/// The keys of `[data.split]`.
+pub fn split_fields() -> Vec<Field> {
+    let words = |words: &[&str]| Type::Choice(words.iter().map(|word| word.to_string()).collect());
+    let share = |name: &str, about: &str| Field::optional(name, Type::Number(Range::UNIT), about);
+    vec![
+        Field::optional(
+            "by",
+            words(&["random", "order", "column"]),
+            "`random` (not for windows, which overlap), `order`: trained on first, tested on last, or `column`",
+        ),
+        Field::optional("column", Type::Text, "the column that says `train`, `validation` or `test`"),
+        share("train", "share that is trained on; the rest unless given"),
+        share("validation", "share that chooses weights and ends training"),
+        share("test", "share that is tested on"),
+        Field::optional("folds", Type::at_least(2), "cut into so many folds, of which one is tested on"),
+        Field::optional("fold", Type::at_least(0), "which fold is tested on, from 0"),
+        Field::optional("seed", SEED, "a seed for the split of all trials; else that of the data"),
     ]
 }
 
@@ -105,7 +139,10 @@ fn run_fields() -> Vec<Field> {
 pub fn common_fields(kind: Kind) -> Vec<Field> {
     match kind {
         Kind::Dataset => {
-            vec![Field::optional("seed", SEED, "a seed for the data of all trials")]
+            vec![
+                Field::optional("seed", SEED, "a seed for the data of all trials"),
+                Field::optional("split", Type::Table(split_fields()), "what is trained, validated and tested on"),
+            ]
         }
         Kind::Layer => vec![Field::required("name", Type::Name, "its name")],
         Kind::Neuron

@@ -46,6 +46,8 @@ pub struct Spec {
     pub layers: Vec<LayerSpec>,
     /// A seed of its own for the initial parameters; else the trial's.
     pub init_seed: Option<u64>,
+    /// A file with the initial parameters, as it was written.
+    pub init_weights: Option<Node>,
     /// The optimizer.
     pub optimizer: Component,
     /// Training.
@@ -107,6 +109,10 @@ pub struct TrainSpec {
     pub save_every: Option<Every>,
     /// Which weights are kept.
     pub select: Select,
+    /// Epochs from one look at the validation part to the next.
+    pub validate_every: usize,
+    /// When training ends before its time.
+    pub early_stop: Option<EarlyStop>,
     /// Whether the history says of each layer how it fires and learns.
     pub watch: bool,
     /// After how many steps gradients stop on their way back; none for never.
@@ -176,8 +182,19 @@ pub struct Term {
 pub enum Select {
     /// Those after the last update.
     Last,
-    /// Those of the lowest training loss.
+    /// Those of the lowest validation loss, or training loss where nothing is validated.
     Best,
+}
+
+/// When training ends before its time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EarlyStop {
+    /// Looks in a row without a lower loss.
+    pub patience: usize,
+    /// How much lower it must be to count.
+    pub min_change: f64,
+    /// The loss that is looked at, and where that was said.
+    pub of: (String, Span),
 }
 
 /// Which weights are stored.

@@ -70,7 +70,7 @@ impl Maker<'_> {
             Type::Number(range) => number(range),
             Type::CountOr(word) => json!({ "anyOf": [{ "const": word }, { "type": "integer", "minimum": 1 }] }),
             Type::Every => json!({ "anyOf": [{ "type": "string" }, { "type": "integer", "minimum": 1 }] }),
-            Type::Text => json!({ "type": "string" }),
+            Type::Text | Type::Path => json!({ "type": "string" }),
             Type::Name => json!({ "type": "string", "pattern": "^[a-z][a-z0-9_]*$" }),
             Type::Choice(options) => json!({ "enum": options }),
             Type::Parameter => self.parameter(),

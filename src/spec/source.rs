@@ -1,6 +1,6 @@
 //! Text that was read, with a name to show, and spans into it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The largest experiment or plugin file that is read, in bytes.
 pub const MAX_BYTES: u64 = 1 << 20;
@@ -49,6 +49,17 @@ impl Sources {
     /// The text that a span points into.
     pub fn get(&self, span: Span) -> &Source {
         &self.list[span.source]
+    }
+
+    /// The folder that paths written under a span are relative to: the file's own, or for an option of the command
+    /// line the working directory.
+    pub fn folder(&self, span: Span) -> PathBuf {
+        match self.list.get(span.source) {
+            Some(source) if !source.name.starts_with("--") => {
+                Path::new(&source.name).parent().map(PathBuf::from).unwrap_or_default()
+            }
+            _ => PathBuf::new(),
+        }
     }
 
     /// The characters under a span.

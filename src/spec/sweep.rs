@@ -330,7 +330,25 @@ fn objective(sweep: &Table, document: &Table, found: &mut Diagnostics) -> Option
         Value::Table(table) => table.text("kind").map(String::from),
         _ => node.as_text().map(String::from),
     };
-    let known: Vec<String> = std::iter::once("loss".to_string()).chain(metrics.iter().filter_map(of)).collect();
+    let names: Vec<String> = metrics.iter().filter_map(of).collect();
+    let split = document.get("data").and_then(Node::as_table).is_some_and(|data| data.get("split").is_some());
+    let known: Vec<String> = match split {
+        // Which parts there are the plan knows; it looks again.
+        true => ["loss".into(), "validation.loss".into()]
+            .into_iter()
+            .chain(
+                ["train", "validation"].iter().flat_map(|part| names.iter().map(move |name| format!("{part}.{name}"))),
+            )
+            .collect(),
+        false => std::iter::once("loss".to_string()).chain(names).collect(),
+    };
+    if name.starts_with("test.") {
+        let problem = Problem::Conflict("the test part cannot choose configurations".into());
+        let help = suggest(&name.replacen("test", "validation", 1), known.iter().map(String::as_str), "");
+        found
+            .push(Diagnostic::new(problem, entry.node.span).label("what is tested on may not be chosen by").help(help));
+        return None;
+    }
     if !known.contains(&name) {
         let help = suggest(&name, known.iter().map(String::as_str), "`[train] metrics` names what is recorded");
         let problem = Problem::UnknownName { what: "objective".into(), name };

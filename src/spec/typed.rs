@@ -2,7 +2,9 @@
 
 use super::source::Span;
 use super::tree::{Node, Table, Value};
-use super::{Component, Every, LayerSpec, Length, RandomSpec, Save, Segments, Select, Spec, Term, TrainSpec};
+use super::{
+    Component, EarlyStop, Every, LayerSpec, Length, RandomSpec, Save, Segments, Select, Spec, Term, TrainSpec,
+};
 
 /// Reads a checked document into types. Keys that the check guarantees are read without a second look.
 pub fn typed(resolved: Table) -> Spec {
@@ -29,6 +31,7 @@ pub fn typed(resolved: Table) -> Spec {
         data,
         layers: layers.collect(),
         init_seed: section("init").seed(),
+        init_weights: section("init").get("weights").cloned(),
         optimizer: section_component(&resolved, "optimizer"),
         train: TrainSpec {
             length: match train.get("epochs") {
@@ -51,6 +54,8 @@ pub fn typed(resolved: Table) -> Spec {
                 Some(text) => Every::Time(humantime::parse_duration(text).unwrap_or_default()),
                 None => Every::Iterations(train.whole("save_every")),
             }),
+            validate_every: train.get("validate_every").map_or(1, |_| train.whole("validate_every")),
+            early_stop: train.get("early_stop").and_then(early_stop),
             select: if train.text("select") == Some("best") { Select::Best } else { Select::Last },
         },
         random: if random.text("generator") == Some("torch") {
@@ -69,6 +74,16 @@ pub fn typed(resolved: Table) -> Spec {
         sweep: None,
         resolved,
     }
+}
+
+fn early_stop(node: &Node) -> Option<EarlyStop> {
+    let table = node.as_table()?;
+    let of = table.get("of").map_or(node.span, |of| of.span);
+    Some(EarlyStop {
+        patience: table.whole("patience"),
+        min_change: table.number("min_change"),
+        of: (table.string("of"), of),
+    })
 }
 
 fn component(node: &Node) -> Component {

@@ -15,13 +15,17 @@ use std::path::{Path, PathBuf};
 pub fn csv(dir: &Path, out: &Path) -> Result<Vec<PathBuf>, StoreError> {
     create_folder(out)?;
     let tables = FILES.iter().filter_map(|name| name.strip_suffix(".parquet"));
-    let write = |name: &str| {
+    let write = |name: &str| -> Result<Option<PathBuf>, StoreError> {
         let table = read_columns(dir, &format!("{name}.parquet"), None)?;
+        // Folders of earlier versions lack some.
+        if table.width() == 0 {
+            return Ok(None);
+        }
         let path = out.join(format!("{name}.csv"));
         replace(&path, csv_text(&table).as_bytes())?;
-        Ok(path)
+        Ok(Some(path))
     };
-    tables.map(write).collect()
+    tables.map(write).filter_map(Result::transpose).collect()
 }
 
 fn csv_text(table: &DataFrame) -> String {

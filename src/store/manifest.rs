@@ -137,6 +137,15 @@ pub struct DataSummary {
     pub inputs: Vec<String>,
     /// Names of the target channels.
     pub targets: Vec<String>,
+    /// How it is split, in words.
+    #[serde(default)]
+    pub split: Option<String>,
+    /// The parts and their samples; none without a split.
+    #[serde(default)]
+    pub parts: Vec<(String, usize)>,
+    /// Which weights are kept.
+    #[serde(default)]
+    pub selected: String,
 }
 
 /// A loss or metric, as a reader of tables needs it.

@@ -15,6 +15,7 @@ pub mod ranking;
 pub mod record;
 pub mod tables;
 
+use crate::data::scale::Scale;
 pub use files::replace;
 use files::{create_folder, remove, replace_durably};
 use journal::Damage;
@@ -24,6 +25,7 @@ use record::Record;
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tables::{Columns, Key, Tables};
 
 /// Why results could not be read or stored.
@@ -70,7 +72,8 @@ pub enum StoreError {
 }
 
 /// Files of every result folder beside weights, journals, plots and the report.
-pub const FILES: [&str; 5] = ["manifest.json", "trials.parquet", "history.parquet", "traces.parquet", "layers.parquet"];
+pub const FILES: [&str; 6] =
+    ["manifest.json", "trials.parquet", "history.parquet", "traces.parquet", "layers.parquet", "baselines.parquet"];
 
 /// Folders that may be there before the first manifest is.
 const FOLDERS: [&str; 3] = [journal::FOLDER, "weights", checkpoint::FOLDER];
@@ -335,7 +338,12 @@ pub fn weights_file(trial: &str) -> String {
 pub struct Weights {
     /// Path, shape and values.
     pub parameters: Vec<(String, Vec<usize>, Vec<f32>)>,
+    /// Units of the data that they were fitted in.
+    pub scale: Option<Arc<Scale>>,
 }
+
+/// The key of a weight file's metadata under which its units stand, as JSON.
+pub const SCALE: &str = "scale";
 
 impl Weights {
     fn to_safetensors(&self, path: &Path) -> Result<Vec<u8>, StoreError> {
@@ -347,7 +355,9 @@ impl Weights {
             view.map(|view| (name.clone(), view)).map_err(|e| failed(e.to_string()))
         });
         let views = views.collect::<Result<HashMap<_, _>, _>>()?;
-        safetensors::serialize(&views, None).map_err(|e| failed(e.to_string()))
+        let units = self.scale.as_deref().map(serde_json::to_string).transpose().map_err(|e| failed(e.to_string()))?;
+        let metadata = units.map(|units| HashMap::from([(SCALE.to_string(), units)]));
+        safetensors::serialize(&views, metadata).map_err(|e| failed(e.to_string()))
     }
 }
 

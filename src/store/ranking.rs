@@ -2,12 +2,19 @@
 
 use super::SummaryRow;
 use super::manifest::Manifest;
+use std::collections::{BTreeMap, HashMap};
+
+/// The dimension that goes through the folds of a split.
+pub const FOLD: &str = "data.split.fold";
+
+/// Names of dimensions, and a value of each.
+type Params = Vec<(String, String)>;
 
 /// A configuration with its trials summed up.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ranked {
-    /// Its id.
-    pub config: String,
+    /// Its id; several where it was run on several folds.
+    pub configs: Vec<String>,
     /// Each dimension with its value.
     pub params: Vec<(String, String)>,
     /// Trials that completed.
@@ -22,17 +29,21 @@ pub struct Ranked {
 
 /// The configurations of some trials, the best by the study's objective first; those without a value last.
 pub fn rank(rows: &[SummaryRow], manifest: &Manifest) -> Vec<Ranked> {
-    let mut configurations: Vec<(&str, Vec<&SummaryRow>)> = Vec::new();
-    // Rows of a configuration lie together.
+    let mut configurations: Vec<(Params, Vec<&SummaryRow>)> = Vec::new();
+    let mut places: HashMap<Params, usize> = HashMap::new();
+    // Folds of one split are not rivals of each other: what they give belongs together.
     for row in rows {
-        match configurations.last_mut() {
-            Some((config, list)) if *config == row.config => list.push(row),
-            _ => configurations.push((&row.config, vec![row])),
-        }
+        let params: Params = row.params.iter().filter(|(name, _)| name != FOLD).cloned().collect();
+        let place = *places.entry(params).or_insert_with_key(|params| {
+            configurations.push((params.clone(), Vec::new()));
+            configurations.len() - 1
+        });
+        configurations[place].1.push(row);
     }
     let metric = manifest.metrics.iter().position(|metric| metric.name == manifest.objective.name);
     let column = metric.map_or(0, |metric| metric + 1);
-    let mut ranked: Vec<Ranked> = configurations.iter().map(|(config, rows)| summed(config, rows, metric)).collect();
+    let mut ranked: Vec<Ranked> =
+        configurations.into_iter().map(|(params, rows)| summed(params, &rows, metric)).collect();
     let key = |configuration: &Ranked| {
         let value = configuration.medians.get(column).copied().flatten().filter(|value| !value.is_nan());
         let signed = value.map(|value| if manifest.objective.maximize { -value } else { value });
@@ -42,7 +53,9 @@ pub fn rank(rows: &[SummaryRow], manifest: &Manifest) -> Vec<Ranked> {
     ranked
 }
 
-fn summed(config: &str, rows: &[&SummaryRow], objective: Option<usize>) -> Ranked {
+fn summed(params: Params, rows: &[&SummaryRow], objective: Option<usize>) -> Ranked {
+    let mut configs: Vec<String> = rows.iter().map(|row| row.config.clone()).collect();
+    configs.dedup();
     let completed: Vec<&&SummaryRow> = rows.iter().filter(|row| row.error.is_none()).collect();
     let metrics = rows.first().map_or(0, |row| row.metrics.len());
     let losses = median(completed.iter().filter_map(|row| row.loss).collect());
@@ -53,8 +66,8 @@ fn summed(config: &str, rows: &[&SummaryRow], objective: Option<usize>) -> Ranke
     };
     Ranked {
         values: completed.iter().filter_map(value).collect(),
-        config: config.into(),
-        params: rows.first().map_or(Vec::new(), |row| row.params.clone()),
+        configs,
+        params,
         completed: completed.len(),
         failed: rows.len() - completed.len(),
         medians: std::iter::once(losses).chain((0..metrics).map(metric)).collect(),
@@ -69,6 +82,44 @@ fn median(mut values: Vec<f64>) -> Option<f64> {
         n if n % 2 == 1 => Some(values[middle]),
         _ => Some((values[middle - 1] + values[middle]) / 2.0),
     }
+}
+
+/// Mean over folds of each seed, then mean and standard deviation over seeds, of the loss and each metric.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CrossValidated {
+    /// Folds.
+    pub folds: usize,
+    /// Seeds for which every fold completed.
+    pub seeds: usize,
+    /// Mean and standard deviation of the loss and each metric; the latter none of a single seed.
+    pub values: Vec<(f64, Option<f64>)>,
+}
+
+/// What the folds of a split give together, where they are all that is swept.
+pub fn cross_validated(rows: &[SummaryRow]) -> Option<CrossValidated> {
+    if rows.iter().any(|row| row.params.len() != 1 || row.params[0].0 != FOLD) {
+        return None;
+    }
+    let mut seeds: BTreeMap<u64, Vec<&SummaryRow>> = BTreeMap::new();
+    rows.iter().filter(|row| row.error.is_none()).for_each(|row| seeds.entry(row.seed).or_default().push(row));
+    let folds = seeds.values().map(Vec::len).max()?;
+    seeds.retain(|_, rows| rows.len() == folds);
+    let columns = rows.first()?.metrics.len() + 1;
+    let of = |row: &SummaryRow, column: usize| match column {
+        0 => row.loss,
+        metric => row.metrics[metric - 1],
+    };
+    let over_folds = |rows: &Vec<&SummaryRow>, column: usize| {
+        rows.iter().map(|row| of(row, column).unwrap_or(f64::NAN)).sum::<f64>() / folds as f64
+    };
+    let value = |column: usize| {
+        let means: Vec<f64> = seeds.values().map(|rows| over_folds(rows, column)).collect();
+        let n = means.len() as f64;
+        let mean = means.iter().sum::<f64>() / n;
+        let squares = means.iter().map(|value| (value - mean).powi(2)).sum::<f64>();
+        (mean, (means.len() > 1).then(|| (squares / (n - 1.0)).sqrt()))
+    };
+    Some(CrossValidated { folds, seeds: seeds.len(), values: (0..columns).map(value).collect() })
 }
 
 /// The values of a configuration in one line.

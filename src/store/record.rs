@@ -39,9 +39,12 @@ pub struct Record {
     /// Loss and metrics of each row, one after the other.
     #[serde(with = "bits")]
     pub history_values: Vec<f64>,
-    /// What was watched: a column name and a value for each row.
+    /// What was watched: a column name and a value for each row, not a number where nobody looked.
     #[serde(default, with = "columns")]
     pub watched: Vec<(String, Vec<f64>)>,
+    /// What needs no network: its name, and its metrics on the part that the network is judged by.
+    #[serde(default, with = "columns")]
+    pub baselines: Vec<(String, Vec<f64>)>,
     /// Inputs, targets and outputs of the first samples.
     pub traces: Option<Traces>,
     /// States of every neuron for the first sample.
@@ -51,8 +54,8 @@ pub struct Record {
     pub weights_bytes: Option<u64>,
 }
 
-/// Inputs, targets and outputs of some samples, `[sample, time, channels]` each.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// Inputs, targets and outputs of some samples, `[sample, time, channels]` each, not a number beyond a sample's end.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Traces {
     /// Time steps.
     pub steps: usize,
@@ -163,6 +166,7 @@ mod tests {
             history: vec![0],
             history_values: vec![1e-300],
             watched: vec![("hidden_1.silent".into(), vec![f64::NAN])],
+            baselines: vec![("mean".into(), vec![0.5])],
             traces: None,
             layers: vec![],
             weights_bytes: Some(7),

@@ -20,11 +20,13 @@ pub const TRACED_TRIALS: usize = 100;
 pub struct Columns {
     /// Names of the metrics.
     pub metrics: Vec<String>,
+    /// Names of those that are recorded on the way.
+    pub recorded: Vec<String>,
     /// Names of the dimensions that are swept.
     pub swept: Vec<String>,
 }
 
-/// The four tables of a folder.
+/// The tables of a folder.
 #[derive(Debug, Default)]
 pub struct Tables {
     /// A row a trial.
@@ -35,6 +37,8 @@ pub struct Tables {
     pub traces: DataFrame,
     /// A row a step and neuron of the first sample of the first trial.
     pub layers: DataFrame,
+    /// A row a trial and baseline, where these were scored.
+    pub baselines: DataFrame,
 }
 
 /// What tells a trial from others, and whether it completed.
@@ -136,6 +140,7 @@ impl Tables {
             history: read_one(dir, "history.parquet")?,
             traces: read_one(dir, "traces.parquet")?,
             layers: read_one(dir, "layers.parquet")?,
+            baselines: read_one(dir, "baselines.parquet")?,
             trials: read_one(dir, TRIALS)?,
         })
     }
@@ -156,7 +161,6 @@ impl Tables {
         dir: &Path,
     ) -> Result<Tables, StoreError> {
         let failed = |e: PolarsError| unreadable(dir, &e);
-        let metrics = &columns.metrics;
         let new: HashSet<&str> = records.iter().map(|record| record.trial.as_str()).collect();
         let kept = self.keys(dir)?.into_iter().filter(|key| !new.contains(key.trial.as_str()));
         let mut keys: Vec<Key> = kept.chain(records.iter().map(Record::key)).collect();
@@ -176,18 +180,19 @@ impl Tables {
             take(table, placed.into_iter().map(|(_, rows)| rows), dir)
         };
         Ok(Tables {
-            history: merged(self.history, history_of(records, metrics), None)?,
+            history: merged(self.history, history_of(records, &columns.recorded), None)?,
             traces: merged(self.traces, traces_of(records), Some(TRACED_TRIALS))?,
             // Of the first trial that has states: one that came before it may have been stored without.
             layers: merged(self.layers, layers_of(records), Some(0))?,
+            baselines: merged(self.baselines, baselines_of(records, columns), None)?,
             trials: merged(self.trials, trials_of(records, columns), None)?,
         })
     }
 
     /// Writes the tables, each by atomic rename, `trials.parquet` last; the disk has them when this returns.
     pub fn write(&mut self, dir: &Path) -> Result<(), StoreError> {
-        let names = ["history.parquet", "traces.parquet", "layers.parquet", TRIALS];
-        let tables = [&mut self.history, &mut self.traces, &mut self.layers, &mut self.trials];
+        let names = ["history.parquet", "traces.parquet", "layers.parquet", "baselines.parquet", TRIALS];
+        let tables = [&mut self.history, &mut self.traces, &mut self.layers, &mut self.baselines, &mut self.trials];
         for (name, table) in names.into_iter().zip(tables) {
             let path = dir.join(name);
             table.rechunk_mut();
@@ -312,7 +317,7 @@ fn param(name: &str, records: &[Record]) -> Column {
 }
 
 fn trials_of(records: &[Record], columns: &Columns) -> PolarsResult<DataFrame> {
-    let Columns { metrics, swept } = columns;
+    let Columns { metrics, swept, .. } = columns;
     let text = |f: &dyn Fn(&Record) -> String| records.iter().map(f).collect::<Vec<String>>();
     let time = |name: &str, f: &dyn Fn(&Record) -> i64| {
         let micros = Int64Chunked::from_vec(name.into(), records.iter().map(f).collect());
@@ -360,7 +365,7 @@ fn history_of(records: &[Record], metrics: &[String]) -> PolarsResult<DataFrame>
     for name in watched {
         let of = |r: &Record| -> Vec<Option<f64>> {
             match r.watched.iter().find(|(other, _)| other == name) {
-                Some((_, values)) => values.iter().copied().map(Some).collect(),
+                Some((_, values)) => values.iter().map(|value| (!value.is_nan()).then_some(*value)).collect(),
                 None => vec![None; r.history.len()],
             }
         };
@@ -393,7 +398,7 @@ fn traces_of(records: &[Record]) -> PolarsResult<DataFrame> {
                 rows.step.push(step as u32);
                 rows.channel.push(channel as u32);
                 for ((to, from), width) in rows.values.iter_mut().zip(sequences).zip(widths) {
-                    to.push((channel < width).then(|| from[row * width + channel]));
+                    to.push((channel < width).then(|| from[row * width + channel]).filter(|value| !value.is_nan()));
                 }
             }
         }
@@ -409,6 +414,20 @@ fn traces_of(records: &[Record]) -> PolarsResult<DataFrame> {
         column("untrained", untrained),
         column("output", output),
     ])
+}
+
+fn baselines_of(records: &[Record], columns: &Columns) -> PolarsResult<DataFrame> {
+    let rows = || records.iter().flat_map(|r| r.baselines.iter().map(move |(name, metrics)| (r, name, metrics)));
+    let mut table = vec![
+        column("trial", rows().map(|(r, ..)| r.trial.as_str()).collect::<Vec<&str>>()),
+        column("baseline", rows().map(|(_, name, _)| name.as_str()).collect::<Vec<&str>>()),
+    ];
+    for (i, name) in columns.recorded.iter().enumerate() {
+        let name = name.split_once('.').map_or(name.as_str(), |(_, metric)| metric);
+        let values = rows().map(|(.., metrics)| metrics.get(i).copied());
+        table.push(column(name, values.collect::<Vec<Option<f64>>>()));
+    }
+    DataFrame::new_infer_height(table)
 }
 
 fn layers_of(records: &[Record]) -> PolarsResult<DataFrame> {

@@ -6,6 +6,7 @@
 
 use crate::spec::Spec;
 use crate::spec::component::{Components, Kind};
+use crate::spec::fields::Type;
 use crate::spec::print::{Formulas, canonical, toml};
 use crate::spec::tree::{Node, Table, Value};
 use std::collections::BTreeMap;
@@ -55,12 +56,21 @@ fn all_but(
     let mut table = spec.resolved.clone();
     paths.iter().for_each(|path| remove(&mut table, path));
     remove(&mut table, "train.save_every");
+    // What lies at a path counts, not the path.
+    places(spec, components).iter().for_each(|path| remove(&mut table, path));
     table.entries.retain(|entry| !WITHOUT_EFFECT.contains(&entry.key.as_str()));
     let used: Vec<String> =
         used(spec, components).iter().map(|((kind, name), value)| format!("{kind} {name} {value}")).collect();
     let mut parts = vec![canonical(&table), runs.executor.into(), runs.device.into(), used.join("\n")];
     parts.extend(content);
     parts
+}
+
+/// Keys that hold paths of files.
+fn places(spec: &Spec, components: &dyn Components) -> Vec<String> {
+    let fields = components.info(Kind::Dataset, &spec.data.kind).map_or(&[][..], |info| &info.fields);
+    let paths = fields.iter().filter(|field| matches!(field.ty, Type::Path));
+    paths.map(|field| format!("data.{}", field.name)).chain(["init.weights".into()]).collect()
 }
 
 /// Takes a path such as `optimizer.lr` or `layer.hidden_1.size` out of a document.

@@ -3,10 +3,12 @@
 pub mod explain;
 pub mod identity;
 pub mod plan;
+pub mod predict;
 pub mod replay;
 pub mod resume;
 pub mod sampler;
 pub mod train;
+pub mod weights;
 
-pub use plan::{Configuration, Executor, Plan, TrialPlan};
+pub use plan::{Configuration, Executor, Measured, Plan, TrialPlan};
 pub use train::{Ended, TrainError, Watch, train};

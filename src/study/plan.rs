@@ -2,7 +2,10 @@
 //! at once is checked here, before anything is computed: shapes, signals, and the order of PyTorch's draws.
 
 use super::identity::{self, Runs};
-use crate::data::{DataShape, Dataset};
+use super::weights::{self, StoredWeights};
+use crate::data::DataShape;
+use crate::data::prepared::Prepared;
+use crate::data::split::Part;
 use crate::nn::NetworkPlan;
 use crate::nn::network::{Kinds, plan as plan_network};
 use crate::registry::Registry;
@@ -18,6 +21,7 @@ use crate::tensor::DeviceName;
 use crate::train::draws::{Generator, default_order};
 use rayon::prelude::*;
 use std::collections::HashMap;
+use std::path::PathBuf;
 
 /// What runs the neurons.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,14 +63,33 @@ pub struct Configuration {
     pub spec: Spec,
     /// The network of every trial.
     pub network: NetworkPlan,
-    /// The dataset.
-    pub dataset: Box<dyn Dataset>,
+    /// The dataset and its split.
+    pub dataset: Prepared,
     /// Its shape.
     pub data: DataShape,
     /// Where random numbers come from.
     pub generator: Generator,
     /// Updates of a trial.
     pub iterations: usize,
+    /// Parameters to begin with, in place of drawn ones.
+    pub weights: Option<StoredWeights>,
+}
+
+/// A column of results beside the loss: a metric, or with a split the loss or a metric of a part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Measured {
+    /// The part that it is measured on, where there are several.
+    pub part: Option<Part>,
+    /// The metric; none for the loss.
+    pub metric: Option<String>,
+}
+
+impl Measured {
+    /// Its name in tables.
+    pub fn name(&self) -> String {
+        let what = self.metric.as_deref().unwrap_or("loss");
+        self.part.map_or(what.into(), |part| format!("{}.{what}", part.as_str()))
+    }
 }
 
 /// All that a study runs.
@@ -103,7 +126,10 @@ impl Plan {
         device: DeviceName,
     ) -> Result<Plan, Diagnostics> {
         let runs = Runs { executor: executor.as_str(), device: device.as_str() };
-        let content = registry.dataset(&spec.data, sources)?.content();
+        let dataset = registry.dataset(&spec.data, sources)?;
+        let place = spec.init_weights.as_ref().map(|node| weights_path(node, sources));
+        let stored = place.and_then(|path| std::fs::read(path).ok()).map(|b| blake3::hash(&b).to_hex().to_string());
+        let content = content(dataset.content(), stored);
         let request = identity::request(&spec, content.clone(), registry, runs);
         let identity = identity::study(&spec, content.clone(), registry, runs);
         let place = Surroundings { registry, sources, runs };
@@ -111,6 +137,7 @@ impl Plan {
             None => vec![Configuration::new(spec.clone(), Vec::new(), place)?],
             Some(sweep) => configurations(sweep, place)?,
         };
+        check_parts(&configurations, &spec)?;
         let trials = configurations.iter().enumerate().flat_map(|(i, configuration)| {
             let trial =
                 move |&seed: &u64| TrialPlan { id: identity::trial(&configuration.id, seed), seed, configuration: i };
@@ -129,6 +156,18 @@ impl Plan {
             configurations,
             spec,
         })
+    }
+
+    /// Columns of results beside the loss, in their order.
+    pub fn quantities(&self) -> Vec<Measured> {
+        self.configurations.first().map_or(Vec::new(), Configuration::quantities)
+    }
+
+    /// Names of the columns of the history beside the loss.
+    pub fn recorded(&self) -> Vec<String> {
+        let of_training =
+            |quantity: &Measured| quantity.metric.is_some() && quantity.part.is_none_or(|part| part == Part::Train);
+        self.quantities().iter().filter(|quantity| of_training(quantity)).map(Measured::name).collect()
     }
 
     /// The configuration of a trial.
@@ -236,7 +275,7 @@ impl Configuration {
         Surroundings { registry, sources, runs }: Surroundings<'_>,
     ) -> Result<Configuration, Diagnostics> {
         let mut found = Diagnostics::default();
-        let dataset = registry.dataset(&spec.data, sources)?;
+        let dataset = Prepared::new(registry.dataset(&spec.data, sources)?, &spec.data)?;
         let data = dataset.shape();
         let layers = spec.layers.iter().map(|layer| registry.layer_kind(&layer.component.kind)).collect();
         let kinds = Kinds { layers, surrogates: registry };
@@ -244,22 +283,132 @@ impl Configuration {
         check_sizes(&spec, &network, &data, &mut found);
         check_shapes(&spec, &network, &data, &mut found);
         let generator = generator(&spec, &network, &mut found);
+        check_early_stop(&spec, &dataset, &mut found);
+        let stored = spec
+            .init_weights
+            .as_ref()
+            .map(|node| weights::read(&weights_path(node, sources), &network, Some(node.span)));
+        let stored = match stored {
+            Some(Err(more)) => {
+                found.list.extend(more.list);
+                None
+            }
+            Some(Ok(stored)) => Some(stored),
+            None => None,
+        };
         if !found.is_empty() {
             return Err(found);
         }
         Ok(Configuration {
-            id: identity::configuration(&spec, dataset.content(), registry, runs),
+            id: {
+                let content = content(dataset.content(), stored.as_ref().map(|stored| stored.digest.clone()));
+                identity::configuration(&spec, content, registry, runs)
+            },
             params,
             iterations: match spec.train.length {
                 Length::Iterations(n) => n,
-                Length::Epochs(n) => n * data.samples.div_ceil(spec.train.batch),
+                Length::Epochs(n) => n * dataset.trained_on().div_ceil(spec.train.batch),
             },
             network,
             dataset,
             data,
             generator,
+            weights: stored,
             spec,
         })
+    }
+
+    /// A configuration that belongs to no study, on the processor.
+    ///
+    /// # Errors
+    /// As [`Plan::new`].
+    pub fn alone(
+        spec: Spec,
+        registry: &Registry,
+        sources: &Sources,
+        executor: Executor,
+    ) -> Result<Configuration, Diagnostics> {
+        let runs = Runs { executor: executor.as_str(), device: DeviceName::Cpu.as_str() };
+        Configuration::new(spec, Vec::new(), Surroundings { registry, sources, runs })
+    }
+
+    /// Columns of results beside the loss, in their order.
+    pub fn quantities(&self) -> Vec<Measured> {
+        let metrics = |part: Option<Part>| {
+            self.spec.train.metrics.iter().map(move |metric| Measured { part, metric: Some(metric.kind.clone()) })
+        };
+        let parts = self.dataset.parts();
+        if parts.is_empty() {
+            return metrics(None).collect();
+        }
+        let of = |(part, _): &(Part, usize)| {
+            let loss = (*part == Part::Validation).then_some(Measured { part: Some(*part), metric: None });
+            metrics(Some(*part)).chain(loss).collect::<Vec<_>>()
+        };
+        parts.iter().flat_map(of).collect()
+    }
+}
+
+/// Where the file of `[init] weights` lies.
+fn weights_path(node: &Node, sources: &Sources) -> PathBuf {
+    sources.folder(node.span).join(node.as_text().unwrap_or(""))
+}
+
+/// Digests of what is read beside the experiment, as one.
+fn content(data: Option<String>, weights: Option<String>) -> Option<String> {
+    match (data, weights) {
+        (data, None) => data,
+        (data, Some(weights)) => Some(format!("{}, weights {weights}", data.unwrap_or_default())),
+    }
+}
+
+/// All trials of a folder have the same columns, and what ranks them is one of these.
+fn check_parts(configurations: &[Configuration], spec: &Spec) -> Result<(), Diagnostics> {
+    let Some(first) = configurations.first() else { return Ok(()) };
+    let quantities = first.quantities();
+    let refuse = |problem: Problem, at: Span, help: Option<String>| {
+        Err(Diagnostics { list: vec![Diagnostic::new(problem, at).help(help)] })
+    };
+    if let Some(other) = configurations.iter().find(|other| other.quantities() != quantities) {
+        let text = "configurations of one study have the same parts, but these differ in them".to_string();
+        return refuse(Problem::Conflict(text), other.spec.data.span, None);
+    }
+    let Some((sweep, objective)) = spec.sweep.as_ref().and_then(|sweep| Some((sweep, sweep.objective.as_ref()?)))
+    else {
+        return Ok(());
+    };
+    let known: Vec<String> = std::iter::once("loss".to_string()).chain(quantities.iter().map(Measured::name)).collect();
+    if known.contains(&objective.name) {
+        return Ok(());
+    }
+    let allowed = known.iter().map(String::as_str).filter(|name| !name.starts_with("test."));
+    let help = suggest(&objective.name, allowed.collect::<Vec<_>>(), "");
+    refuse(Problem::UnknownName { what: "objective".into(), name: objective.name.clone() }, sweep.span, help)
+}
+
+/// What ends training has to be there, and may not be what is tested on.
+fn check_early_stop(spec: &Spec, dataset: &Prepared, found: &mut Diagnostics) {
+    let Some(early) = &spec.train.early_stop else { return };
+    let (name, at) = &early.of;
+    let validated = dataset.parts().iter().any(|(part, _)| *part == Part::Validation);
+    let mut refuse = |text: &str, label: &str, help: Option<&str>| {
+        let problem = Problem::Conflict(text.into());
+        found.push(Diagnostic::new(problem, *at).label(label).help(help.map(String::from)));
+    };
+    match name.as_str() {
+        "loss" => {}
+        "validation.loss" if validated => {}
+        "validation.loss" => refuse(
+            "`early_stop` needs a validation part",
+            "there is none to look at",
+            Some("`[data.split] validation = 0.2` splits one off; `of = \"loss\"` looks at the training loss"),
+        ),
+        name if name.starts_with("test.") => refuse(
+            "the test part cannot end training",
+            "what is tested on may not be chosen by",
+            Some("`validation.loss` ends training by samples that are not tested on"),
+        ),
+        _ => refuse("training ends by a loss", "expected \"validation.loss\" or \"loss\"", None),
     }
 }
 

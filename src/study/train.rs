@@ -4,6 +4,7 @@
 
 use super::plan::{Configuration, Executor, Plan, TrialPlan};
 use super::resume::{SaveError, Saves};
+use crate::data::split::Part;
 use crate::nn::Network;
 use crate::nn::fused::FusedNetwork;
 use crate::registry::{OnDevice, Registry};
@@ -17,6 +18,8 @@ use crate::train::draws::{Seeds, draw};
 use crate::train::machine::Machine;
 use crate::train::machine::fused::{Cut, DirectTerm, FusedMachine};
 use crate::train::machine::tape::{LossTerm, TapeMachine};
+use crate::train::rivals::rivals;
+use crate::train::selection::Patience;
 use crate::train::trial::{Settings, Signals};
 use crate::train::watch::Watched;
 use crate::train::{Metric, Outcome, Progress, Trial, TrialError};
@@ -229,7 +232,8 @@ impl Job<'_> {
         let configuration = plan.configuration(planned);
         let mut trial = compiled.prepare::<D>(configuration, registry, planned.seed)?;
         let output = configuration.network.output();
-        let untrained = if keep.traces { Some(trial.evaluate(&|_| false)?) } else { None };
+        let shown = trial.parts().shown();
+        let untrained = if keep.traces { Some(trial.evaluate(shown, &|_| false)?) } else { None };
         let mut saves = Saves::begin(dir, &planned.id, configuration.spec.train.save_every, &mut trial)?;
         watch.advanced(trial.iteration(), None);
         let stride = saves.stride((configuration.iterations / 200).max(1));
@@ -249,6 +253,10 @@ impl Job<'_> {
         let names = configuration.spec.train.watch.then(|| Watched::new(&configuration.network).names());
         let column = |(i, name)| (name, trial.history.iter().map(|row| row.watched[i]).collect());
         record.watched = names.into_iter().flatten().enumerate().map(column).collect();
+        if trial.parts().validation.is_some() {
+            let losses = trial.history.iter().map(|row| row.validation.unwrap_or(f64::NAN)).collect();
+            record.watched.insert(0, ("validation.loss".into(), losses));
+        }
         record.history = trial.history.iter().map(|row| row.iteration).collect();
         record.history_values =
             trial.history.iter().flat_map(|row| std::iter::once(row.loss).chain(row.metrics.iter().copied())).collect();
@@ -266,20 +274,35 @@ impl Job<'_> {
         if configuration.spec.train.select == Select::Best {
             trial.select()?;
         }
-        let trained = trial.evaluate(&|_| false)?;
+        let trained = trial.evaluate(Part::Train, &|_| false)?;
         if !trained.loss.is_finite() {
             record.error = Some(format!("the loss is {} after training: the last update was too large", trained.loss));
             return Ok(Some((record, None)));
         }
         record.loss = vec![trained.loss];
         record.metrics = trained.metrics.clone();
+        let mut seen = trained;
+        for (part, _) in configuration.dataset.parts().into_iter().filter(|(part, _)| *part != Part::Train) {
+            seen = trial.evaluate(part, &|_| false)?;
+            record.metrics.extend(&seen.metrics);
+            if part == Part::Validation {
+                record.metrics.push(seen.loss);
+            }
+        }
+        let trained = seen;
         record.traces = untrained.map(|untrained| traces(configuration, &trial, &untrained, &trained, &output));
+        let parts = trial.parts();
+        if parts.train.units.is_some() || parts.shown() != Part::Train {
+            let metrics = configuration.spec.train.metrics.iter().map(|metric| registry.metric(metric));
+            record.baselines = rivals(parts, &metrics.collect::<Vec<_>>()).map_err(TrialError::from)?;
+        }
         let parameters = trial.parameters();
         if keep.layers {
             let inner = |path: &str| path.ends_with(".membrane") || path.ends_with(".spikes");
             record.layers = layer_traces(configuration, &trial.first_sample(&inner)?, &parameters);
         }
-        let weights = keep.weights.then_some(Weights { parameters });
+        let scale = trial.parts().scale.clone();
+        let weights = keep.weights.then_some(Weights { parameters, scale });
         Ok(Some((record, weights)))
     }
 }
@@ -301,6 +324,7 @@ fn blank(plan: &Plan, planned: &TrialPlan, started: i64) -> Record {
         history: Vec::new(),
         history_values: Vec::new(),
         watched: Vec::new(),
+        baselines: Vec::new(),
         traces: None,
         layers: Vec::new(),
         weights_bytes: None,
@@ -330,7 +354,10 @@ impl Compiled {
         let metrics: Vec<Arc<dyn Metric>> = spec.train.metrics.iter().map(|metric| registry.metric(metric)).collect();
         metrics.iter().try_for_each(|metric| metric.ready())?;
         let seeds = Seeds { trial: seed, data: spec.data_seed, init: spec.init_seed };
-        let drawn = draw(&plan.generator, seeds, plan.dataset.as_ref(), &plan.network)?;
+        let mut drawn = draw(&plan.generator, seeds, &plan.dataset, &plan.network)?;
+        if let Some(stored) = &plan.weights {
+            drawn.parameters.clone_from(&stored.values);
+        }
         let settings = Settings {
             iterations: plan.iterations,
             batch: spec.train.batch,
@@ -338,16 +365,32 @@ impl Compiled {
             clip_norm: spec.train.clip_norm,
             record_every: spec.train.record_every,
             select: spec.train.select,
+            validate_every: spec.train.validate_every,
+            patience: spec.train.early_stop.as_ref().map(|early| Patience {
+                looks: early.patience,
+                min_change: early.min_change,
+                training: early.of.0 == "loss",
+            }),
             metrics,
             watch: spec.train.watch.then(|| Watched::new(&plan.network)),
             output: plan.network.output(),
             signals: plan.network.signals(),
         };
-        let machine = match &self.0 {
-            Some(network) => fused_machine(plan, registry, network.with_values(&drawn.parameters)),
-            None => tape_machine::<D>(plan, registry, &drawn.parameters)?,
-        };
+        let machine = self.machine::<D>(plan, registry, &drawn.parameters)?;
         Ok(Trial::new(machine, drawn.data, drawn.order, settings))
+    }
+
+    /// The network with parameters by path.
+    pub fn machine<D: OnDevice>(
+        &self,
+        plan: &Configuration,
+        registry: &Registry,
+        values: &HashMap<String, Vec<f32>>,
+    ) -> Result<Box<dyn Machine>, TensorError> {
+        match &self.0 {
+            Some(network) => Ok(fused_machine(plan, registry, network.with_values(values))),
+            None => tape_machine::<D>(plan, registry, values),
+        }
     }
 }
 
@@ -399,24 +442,35 @@ fn tape_machine<D: OnDevice>(
     Ok(Box::new(TapeMachine::new(device, network, optimizer, losses.collect())))
 }
 
+/// Inputs, targets and outputs of the first samples of the part that is shown, in their own units.
 fn traces(plan: &Configuration, trial: &Trial, untrained: &Outcome, trained: &Outcome, output: &str) -> Traces {
-    let data = trial.data();
+    let Some(data) = trial.parts().get(trial.parts().shown()) else { return Traces::default() };
     let samples = data.samples.min(plan.spec.report_samples);
+    // A short sequence ends before the others do.
+    let ends: Vec<usize> = (0..samples)
+        .map(|s| (0..data.steps).rev().find(|t| data.counts(t * data.samples + s)).map_or(0, |last| last + 1))
+        .collect();
     // From [time, sample, channel] to [sample, time, channel].
     let turn = |values: &[f32]| -> Vec<f32> {
         let width = values.len() / (data.steps * data.samples).max(1);
         let cell = |s: usize, t: usize| (t * data.samples + s) * width;
-        (0..samples)
-            .flat_map(|s| (0..data.steps).flat_map(move |t| cell(s, t)..cell(s, t) + width))
-            .map(|i| values[i])
-            .collect()
+        let row = |s: usize, t: usize| {
+            let there = t < ends[s];
+            (cell(s, t)..cell(s, t) + width).map(move |i| if there { values[i] } else { f32::NAN })
+        };
+        (0..samples).flat_map(|s| (0..data.steps).flat_map(move |t| row(s, t)).collect::<Vec<_>>()).collect()
     };
-    let signal = |outcome: &Outcome| outcome.signals.get(output).map_or(Vec::new(), |(_, values)| turn(values));
+    let own = |values: &[f32]| {
+        let mut values = values.to_vec();
+        data.in_own_units(&mut values);
+        turn(&values)
+    };
+    let signal = |outcome: &Outcome| outcome.signals.get(output).map_or(Vec::new(), |(_, values)| own(values));
     Traces {
         steps: data.steps,
         samples,
-        input: turn(&data.inputs),
-        target: turn(&data.targets),
+        input: turn(&data.inputs_in_own_units()),
+        target: own(&data.targets),
         untrained: signal(untrained),
         output: signal(trained),
     }

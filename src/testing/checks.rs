@@ -12,6 +12,7 @@ use crate::spec::sweep::{Dimension, NumberRange, Sweep, Values};
 use crate::spec::tree::{Node, Table, Value};
 use crate::tensor::{Backend, Matrix, Recorder, Steps, TensorError};
 use crate::train::Optimizer;
+use crate::train::loss::Pair;
 use crate::train::metric::Compared;
 use crate::train::optimizer::{FlatMoments, Rule, RuleOptimizer};
 use dfdx::prelude::*;
@@ -221,7 +222,7 @@ pub fn loss(build: &LossBuild, args: &Table, report: Report<'_>) {
         let data = recorder.matrix(signal.to_vec(), shape)?;
         let goal = recorder.matrix(target.clone(), shape)?;
         let steps = Steps { data, steps: STEPS, batch: BATCH };
-        let loss = (build.cpu)(args).value(&steps, &goal, &mut recorder)?;
+        let loss = (build.cpu)(args).value(&steps, &goal, None, &mut recorder)?;
         Ok((loss.as_vec()[0], read(&mut recorder.backward(&loss)?, &steps.data)?))
     };
     let (first, second) = match (value(&signal), value(&signal)) {
@@ -241,7 +242,7 @@ pub fn loss(build: &LossBuild, args: &Table, report: Report<'_>) {
     }
     let Some(direct) = build.direct else { return };
     let mut gradient = vec![1.0; n];
-    let value = direct(&signal, &target, 2.0, Some(&mut gradient));
+    let value = direct(Pair { signal: &signal, target: &target, weights: &[] }, 2.0, Some(&mut gradient));
     let near = |a: f32, b: f32| (a - b).abs() <= 1e-5 * (1.0 + b.abs());
     if !near(value, first.0) {
         report("has a direct form of another value".into());

@@ -141,7 +141,7 @@ impl Suite {
                 let fits = [1.0, 0.5, range.min, range.max].into_iter().find(|x| x.is_finite() && range.contains(*x));
                 Value::Float(fits.unwrap_or(0.0))
             }
-            Type::Text | Type::Name => text("test"),
+            Type::Text | Type::Path | Type::Name => text("test"),
             Type::Choice(options) => text(options.first().map_or("", String::as_str)),
             Type::Parameter => Value::Float(0.5),
             Type::Component(kind) | Type::Terms(kind) => text(self.registry.names(*kind).first().unwrap_or(&"")),

@@ -3,7 +3,8 @@
 //! With our own generator each has a stream of its own, so that adding a layer or changing the number of jobs
 //! changes no other draw. With PyTorch's there is one generator, from which named things are drawn in turn.
 
-use crate::data::{Data, DataError, Dataset};
+use crate::data::DataError;
+use crate::data::prepared::{Parts, Prepared};
 use crate::nn::NetworkPlan;
 use crate::random::{Draws, Stream, TorchGenerator};
 use std::collections::HashMap;
@@ -28,10 +29,16 @@ pub struct Seeds {
     pub init: Option<u64>,
 }
 
+impl Seeds {
+    fn of_data(self) -> u64 {
+        self.data.unwrap_or(self.trial)
+    }
+}
+
 /// What a trial begins with.
 pub struct Drawn {
     /// The data.
-    pub data: Data,
+    pub data: Parts,
     /// Initial values of each parameter by path.
     pub parameters: HashMap<String, Vec<f32>>,
     /// Goes on with the order of samples.
@@ -63,20 +70,15 @@ pub fn default_order(plan: &NetworkPlan) -> Vec<String> {
 }
 
 /// Draws all that a trial begins with.
-pub fn draw(
-    generator: &Generator,
-    seeds: Seeds,
-    dataset: &dyn Dataset,
-    plan: &NetworkPlan,
-) -> Result<Drawn, DataError> {
+pub fn draw(generator: &Generator, seeds: Seeds, dataset: &Prepared, plan: &NetworkPlan) -> Result<Drawn, DataError> {
     match generator {
         Generator::Runner => draw_streams(seeds, dataset, plan),
         Generator::Torch(order) => draw_in_order(order, seeds, dataset, plan),
     }
 }
 
-fn draw_streams(seeds: Seeds, dataset: &dyn Dataset, plan: &NetworkPlan) -> Result<Drawn, DataError> {
-    let data = dataset.draw(&mut Stream::new(seeds.data.unwrap_or(seeds.trial), "data"))?;
+fn draw_streams(seeds: Seeds, dataset: &Prepared, plan: &NetworkPlan) -> Result<Drawn, DataError> {
+    let data = dataset.draw(&mut Stream::new(seeds.of_data(), "data"), seeds.of_data())?;
     let seed = seeds.init.unwrap_or(seeds.trial);
     let values = plan.parameters().map(|(path, parameter)| {
         let mut stream = Stream::new(seed, &format!("init/{path}"));
@@ -86,12 +88,7 @@ fn draw_streams(seeds: Seeds, dataset: &dyn Dataset, plan: &NetworkPlan) -> Resu
     Ok(Drawn { data, parameters: values.collect(), order: OrderSource::Runner(seeds.trial) })
 }
 
-fn draw_in_order(
-    order: &[String],
-    seeds: Seeds,
-    dataset: &dyn Dataset,
-    plan: &NetworkPlan,
-) -> Result<Drawn, DataError> {
+fn draw_in_order(order: &[String], seeds: Seeds, dataset: &Prepared, plan: &NetworkPlan) -> Result<Drawn, DataError> {
     // Seeds were checked to fit: PyTorch takes 32 bits of them here.
     let begin = |seed: u64| TorchGenerator::new(seed as u32);
     let mut shared = begin(seeds.trial);
@@ -102,7 +99,7 @@ fn draw_in_order(
     let undrawn: Vec<String> = known.keys().filter(|path| !order.contains(path)).cloned().collect();
     for name in order.iter().chain(&undrawn) {
         if name == "data" {
-            data = Some(dataset.draw(own_data.as_mut().unwrap_or(&mut shared))?);
+            data = Some(dataset.draw(own_data.as_mut().unwrap_or(&mut shared), seeds.of_data())?);
         } else if let Some(parameter) = known.get(name) {
             let source = own_init.as_mut().unwrap_or(&mut shared);
             parameters.insert(name.clone(), parameter.init.values(source, parameter.len(), parameter.fan_in));
@@ -110,7 +107,7 @@ fn draw_in_order(
     }
     let data = match data {
         Some(data) => data,
-        None => dataset.draw(own_data.as_mut().unwrap_or(&mut shared))?,
+        None => dataset.draw(own_data.as_mut().unwrap_or(&mut shared), seeds.of_data())?,
     };
     Ok(Drawn { data, parameters, order: OrderSource::Torch(Box::new(shared)) })
 }

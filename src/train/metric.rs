@@ -1,13 +1,15 @@
 //! Metrics: what is recorded, computed on the host in f64. All values `[time, batch, channels]`.
 
+use crate::data::Data;
+
 /// What a metric is computed from.
 #[derive(Debug, Clone, Copy)]
 pub struct Compared<'a> {
-    /// The network's output.
+    /// The network's output, `[rows, channels]`.
     pub output: &'a [f32],
     /// The target.
     pub target: &'a [f32],
-    /// Samples side by side.
+    /// Rows of the first step.
     pub batch: usize,
     /// Channels.
     pub channels: usize,
@@ -29,6 +31,44 @@ impl Compared<'_> {
             (error, variance)
         };
         (0..self.channels).map(one).collect()
+    }
+}
+
+/// Room for outputs and targets in the target's own unit, which is used again.
+#[derive(Debug, Default)]
+pub struct OwnUnits {
+    output: Vec<f32>,
+    target: Vec<f32>,
+}
+
+impl OwnUnits {
+    /// An output `[time, samples, channels]` beside its target: the steps that count, in the target's own unit.
+    pub fn compared<'a>(&'a mut self, output: &'a [f32], data: &'a Data, channels: usize) -> Compared<'a> {
+        if data.units.is_none() && data.weights.is_empty() {
+            return Compared { output, target: &data.targets, batch: data.samples, channels };
+        }
+        self.output.clear();
+        self.output.extend_from_slice(output);
+        self.target.clear();
+        self.target.extend_from_slice(&data.targets);
+        data.in_own_units(&mut self.output);
+        data.in_own_units(&mut self.target);
+        let counted = (0..data.steps * data.samples).filter(|row| data.counts(*row));
+        let mut rows = 0;
+        for (place, row) in counted.enumerate() {
+            let range = row * channels..(row + 1) * channels;
+            self.output.copy_within(range.clone(), place * channels);
+            self.target.copy_within(range, place * channels);
+            rows = place + 1;
+        }
+        let first = (0..data.samples).filter(|row| data.counts(*row)).count();
+        Compared {
+            output: &self.output[..rows * channels],
+            target: &self.target[..rows * channels],
+            // Where nothing comes after the first step it is what there is to measure.
+            batch: if first == rows { 0 } else { first },
+            channels,
+        }
     }
 }
 
@@ -73,6 +113,11 @@ pub fn l1(compared: Compared<'_>) -> f64 {
 /// Mean squared error.
 pub fn mse(compared: Compared<'_>) -> f64 {
     compared.errors().map(|e| e * e).sum::<f64>() / compared.target.len() as f64
+}
+
+/// Root of the mean squared error, over everything at once.
+pub fn rmse(compared: Compared<'_>) -> f64 {
+    mse(compared).sqrt()
 }
 
 /// Mean over the steps after the first, and over samples, of |error| / |target|, Euclidean over channels.

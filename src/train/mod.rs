@@ -5,6 +5,8 @@ pub mod loss;
 pub mod machine;
 pub mod metric;
 pub mod optimizer;
+pub mod rivals;
+pub mod selection;
 pub mod trial;
 pub mod watch;
 

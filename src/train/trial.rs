@@ -3,8 +3,11 @@
 use super::Metric;
 use super::draws::OrderSource;
 use super::machine::{Machine, ParameterValues};
-use super::metric::{Compared, MetricError};
+use super::metric::{MetricError, OwnUnits};
+use super::selection::{Look, Patience, Selection};
 use super::watch::Watched;
+use crate::data::prepared::Parts;
+use crate::data::split::Part;
 use crate::data::{Data, DataError};
 use crate::spec::Select;
 use crate::tensor::TensorError;
@@ -40,6 +43,10 @@ pub struct Settings {
     pub record_every: usize,
     /// Which weights are kept.
     pub select: Select,
+    /// Epochs from one look at the validation part to the next.
+    pub validate_every: usize,
+    /// When training ends before its time.
+    pub patience: Option<Patience>,
     /// What is recorded.
     pub metrics: Vec<Arc<dyn Metric>>,
     /// What is recorded of each layer, if anything.
@@ -60,6 +67,8 @@ pub struct Row {
     pub iteration: usize,
     /// The loss before its update.
     pub loss: f64,
+    /// The loss of the validation part before its update, where it was looked at.
+    pub validation: Option<f64>,
     /// Metrics of the same output.
     pub metrics: Vec<f64>,
     /// What was watched, in the order of [`Watched::names`].
@@ -79,7 +88,7 @@ pub enum Progress {
     Failed(String),
 }
 
-/// The network on the whole data.
+/// The network on a part of the data.
 pub struct Outcome {
     /// The loss.
     pub loss: f64,
@@ -109,14 +118,15 @@ pub struct State {
 /// A trial under way.
 pub struct Trial {
     machine: Box<dyn Machine>,
-    data: Arc<Data>,
+    parts: Parts,
     order: OrderSource,
     settings: Settings,
     iteration: usize,
     /// Order of samples in the current epoch.
     epoch: Vec<usize>,
-    /// Lowest loss so far, and the parameters that had it.
-    best: Option<(f64, Vec<Vec<f32>>)>,
+    /// What validation has shown so far.
+    selection: Selection,
+    own_units: OwnUnits,
     /// The batch of the last iteration.
     batch: Option<Arc<Data>>,
     /// Rows since they were last taken.
@@ -125,15 +135,16 @@ pub struct Trial {
 
 impl Trial {
     /// A trial before its first iteration.
-    pub fn new(machine: Box<dyn Machine>, data: Data, order: OrderSource, settings: Settings) -> Self {
+    pub fn new(machine: Box<dyn Machine>, parts: Parts, order: OrderSource, settings: Settings) -> Self {
         Trial {
             machine,
-            data: Arc::new(data),
+            parts,
             order,
             settings,
             iteration: 0,
             epoch: Vec::new(),
-            best: None,
+            selection: Selection::default(),
+            own_units: OwnUnits::default(),
             batch: None,
             history: Vec::new(),
         }
@@ -144,9 +155,9 @@ impl Trial {
         self.iteration
     }
 
-    /// The data it is trained on.
-    pub fn data(&self) -> &Data {
-        &self.data
+    /// Its data: what it is trained, validated and tested on.
+    pub fn parts(&self) -> &Parts {
+        &self.parts
     }
 
     /// Loss of the latest iteration.
@@ -159,13 +170,17 @@ impl Trial {
         self.machine.parameters()
     }
 
-    /// Trains up to an iteration, unless `stop` is raised before.
+    /// Trains up to an iteration, unless `stop` is raised or nothing gets better before.
     pub fn advance(&mut self, until: usize, stop: &AtomicBool) -> Result<Progress, TrialError> {
         while self.iteration < until.min(self.settings.iterations) {
             if stop.load(Ordering::Relaxed) {
                 return Ok(Progress::Interrupted);
             }
-            if let Some(reason) = self.iterate()? {
+            let looked = self.look()?;
+            if self.selection.gives_up(self.settings.patience) {
+                return Ok(Progress::Finished);
+            }
+            if let Some(reason) = self.iterate(looked)? {
                 return Ok(Progress::Failed(reason));
             }
         }
@@ -176,7 +191,7 @@ impl Trial {
     pub fn state(&self) -> Result<State, TensorError> {
         let mut state = State { iteration: self.iteration, ..State::default() };
         for (i, (path, _, values)) in self.machine.parameters().into_iter().enumerate() {
-            if let Some((_, best)) = &self.best {
+            if let Some(best) = self.selection.best() {
                 state.floats.insert(format!("best/{path}"), best[i].clone());
             }
             state.floats.insert(format!("parameters/{path}"), values);
@@ -184,7 +199,9 @@ impl Trial {
         let moments = self.machine.moments()?.into_iter().enumerate();
         state.floats.extend(moments.map(|(i, values)| (format!("moments/{i:06}"), values)));
         let mut column = |name: &str, values: Vec<f64>| state.doubles.insert(name.into(), values);
-        column("best", self.best.iter().map(|(loss, _)| *loss).collect());
+        column("selection", self.selection.numbers());
+        let validation = |row: &Row| row.validation.unwrap_or(f64::NAN);
+        column("history/validation", self.history.iter().map(validation).collect());
         column("history/iteration", self.history.iter().map(|row| row.iteration as f64).collect());
         column("history/loss", self.history.iter().map(|row| row.loss).collect());
         column("history/metrics", self.history.iter().flat_map(|row| row.metrics.clone()).collect());
@@ -204,7 +221,8 @@ impl Trial {
         };
         let Some(parameters) = held("parameters") else { return Ok(false) };
         let Some(history) = history(&state.doubles) else { return Ok(false) };
-        let best = state.doubles.get("best").and_then(|best| best.first().copied()).zip(held("best"));
+        let numbers = state.doubles.get("selection").map_or(&[][..], Vec::as_slice);
+        let Some(selection) = Selection::restored(numbers, held("best")) else { return Ok(false) };
         let moments: Vec<Vec<f32>> = state
             .floats
             .range("moments/".to_string().."moments0".to_string())
@@ -214,35 +232,34 @@ impl Trial {
             return Ok(false);
         }
         self.machine.set_parameters(&parameters)?;
-        (self.iteration, self.best, self.history) = (state.iteration, best, history);
+        (self.iteration, self.selection, self.history) = (state.iteration, selection, history);
         self.replay_order();
         Ok(true)
     }
 
     /// Draws the order of samples of every epoch that has begun.
     fn replay_order(&mut self) {
-        let (n, size) = (self.data.samples, self.settings.batch);
+        let (n, size) = (self.parts.train.samples, self.settings.batch);
         if size < n {
             (0..self.iteration.div_ceil(n.div_ceil(size))).for_each(|epoch| self.begin_epoch(epoch));
         }
     }
 
     fn begin_epoch(&mut self, epoch: usize) {
-        let n = self.data.samples;
+        let n = self.parts.train.samples;
         self.epoch = if self.settings.shuffle { self.order.permutation(epoch, n) } else { (0..n).collect() };
     }
 
     /// One iteration; a reason where the loss is not finite, and then nothing is changed.
-    fn iterate(&mut self) -> Result<Option<String>, TrialError> {
+    fn iterate(&mut self, looked: Look) -> Result<Option<String>, TrialError> {
         let batch = self.next_batch();
-        let result = self.iterate_on(&batch);
+        let result = self.iterate_on(&batch, looked);
         self.batch = Some(batch);
         result
     }
 
-    fn iterate_on(&mut self, batch: &Arc<Data>) -> Result<Option<String>, TrialError> {
-        self.remember()?;
-        let recorded = self.iteration.is_multiple_of(self.settings.record_every);
+    fn iterate_on(&mut self, batch: &Arc<Data>, looked: Look) -> Result<Option<String>, TrialError> {
+        let recorded = looked.validation.is_some() || self.iteration.is_multiple_of(self.settings.record_every);
         let watch = self.settings.watch.as_ref().filter(|_| recorded);
         let (output, scored) = (&self.settings.output, recorded && !self.settings.metrics.is_empty());
         let read = |path: &str| scored && path == output || watch.is_some_and(|watch| watch.reads(path));
@@ -262,7 +279,8 @@ impl Trial {
             if let Some(watch) = &self.settings.watch {
                 watched.extend(watch.gradients(self.machine.as_mut())?);
             }
-            self.history.push(Row { iteration: self.iteration, loss, metrics, watched });
+            let validation = looked.validation;
+            self.history.push(Row { iteration: self.iteration, loss, validation, metrics, watched });
         }
         let scale = match self.settings.clip_norm {
             Some(limit) => {
@@ -276,38 +294,43 @@ impl Trial {
         Ok(None)
     }
 
-    /// The loss of the whole data and its gradient with respect to each parameter, by path; changes nothing.
+    /// The loss of all that is trained on and its gradient with respect to each parameter, by path; changes nothing.
     pub fn gradients(&mut self) -> Result<LossAndGradients, TensorError> {
-        let data = self.data.clone();
+        let data = self.parts.train.clone();
         let loss = self.machine.forward(&data, &|_| false, true)?;
         self.machine.backward(&data)?;
         let paths = self.machine.parameters().into_iter().map(|(path, ..)| path);
         Ok((loss, paths.zip(self.machine.gradients()?).collect()))
     }
 
-    /// Puts back the parameters of the lowest training loss, if they are better than the last.
+    /// Puts back the best parameters, if they are better than the last: those of the lowest loss on the part that
+    /// validates, or where there is none on what is trained on.
     pub fn select(&mut self) -> Result<(), TrialError> {
-        let Some((best, parameters)) = self.best.take() else { return Ok(()) };
-        let data = self.data.clone();
-        let last = self.machine.forward(&data, &|_| false, false)?;
-        if best < last || !last.is_finite() {
+        if self.selection.best().is_none() {
+            return Ok(());
+        }
+        let judge = self.parts.validation.as_ref().unwrap_or(&self.parts.train).clone();
+        let last = self.machine.forward(&judge, &|_| false, false)?;
+        if let Some(parameters) = self.selection.take_better_than(last) {
             self.machine.set_parameters(&parameters)?;
         }
         Ok(())
     }
 
-    /// The network as it is, on the whole data.
-    pub fn evaluate(&mut self, wanted: &dyn Fn(&str) -> bool) -> Result<Outcome, TrialError> {
-        let data = self.data.clone();
+    /// The network as it is, on a part of the data; nothing where there is no such part.
+    pub fn evaluate(&mut self, part: Part, wanted: &dyn Fn(&str) -> bool) -> Result<Outcome, TrialError> {
+        let data = self.parts.get(part).cloned().unwrap_or_default();
         let output = &self.settings.output;
         let loss = self.machine.forward(&data, &|path| wanted(path) || path == output, false)?;
         Ok(Outcome { loss, metrics: self.metrics_of(&data, true)?, signals: self.signals(wanted) })
     }
 
-    /// Signals of the first sample alone, `[time, width]` by path.
+    /// Signals of the first sample of the part that is shown, alone, `[time, width]` by path.
     pub fn first_sample(&mut self, wanted: &dyn Fn(&str) -> bool) -> Result<Signals, TrialError> {
         let mut sample = Data::default();
-        self.data.pick(std::iter::once(0), &mut sample);
+        if let Some(data) = self.parts.get(self.parts.shown()) {
+            data.pick(std::iter::once(0), &mut sample);
+        }
         self.machine.forward(&sample, wanted, false)?;
         Ok(self.signals(wanted))
     }
@@ -323,12 +346,12 @@ impl Trial {
     }
 
     /// The metrics of the last forward pass; those that the history lacks are `NaN` unless `all` are asked for.
-    fn metrics_of(&self, batch: &Data, all: bool) -> Result<Vec<f64>, MetricError> {
+    fn metrics_of(&mut self, batch: &Data, all: bool) -> Result<Vec<f64>, MetricError> {
         if self.settings.metrics.is_empty() {
             return Ok(Vec::new());
         }
         let Some((channels, output)) = self.machine.signal(&self.settings.output) else { return Ok(Vec::new()) };
-        let compared = Compared { output: &output, target: &batch.targets, batch: batch.samples, channels };
+        let compared = self.own_units.compared(&output, batch, channels);
         let score = |metric: &Arc<dyn Metric>| {
             if all || metric.in_history() { metric.score(compared) } else { Ok(f64::NAN) }
         };
@@ -336,9 +359,9 @@ impl Trial {
     }
 
     fn next_batch(&mut self) -> Arc<Data> {
-        let (n, size) = (self.data.samples, self.settings.batch);
+        let (n, size) = (self.parts.train.samples, self.settings.batch);
         if size >= n {
-            return self.data.clone();
+            return self.parts.train.clone();
         }
         let a_pass = n.div_ceil(size);
         let (epoch, place) = (self.iteration / a_pass, self.iteration % a_pass);
@@ -348,29 +371,38 @@ impl Trial {
         let indices = &self.epoch[place * size..n.min((place + 1) * size)];
         // The batch before is nobody else's by now, so its memory is used again.
         let mut batch = self.batch.take().unwrap_or_default();
-        self.data.pick(indices.iter().copied(), Arc::make_mut(&mut batch));
+        let picked = Arc::make_mut(&mut batch);
+        self.parts.train.pick(indices.iter().copied(), picked);
+        picked.normalise();
         batch
     }
 
-    /// Keeps the parameters if they have the lowest loss on the whole data so far; with several batches an epoch
-    /// only at its start.
-    fn remember(&mut self) -> Result<(), TensorError> {
-        let a_pass = self.data.samples.div_ceil(self.settings.batch);
-        if self.settings.select == Select::Last || !self.iteration.is_multiple_of(a_pass) {
-            return Ok(());
+    /// At the start of an epoch, and of every n-th where only so many are validated: losses that choose parameters or
+    /// end training.
+    fn look(&mut self) -> Result<Look, TensorError> {
+        let Settings { select, patience, batch, validate_every, .. } = self.settings;
+        let every = self.parts.train.samples.div_ceil(batch).max(1) * validate_every;
+        let validation = self.parts.validation.clone();
+        let chooses = select == Select::Best || patience.is_some();
+        if !self.iteration.is_multiple_of(every) || !(chooses || validation.is_some()) {
+            return Ok(Look::default());
         }
-        let data = self.data.clone();
-        let loss = self.machine.forward(&data, &|_| false, false)?;
-        if loss.is_finite() && self.best.as_ref().is_none_or(|(best, _)| loss < *best) {
-            let parameters = self.machine.parameters().into_iter().map(|(.., values)| values).collect();
-            self.best = Some((loss, parameters));
+        let mut look = Look::default();
+        if chooses && (validation.is_none() || patience.is_some_and(|patience| patience.training)) {
+            let train = self.parts.train.clone();
+            look.train = Some(self.machine.forward(&train, &|_| false, false)?);
         }
-        Ok(())
+        if let Some(validation) = validation {
+            look.validation = Some(self.machine.forward(&validation, &|_| false, false)?);
+        }
+        self.selection.see(look, select, patience, self.machine.as_ref());
+        Ok(look)
     }
 
     /// Why a loss is not finite, as far as numbers can tell.
     fn reason(&self, loss: f64) -> String {
         let what = format!("the loss is {loss} at iteration {}", self.iteration);
+        let data = &self.parts.train;
         let finite = |values: &[f32]| values.iter().all(|x| x.is_finite());
         let broken = self.machine.parameters().into_iter().find(|(.., values)| !finite(values));
         let output = self.machine.signal(&self.settings.output);
@@ -380,7 +412,7 @@ impl Trial {
                     "`{path}` is no longer finite: the last update was too large; a smaller `lr` or `clip_norm` helps"
                 )
             }
-            (0, None) if !finite(&self.data.inputs) || !finite(&self.data.targets) => {
+            (0, None) if !finite(&data.inputs) || !finite(&data.targets) => {
                 "the data have values that are not finite".into()
             }
             (0, None) => "initial parameters or input are too large for f32".into(),
@@ -400,6 +432,7 @@ fn history(columns: &BTreeMap<String, Vec<f64>>) -> Option<Vec<Row>> {
     let iterations = columns.get("history/iteration")?;
     let losses = columns.get("history/loss").filter(|losses| losses.len() == iterations.len())?;
     let (metrics, watched) = (columns.get("history/metrics")?, columns.get("history/watched")?);
+    let validation = columns.get("history/validation").filter(|losses| losses.len() == iterations.len())?;
     let rows = iterations.len().max(1);
     let part = |values: &[f64], row: usize| {
         let width = values.len() / rows;
@@ -408,6 +441,7 @@ fn history(columns: &BTreeMap<String, Vec<f64>>) -> Option<Vec<Row>> {
     let row = |(i, (iteration, loss)): (usize, (&f64, &f64))| Row {
         iteration: *iteration as usize,
         loss: *loss,
+        validation: (!validation[i].is_nan()).then_some(validation[i]),
         metrics: part(metrics, i),
         watched: part(watched, i),
     };

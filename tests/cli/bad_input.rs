@@ -3,7 +3,7 @@
 use super::{SMALL, Sandbox};
 
 /// Runs a file, insists on a refusal that leaves nothing behind, and gives what it printed.
-fn refusal(sandbox: &Sandbox, arguments: &[&str]) -> String {
+pub fn refusal(sandbox: &Sandbox, arguments: &[&str]) -> String {
     let before = files(sandbox);
     let ran: super::Ran = sandbox.command().args(arguments).output().unwrap().into();
     assert_eq!(ran.status, 2, "{}\n{}", ran.stdout, ran.stderr);

@@ -14,6 +14,7 @@ mod report;
 mod run;
 mod survive;
 mod sweep;
+mod tables;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

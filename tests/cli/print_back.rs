@@ -13,9 +13,18 @@ fn ids(printed: &str) -> Vec<&str> {
     printed.lines().filter(|line| line.starts_with("# ")).collect()
 }
 
+/// Paths are relative to the file that is printed, too.
+fn copy_data(sandbox: &Sandbox) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments/data");
+    for entry in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap()) {
+        sandbox.write(&format!("data/{}", entry.file_name().display()), std::fs::read(entry.path()).unwrap());
+    }
+}
+
 #[test]
 fn a_resolved_study_has_the_same_digest_and_trials() {
     let sandbox = Sandbox::with("small.toml", SMALL);
+    copy_data(&sandbox);
     let mut files = gallery();
     files.push(sandbox.path("small.toml"));
     for file in files {
@@ -28,8 +37,9 @@ fn a_resolved_study_has_the_same_digest_and_trials() {
 }
 
 #[test]
-fn a_printed_trial_has_the_same_id_and_needs_no_other_file() {
+fn a_printed_trial_has_the_same_id_and_needs_no_other_file_but_its_data() {
     let sandbox = Sandbox::empty();
+    copy_data(&sandbox);
     for file in gallery() {
         let printed = check(&sandbox, &file, "trials");
         let expected = ids(&printed);

@@ -134,9 +134,10 @@ fn init_makes_a_folder_that_runs_and_never_overwrites() {
         "--set",
         "layer.hidden.size=4",
     ]);
-    for file in ["sqrt", "linear", "sqrt_sweep", "sqrt_torch", "linear_torch"] {
+    for file in ["sqrt", "linear", "sqrt_sweep", "sqrt_torch", "linear_torch", "diabetes", "sunspots"] {
         sandbox.fine(["check", &format!("mine/gallery/{file}.toml")]);
     }
+    sandbox.fine(["mine/table.toml", "--seeds", "0", "--set", "train.epochs=2"]);
     sandbox.write("mine/first.toml", "mine now");
     let again = sandbox.runner(["init", "mine"]);
     assert_eq!(again.status, 2);

@@ -1,7 +1,7 @@
 //! Output against target, the loss, and the end result of every seed.
 
 use super::*;
-use crate::report::baselines::{Comparison, METRICS};
+use crate::report::baselines::Comparison;
 use crate::report::statistics::median;
 use crate::report::tables::{Results, Sample};
 use plotters::coord::Shift;
@@ -156,27 +156,31 @@ fn thinned(curve: &[(f64, f64)]) -> Vec<(f64, f64)> {
 
 /// The first metric of every trial, beside the leaky integrator's.
 pub fn by_seed(results: &Results, comparison: &Comparison) -> Result<Option<Figure>, ReportError> {
-    let of = |rival: usize| comparison.values.get(rival).map(|metrics| metrics[0].clone()).unwrap_or_default();
-    let (network, integrator) = (of(0), of(4));
+    let Some(metric) = comparison.metrics.iter().position(|name| name != "r2") else { return Ok(None) };
+    let of = |rival: usize| comparison.values.get(rival).map(|metrics| metrics[metric].clone()).unwrap_or_default();
+    let (network, integrator) = (of(0), of(comparison.shown));
+    let beside = comparison.rivals.get(comparison.shown).map_or("", |(name, _)| name.as_str());
     let positive: Vec<f64> = network.iter().chain(&integrator).copied().filter(|v| *v > 0.0 && v.is_finite()).collect();
     if network.len() < 2 || positive.is_empty() {
         return Ok(None);
     }
     let (low, high) = positive.iter().fold((f64::INFINITY, 0.0_f64), |(l, h), v| (l.min(*v), h.max(*v)));
-    let seeds: Vec<u64> = (results.traces.iter())
-        .filter_map(|trace| results.trials.iter().find(|t| t.id == trace.trial && t.error.is_none()).map(|t| t.seed))
+    let seeds: Vec<u64> = (comparison.trials.iter())
+        .filter_map(|id| results.trials.iter().find(|t| t.id == *id && t.error.is_none()).map(|t| t.seed))
         .collect();
     let (first, last) =
         (seeds.iter().min().copied().unwrap_or(0) as f64, seeds.iter().max().copied().unwrap_or(1) as f64);
+    let name = comparison.metrics[metric].clone();
+    let label = if name == "nmse" { "nmse (1 is what the target's mean gives)".into() } else { name.clone() };
     let svg = draw("by_seed", STRIP + 360, |area| {
         let (top, area) = area.split_vertically(STRIP);
-        strip(&top, &[("network, trained", BLUE, Mark::Dot), ("leaky integrator", GREEN, Mark::Triangle)])?;
+        strip(&top, &[("network, trained", BLUE, Mark::Dot), (beside, GREEN, Mark::Triangle)])?;
         let mut chart = ChartBuilder::on(&area)
             .margin(12)
             .x_label_area_size(44)
             .y_label_area_size(72)
             .build_cartesian_2d(first - 0.5..last + 0.5, (low / 1.5..high * 1.5).log_scale())?;
-        axes!(chart, "Seed", format!("{} (1 is what the target's mean gives)", METRICS[0]));
+        axes!(chart, "Seed", label.clone());
         let points = |values: &[f64]| {
             seeds.iter().zip(values).map(|(s, v)| (*s as f64, *v)).filter(|p| p.1 > 0.0).collect::<Vec<_>>()
         };
@@ -188,5 +192,5 @@ pub fn by_seed(results: &Results, comparison: &Comparison) -> Result<Option<Figu
         "A point a trial, {} of them; lower is better. The seed draws the task too, unless the file fixes it.",
         network.len()
     );
-    Ok(Some(Figure { name: "by_seed".into(), title: format!("{} of every seed", METRICS[0]), caption, svg }))
+    Ok(Some(Figure { name: "by_seed".into(), title: format!("{name} of every seed"), caption, svg }))
 }

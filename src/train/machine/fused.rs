@@ -8,7 +8,7 @@ use crate::data::{Data, DataView};
 use crate::nn::fused::{Carry, FusedNetwork, Workspace};
 use crate::spec::Segments;
 use crate::tensor::{Aligned, TensorError};
-use crate::train::loss::DirectLoss;
+use crate::train::loss::{DirectLoss, Pair};
 use crate::train::optimizer::{FlatMoments, Rule};
 use rayon::prelude::*;
 use std::borrow::Cow;
@@ -173,7 +173,8 @@ impl Job<'_> {
             let (signal, gradient) = (self.network.signal_and_gradient(&term.signal, space))
                 .ok_or_else(|| TensorError(format!("no signal `{}`", term.signal)))?;
             let weight = term.weight * share;
-            total += weight * (term.loss)(signal, batch.targets, weight, keep.then_some(gradient));
+            let pair = Pair { signal, target: batch.targets, weights: batch.weights };
+            total += weight * (term.loss)(pair, weight, keep.then_some(gradient));
         }
         Ok(total)
     }

@@ -48,12 +48,18 @@ impl<D: Backend> TapeMachine<D> {
     ) -> Result<Scalar<D>, TensorError> {
         let rows = batch.steps * batch.samples;
         let target = recorder.matrix(batch.targets.clone(), (rows, batch.targets.len() / rows))?;
+        let channels = batch.channels();
+        let weights: Vec<f32> = batch.weights.iter().flat_map(|w| std::iter::repeat_n(*w, channels)).collect();
+        let weights = match weights.is_empty() {
+            true => None,
+            false => Some(recorder.matrix(weights, (rows, channels))?),
+        };
         let mut total: Option<Scalar<D>> = None;
         for term in &self.losses {
             let Some(signal) = signals.get(&term.signal) else {
                 return Err(TensorError(format!("no signal `{}`", term.signal)));
             };
-            let mut loss = term.loss.value(signal, &target, recorder)?;
+            let mut loss = term.loss.value(signal, &target, weights.as_ref(), recorder)?;
             if term.weight != 1.0 {
                 loss = recorder.unary(&loss, |loss| loss.try_mul(term.weight as f32))?;
             }

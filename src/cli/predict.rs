@@ -1,0 +1,120 @@
+//! `runner predict`: the kept weights of a trial on new rows, in the targets' own units.
+
+use super::{Exit, fail, print, refuse};
+use crate::registry::{Crate, Registry};
+use crate::spec::source::Sources;
+use crate::store::tables::summary;
+use crate::store::{StoreError, SummaryRow, read_manifest, replace, weights_file};
+use crate::study::predict::{PredictError, Predictions, best, predict as apply};
+use crate::study::replay;
+use clap::Args;
+use dfdx::prelude::Cpu;
+use polars::prelude::*;
+use std::path::{Path, PathBuf};
+
+/// Options of `runner predict`.
+#[derive(Args)]
+pub struct PredictArgs {
+    /// The result folder
+    #[arg(value_name = "DIR")]
+    dir: PathBuf,
+    /// Rows to predict, with the columns that the experiment reads as inputs: .csv, .parquet or .npy
+    #[arg(long, value_name = "FILE")]
+    data: String,
+    /// Where predictions go: .csv, .parquet, or without an ending both [default: DIR/predictions]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// The trial whose weights are used, or how its id begins [default: the best]
+    #[arg(long, value_name = "ID")]
+    trial: Option<String>,
+}
+
+/// Predicts, and writes what was predicted.
+pub fn predict(args: &PredictArgs, crates: &[Crate]) -> Exit {
+    let manifest = match read_manifest(&args.dir) {
+        Ok(Some(manifest)) => manifest,
+        Ok(None) => {
+            let text = format!("{} is not a result folder: it has no manifest.json", args.dir.display());
+            return fail(text, None, Exit::Request);
+        }
+        Err(error) => return fail(error, None, Exit::Request),
+    };
+    let rows = match summary(&args.dir) {
+        Ok(rows) => rows,
+        Err(error) => return fail(error, None, Exit::Request),
+    };
+    let kept: Vec<SummaryRow> =
+        rows.into_iter().filter(|row| args.dir.join(weights_file(&row.trial)).exists()).collect();
+    let trial = match &args.trial {
+        None => best(&kept, &manifest),
+        Some(id) => kept.iter().find(|row| row.trial.starts_with(id.as_str())),
+    };
+    let Some(trial) = trial else {
+        let what = args.trial.as_ref().map_or("no trial".into(), |id| format!("no trial `{id}`"));
+        let text = format!("{} has weights of {what}", args.dir.display());
+        let help = "`[run] save` says which weights are stored; trials.parquet lists the trials";
+        return fail(text, Some(help), Exit::Request);
+    };
+    let mut sources = Sources::default();
+    let registry = match Registry::with(crates, &mut sources) {
+        Ok(registry) => registry,
+        Err(found) => return refuse(&found, &sources),
+    };
+    let registry = match replay::registry(&manifest, registry, &mut sources) {
+        Ok(registry) => registry,
+        Err(error) => return fail(error, None, Exit::Request),
+    };
+    match apply::<Cpu>(&args.dir, &manifest, trial, &args.data, &registry, &mut sources) {
+        Ok(predictions) => write(args, trial, &predictions),
+        Err(PredictError::Request(found)) => refuse(&found, &sources),
+        Err(error) => fail(error, None, Exit::TrialFailed),
+    }
+}
+
+fn write(args: &PredictArgs, trial: &SummaryRow, predictions: &Predictions) -> Exit {
+    let out = args.out.clone().unwrap_or_else(|| args.dir.join("predictions"));
+    let files = match out.extension().map(|ending| ending.to_string_lossy().to_lowercase()).as_deref() {
+        Some("csv" | "parquet") => vec![out],
+        _ => ["parquet", "csv"].map(|ending| PathBuf::from(format!("{}.{ending}", out.display()))).to_vec(),
+    };
+    for file in &files {
+        let written = match file.extension() {
+            Some(ending) if ending.eq_ignore_ascii_case("csv") => replace(file, csv(predictions).as_bytes()),
+            _ => parquet(predictions, file).and_then(|bytes| replace(file, &bytes)),
+        };
+        if let Err(error) = written {
+            return fail(error, None, Exit::Storage);
+        }
+    }
+    let names: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
+    let (n, id, seed) = (predictions.rows.len(), &trial.trial, trial.seed);
+    print(&format!("{n} predictions of trial {id} (seed {seed}): {}\n", names.join(", ")));
+    Exit::Fine
+}
+
+fn csv(predictions: &Predictions) -> String {
+    let quote = |name: &String| {
+        if name.contains([',', '"', '\n']) { format!("\"{}\"", name.replace('"', "\"\"")) } else { name.clone() }
+    };
+    let names: Vec<String> = predictions.targets.iter().map(quote).collect();
+    let mut text = format!("row,{}\n", names.join(","));
+    for (row, values) in &predictions.rows {
+        let values: Vec<String> = values.iter().map(f32::to_string).collect();
+        text += &format!("{row},{}\n", values.join(","));
+    }
+    text
+}
+
+fn parquet(predictions: &Predictions, file: &Path) -> Result<Vec<u8>, StoreError> {
+    let rows: Vec<u64> = predictions.rows.iter().map(|(row, _)| *row as u64).collect();
+    let mut columns: Vec<Column> = vec![Series::new("row".into(), rows).into()];
+    for (i, name) in predictions.targets.iter().enumerate() {
+        let values: Vec<f32> = predictions.rows.iter().map(|(_, values)| values[i]).collect();
+        columns.push(Series::new(name.as_str().into(), values).into());
+    }
+    let mut bytes = Vec::new();
+    let failed = |error: PolarsError| StoreError::Table { dir: file.into(), error: error.to_string() };
+    let mut table = DataFrame::new_infer_height(columns).map_err(failed)?;
+    ParquetWriter::new(&mut bytes).finish(&mut table).map_err(failed)?;
+    Ok(bytes)
+}

@@ -1,0 +1,341 @@
+//! Tables in files: CSV, Parquet and NPY, read once into named columns.
+//!
+//! What a column holds is looked at only when it is asked for, so that columns nobody names may hold anything. Errors
+//! name the file, the row, and the column.
+
+mod csv;
+mod npy;
+mod parquet;
+
+use crate::spec::diagnostic::suggest;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, Weak};
+
+/// Why a table cannot be read, or a column not be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TableError {
+    /// The file cannot be read.
+    #[error("{file}: {error}")]
+    Unreadable {
+        /// The file.
+        file: String,
+        /// Why.
+        error: String,
+    },
+    /// Nothing is in the file.
+    #[error("{0}: the file is empty")]
+    Empty(String),
+    /// There are names of columns, and nothing below.
+    #[error("{0}: there is a header, but no row below it")]
+    NoRows(String),
+    /// The contents are not what the ending of the name says.
+    #[error("{file}: not {format}: {error}")]
+    NotOfFormat {
+        /// The file.
+        file: String,
+        /// What it should be.
+        format: &'static str,
+        /// Why it is not.
+        error: String,
+    },
+    /// Quotes open and never close.
+    #[error("{file}: the quotes that open in line {line} never close")]
+    Unclosed {
+        /// The file.
+        file: String,
+        /// Where they open.
+        line: usize,
+    },
+    /// A row has more or fewer cells than the header.
+    #[error("{file}: row {row} (line {line}) has {found} cells, but the header has {expected}")]
+    Ragged {
+        /// The file.
+        file: String,
+        /// The row, from 1, below the header.
+        row: usize,
+        /// Its line.
+        line: usize,
+        /// Its cells.
+        found: usize,
+        /// Cells of the header.
+        expected: usize,
+    },
+    /// Two columns have one name.
+    #[error("{file}: two columns are called `{name}`")]
+    Duplicate {
+        /// The file.
+        file: String,
+        /// The name.
+        name: String,
+    },
+    /// No column has this name.
+    #[error("{file} has no column `{name}`")]
+    Unknown {
+        /// The file.
+        file: String,
+        /// The name that was asked for.
+        name: String,
+        /// What was probably meant.
+        help: Option<String>,
+    },
+    /// A cell is empty.
+    #[error("{file}: {place}, column `{column}`: no value")]
+    Missing {
+        /// The file.
+        file: String,
+        /// Row and line.
+        place: String,
+        /// The column.
+        column: String,
+        /// Bad cells of this column beside the first.
+        more: usize,
+    },
+    /// A cell does not hold a finite number.
+    #[error("{file}: {place}, column `{column}`: `{text}` is not a number")]
+    NotANumber {
+        /// The file.
+        file: String,
+        /// Row and line.
+        place: String,
+        /// The column.
+        column: String,
+        /// What it holds.
+        text: String,
+        /// Bad cells of this column beside the first.
+        more: usize,
+    },
+    /// A column whose unit is to be fitted holds one value.
+    #[error("{file}: column `{column}` is {value} in every row")]
+    Constant {
+        /// The file.
+        file: String,
+        /// The column.
+        column: String,
+        /// The value.
+        value: String,
+    },
+}
+
+impl TableError {
+    /// One next step.
+    pub fn help(&self) -> Option<String> {
+        let cells = |more: &usize| match more {
+            0 => String::new(),
+            1 => "; another cell of this column is wrong, too".into(),
+            more => format!("; {more} more cells of this column are wrong, too"),
+        };
+        match self {
+            TableError::Unknown { help, .. } => help.clone(),
+            TableError::Missing { more, .. } => Some(format!("fill the cell or leave the row out{}", cells(more))),
+            TableError::NotANumber { more, .. } => {
+                Some(format!("write a number with a decimal point, or leave the column out{}", cells(more)))
+            }
+            TableError::Constant { .. } => {
+                Some("a column that never changes tells nothing; leave it out, or say `scale = \"none\"`".into())
+            }
+            TableError::NotOfFormat { .. } => {
+                Some("the ending of its name says what a file holds: .csv, .parquet or .npy".into())
+            }
+            TableError::Ragged { .. } => Some("a comma inside of a cell needs quotes around the cell".into()),
+            TableError::Unreadable { .. }
+            | TableError::Empty(_)
+            | TableError::NoRows(_)
+            | TableError::Unclosed { .. }
+            | TableError::Duplicate { .. } => None,
+        }
+    }
+}
+
+/// A cell as it was read.
+#[derive(Debug, Clone, PartialEq)]
+enum Cell {
+    Number(f64),
+    Text(String),
+    Missing,
+}
+
+/// A table as it was read.
+#[derive(Debug)]
+pub struct TableFile {
+    /// Its path, for errors.
+    file: String,
+    names: Vec<String>,
+    /// `[column][row]`.
+    cells: Vec<Vec<Cell>>,
+    /// Line of each row, where the file has lines.
+    lines: Vec<usize>,
+    /// Digest of its bytes.
+    digest: String,
+}
+
+impl TableFile {
+    /// Reads a file by the ending of its name.
+    ///
+    /// # Errors
+    /// Where it cannot be read, or does not hold what its name says.
+    pub fn read(path: &Path) -> Result<TableFile, TableError> {
+        let file = path.display().to_string();
+        let bytes = std::fs::read(path).map_err(|error| unreadable(&file, path, &error))?;
+        if bytes.is_empty() {
+            return Err(TableError::Empty(file));
+        }
+        let digest = blake3::hash(&bytes).to_hex().to_string();
+        let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
+        let table = match ending.as_deref() {
+            Some("parquet") => parquet::read(file, bytes)?,
+            Some("npy") => npy::read(file, &bytes)?,
+            _ => csv::read(file, bytes)?,
+        };
+        for (i, name) in table.names.iter().enumerate() {
+            if table.names[..i].contains(name) {
+                return Err(TableError::Duplicate { file: table.file, name: name.clone() });
+            }
+        }
+        if table.rows() == 0 {
+            return Err(TableError::NoRows(table.file));
+        }
+        Ok(TableFile { digest, ..table })
+    }
+
+    /// Digest of the file's bytes.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// Its path, as it was given.
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
+    /// Rows below the header.
+    pub fn rows(&self) -> usize {
+        self.cells.first().map_or(0, Vec::len)
+    }
+
+    /// A column of numbers.
+    ///
+    /// # Errors
+    /// Where there is none of this name, or a cell of it is no finite number.
+    pub fn numbers(&self, column: &str) -> Result<Vec<f64>, TableError> {
+        let cells = self.column(column)?;
+        let number = |cell: &Cell| match cell {
+            Cell::Number(x) => Some(*x).filter(|x| x.is_finite()),
+            Cell::Text(text) => text.trim().parse::<f64>().ok().filter(|x| x.is_finite()),
+            Cell::Missing => None,
+        };
+        let numbers: Vec<f64> = cells.iter().map_while(number).collect();
+        if numbers.len() == cells.len() {
+            return Ok(numbers);
+        }
+        let row = numbers.len();
+        let more = cells[row + 1..].iter().filter(|cell| number(cell).is_none()).count();
+        let (file, place, column) = (self.file.clone(), self.place(row), column.to_string());
+        let text = match &cells[row] {
+            Cell::Missing => return Err(TableError::Missing { file, place, column, more }),
+            Cell::Number(x) => x.to_string(),
+            Cell::Text(text) => text.trim().chars().take(40).flat_map(char::escape_debug).collect(),
+        };
+        Err(TableError::NotANumber { file, place, column, text, more })
+    }
+
+    /// A column of names.
+    ///
+    /// # Errors
+    /// Where there is none of this name, or a cell of it is empty.
+    pub fn texts(&self, column: &str) -> Result<Vec<String>, TableError> {
+        let cells = self.column(column)?;
+        let text = |(row, cell): (usize, &Cell)| match cell {
+            Cell::Number(x) => Ok(x.to_string()),
+            Cell::Text(text) => Ok(text.trim().to_string()),
+            Cell::Missing => {
+                let (file, place, column) = (self.file.clone(), self.place(row), column.to_string());
+                Err(TableError::Missing { file, place, column, more: 0 })
+            }
+        };
+        cells.iter().enumerate().map(text).collect()
+    }
+
+    /// A row in words.
+    pub fn place(&self, row: usize) -> String {
+        match self.lines.get(row) {
+            Some(line) => format!("row {} (line {line})", row + 1),
+            None => format!("row {}", row + 1),
+        }
+    }
+
+    fn column(&self, name: &str) -> Result<&[Cell], TableError> {
+        let known = || self.names.iter().map(String::as_str);
+        let place = known().position(|other| other == name).ok_or_else(|| TableError::Unknown {
+            file: self.file.clone(),
+            name: name.into(),
+            help: suggest(name, self.names.iter().map(String::as_str), ""),
+        })?;
+        Ok(&self.cells[place])
+    }
+}
+
+fn unreadable(file: &str, path: &Path, error: &std::io::Error) -> TableError {
+    let error = match error.kind() {
+        std::io::ErrorKind::NotFound => "file not found".into(),
+        _ if path.is_dir() => "this is a folder, not a file".into(),
+        _ => format!("cannot be read: {error}"),
+    };
+    TableError::Unreadable { file: file.into(), error }
+}
+
+/// Tables that are in use, so that the configurations of a sweep share one.
+#[derive(Debug, Default)]
+pub struct Tables {
+    held: Mutex<HashMap<PathBuf, Weak<TableFile>>>,
+}
+
+impl Tables {
+    /// A table, read unless somebody holds it already.
+    ///
+    /// # Errors
+    /// As [`TableFile::read`].
+    pub fn read(&self, path: &Path) -> Result<Arc<TableFile>, TableError> {
+        // What a panic elsewhere left behind is as good as it was.
+        let mut held = self.held.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(table) = held.get(path).and_then(Weak::upgrade) {
+            return Ok(table);
+        }
+        let table = Arc::new(TableFile::read(path)?);
+        held.insert(path.into(), Arc::downgrade(&table));
+        Ok(table)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<TableFile, TableError> {
+        csv::read("t.csv".into(), text.as_bytes().to_vec())
+    }
+
+    #[test]
+    fn quotes_protect_commas_line_ends_and_quotes() {
+        let table = read("a,\"b, c\"\r\n1,\"x\ny \"\"z\"\"\"\r\n2,w\r\n").unwrap();
+        assert_eq!(table.numbers("a").unwrap(), [1.0, 2.0]);
+        assert_eq!(table.texts("b, c").unwrap(), ["x\ny \"z\"", "w"]);
+        assert_eq!(table.place(1), "row 2 (line 4)");
+    }
+
+    #[test]
+    fn semicolons_tabs_blank_lines_and_a_mark_of_byte_order_are_no_obstacle() {
+        for text in ["a;b\n1;2\n", "a\tb\n\n1\t2\n\n", "\u{feff}a,b\n1,2"] {
+            assert_eq!(read(text).unwrap().numbers("b").unwrap(), [2.0], "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_first_bad_cell_is_named_and_the_others_are_counted() {
+        let table = read("a,b\n1,2\n,3\nNA,4\n").unwrap();
+        let error = table.numbers("a").unwrap_err();
+        assert_eq!(error.to_string(), "t.csv: row 2 (line 3), column `a`: no value");
+        assert!(error.help().unwrap().contains("another cell"));
+        assert_eq!(table.numbers("b").unwrap(), [2.0, 3.0, 4.0]);
+    }
+}

@@ -1,0 +1,164 @@
+//! A dataset with its split: what a trial is trained, validated and tested on.
+
+use super::scale::Scale;
+use super::split::{Part, Split};
+use super::{Data, DataError, DataShape, Dataset};
+use crate::random::Draws;
+use crate::spec::Component;
+use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem};
+use std::sync::Arc;
+
+/// A dataset and how it is cut up.
+pub struct Prepared {
+    dataset: Box<dyn Dataset>,
+    split: Option<Split>,
+    /// Samples of each part.
+    counts: [usize; 3],
+}
+
+/// The samples of a trial.
+#[derive(Debug, Clone, Default)]
+pub struct Parts {
+    /// What it is trained on; everything where there is no split.
+    pub train: Arc<Data>,
+    /// What chooses weights.
+    pub validation: Option<Arc<Data>>,
+    /// What is looked at once, at the end.
+    pub test: Option<Arc<Data>>,
+    /// The units that were fitted.
+    pub scale: Option<Arc<Scale>>,
+}
+
+impl Parts {
+    /// The samples of a part, if there is one.
+    pub fn get(&self, part: Part) -> Option<&Arc<Data>> {
+        match part {
+            Part::Train => Some(&self.train),
+            Part::Validation => self.validation.as_ref(),
+            Part::Test => self.test.as_ref(),
+        }
+    }
+
+    /// The part that is shown to people: the one that was trained on least.
+    pub fn shown(&self) -> Part {
+        let there = |part: &&Part| self.get(**part).is_some();
+        Part::ALL.iter().rev().find(there).copied().unwrap_or(Part::Train)
+    }
+}
+
+impl Prepared {
+    /// Reads the split of a dataset and tries it, as far as it does not depend on a seed.
+    ///
+    /// # Errors
+    /// Where the split means nothing, or leaves a part empty.
+    pub fn new(dataset: Box<dyn Dataset>, component: &Component) -> Result<Prepared, Diagnostics> {
+        let mut found = Diagnostics::default();
+        let reach = dataset.reach();
+        let split = Split::read(component, reach.is_some(), &mut found);
+        if !found.is_empty() {
+            return Err(found);
+        }
+        let mut prepared = Prepared { dataset, split, counts: [0; 3] };
+        let parts = prepared.assign(0);
+        prepared.counts = Part::ALL.map(|part| parts.iter().filter(|other| **other == Some(part)).count());
+        prepared.check(component, &parts, &mut found);
+        if found.is_empty() { Ok(prepared) } else { Err(found) }
+    }
+
+    fn check(&self, component: &Component, parts: &[Option<Part>], found: &mut Diagnostics) {
+        let Some(split) = &self.split else { return };
+        let asked = |part: Part| match part {
+            Part::Train => true,
+            part => component.args.get("split").and_then(|split| split.as_table()?.get(part.as_str())).is_some(),
+        };
+        let mut empty = false;
+        for (part, count) in Part::ALL.into_iter().zip(self.counts) {
+            if count == 0 && asked(part) {
+                let text = format!("the {} part is empty: there are {} samples in all", part.as_str(), parts.len());
+                found.push(Diagnostic::new(Problem::Conflict(text), split.span).label("no sample is left for it"));
+                empty = true;
+            }
+        }
+        if self.counts[1] + self.counts[2] == 0 && !empty {
+            let text = "every sample belongs to the train part, so nothing is split off".to_string();
+            found.push(Diagnostic::new(Problem::Conflict(text), split.span));
+        } else if let (false, false, Err(error)) = (empty, split.is_random(), self.dataset.fit(&of(parts, Part::Train)))
+        {
+            found.push(Diagnostic::new(Problem::Data(error.0), split.span));
+        }
+    }
+
+    /// The dataset.
+    pub fn dataset(&self) -> &dyn Dataset {
+        self.dataset.as_ref()
+    }
+
+    /// The shape of all samples.
+    pub fn shape(&self) -> DataShape {
+        self.dataset.shape()
+    }
+
+    /// What a trial's identity needs of the dataset.
+    pub fn content(&self) -> Option<String> {
+        self.dataset.content()
+    }
+
+    /// The parts that there are, with their samples; none without a split.
+    pub fn parts(&self) -> Vec<(Part, usize)> {
+        let there = |(_, count): &(Part, usize)| *count > 0;
+        match self.split {
+            Some(_) => Part::ALL.into_iter().zip(self.counts).filter(there).collect(),
+            None => Vec::new(),
+        }
+    }
+
+    /// Samples that are trained on.
+    pub fn trained_on(&self) -> usize {
+        self.counts[0]
+    }
+
+    /// How it is split, in words.
+    pub fn describe_split(&self) -> Option<String> {
+        self.split.as_ref().map(Split::describe)
+    }
+
+    /// Draws the samples; the split has a stream of its own, of its seed or of `seed`.
+    ///
+    /// # Errors
+    /// Where they cannot be had, or their units not be fitted.
+    pub fn draw(&self, draws: &mut dyn Draws, seed: u64) -> Result<Parts, DataError> {
+        let parts = self.assign(self.split.as_ref().and_then(|split| split.seed).unwrap_or(seed));
+        let scale = self.dataset.fit(&of(&parts, Part::Train))?;
+        let mut data = match &scale {
+            Some(scale) => self.dataset.draw_in(scale, draws)?,
+            None => self.dataset.draw(draws)?,
+        };
+        let scale = scale.map(Arc::new);
+        if self.split.is_none() {
+            data.normalise();
+            return Ok(Parts { train: Arc::new(data), scale, ..Parts::default() });
+        }
+        let pick = |part: Part| {
+            let samples = of(&parts, part);
+            let mut picked = Data::default();
+            data.pick(samples.iter().copied(), &mut picked);
+            picked.normalise();
+            (!samples.is_empty()).then(|| Arc::new(picked))
+        };
+        let train = pick(Part::Train).unwrap_or_default();
+        Ok(Parts { train, validation: pick(Part::Validation), test: pick(Part::Test), scale })
+    }
+
+    fn assign(&self, seed: u64) -> Vec<Option<Part>> {
+        let n = self.dataset.shape().samples;
+        match &self.split {
+            None => vec![Some(Part::Train); n],
+            Some(split) => split.assign(n, self.dataset.reach().as_ref(), self.dataset.parts().as_deref(), seed),
+        }
+    }
+}
+
+/// The samples of a part.
+fn of(parts: &[Option<Part>], part: Part) -> Vec<usize> {
+    (0..parts.len()).filter(|sample| parts[*sample] == Some(part)).collect()
+}

@@ -1,0 +1,162 @@
+//! Units in which a network sees inputs and targets: fitted to rows that are trained on, and undone for people.
+
+use super::DataError;
+use crate::spec::fields::{Field, Type};
+use crate::spec::tree::Value;
+use serde::{Deserialize, Serialize};
+
+/// `own = shift + factor * seen`: from what a network sees to a column's own unit.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Line {
+    /// Of the unit of the column.
+    pub shift: f64,
+    /// Likewise.
+    pub factor: f64,
+}
+
+impl Default for Line {
+    fn default() -> Self {
+        Line { shift: 0.0, factor: 1.0 }
+    }
+}
+
+impl Line {
+    /// As a network sees it.
+    pub fn apply(&self, own: f64) -> f64 {
+        (own - self.shift) / self.factor
+    }
+
+    /// In its own unit.
+    pub fn undo(&self, seen: f64) -> f64 {
+        self.shift + self.factor * seen
+    }
+}
+
+/// What is done to numbers before they are scaled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Transform {
+    /// Nothing.
+    #[default]
+    None,
+    /// The square root, which evens out the spread of counts (Bartlett 1936, Supplement to the Journal of the Royal
+    /// Statistical Society 3(1), 68-78).
+    Sqrt,
+}
+
+impl Transform {
+    /// The key `transform`.
+    pub fn field() -> Field {
+        let choices = Type::Choice(["none", "sqrt"].map(String::from).to_vec());
+        let about = "`sqrt`: the network sees square roots, which evens out the spread of counts; undone as `scale` is";
+        Field::default("transform", choices, Value::Text("none".into()), about)
+    }
+
+    /// Reads the key.
+    pub fn read(text: &str) -> Transform {
+        if text == "sqrt" { Transform::Sqrt } else { Transform::None }
+    }
+
+    /// Of a number in its own unit; none where it has none.
+    pub fn apply(self, own: f64) -> Option<f64> {
+        match self {
+            Transform::None => Some(own),
+            Transform::Sqrt => (own >= 0.0).then(|| own.sqrt()),
+        }
+    }
+
+    /// Back into the own unit.
+    pub fn undo(self, seen: f64) -> f64 {
+        match self {
+            Transform::None => seen,
+            // A network may predict a root below zero, which means the least that there is.
+            Transform::Sqrt => seen.max(0.0).powi(2),
+        }
+    }
+}
+
+/// The lines of all columns.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Scale {
+    /// Of the inputs.
+    pub inputs: Vec<Line>,
+    /// Of the targets.
+    pub targets: Vec<Line>,
+}
+
+/// How lines are fitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scaling {
+    /// Mean 0 and standard deviation 1.
+    Standard,
+    /// From 0 to 1.
+    MinMax,
+    /// As they are.
+    None,
+}
+
+impl Scaling {
+    /// The key `scale`.
+    pub fn field() -> Field {
+        let choices = Type::Choice(["standard", "minmax", "none"].map(String::from).to_vec());
+        let about = "units that the network sees, fitted to training rows and undone for metrics and traces: `standard` \
+                     has mean 0 and deviation 1, `minmax` goes from 0 to 1";
+        Field::default("scale", choices, Value::Text("standard".into()), about)
+    }
+
+    /// Reads the key.
+    pub fn read(text: &str) -> Scaling {
+        match text {
+            "minmax" => Scaling::MinMax,
+            "none" => Scaling::None,
+            _ => Scaling::Standard,
+        }
+    }
+
+    /// Fits the line of a column, which is called `name` in errors, to some of its values.
+    ///
+    /// # Errors
+    /// Where they do not vary.
+    pub fn fit(self, name: &str, values: impl Iterator<Item = f64> + Clone) -> Result<Line, DataError> {
+        let line = match self {
+            Scaling::None => return Ok(Line::default()),
+            Scaling::Standard => {
+                let (sum, n) = values.clone().fold((0.0, 0.0), |(sum, n), x| (sum + x, n + 1.0));
+                let mean = sum / n;
+                let variance = values.clone().map(|x| (x - mean).powi(2)).sum::<f64>() / n;
+                Line { shift: mean, factor: variance.sqrt() }
+            }
+            Scaling::MinMax => {
+                let ends = values.clone().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), x| (l.min(x), h.max(x)));
+                Line { shift: ends.0, factor: ends.1 - ends.0 }
+            }
+        };
+        let first = values.clone().next().unwrap_or(0.0);
+        if line.factor > 0.0 && line.factor.is_finite() && values.clone().any(|x| x != first) {
+            return Ok(line);
+        }
+        Err(DataError(format!("{name} is {first} in every training row, so it has no scale")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn standard_values_have_mean_zero_and_deviation_one_and_come_back() {
+        let own = [3.0, 5.0, 10.0];
+        let line = Scaling::Standard.fit("x", own.iter().copied()).unwrap();
+        let seen = own.map(|x| line.apply(x));
+        assert!(seen.iter().sum::<f64>().abs() < 1e-12);
+        assert!((seen.iter().map(|x| x * x).sum::<f64>() / 3.0 - 1.0).abs() < 1e-12);
+        assert!(own.iter().zip(seen).all(|(own, seen)| (line.undo(seen) - own).abs() < 1e-12));
+    }
+
+    #[test]
+    fn a_column_that_does_not_vary_has_no_scale() {
+        // The mean of equal numbers may differ from them in the last bit.
+        let error = Scaling::Standard.fit("column `x`", [0.1; 7].into_iter()).unwrap_err();
+        assert_eq!(error.0, "column `x` is 0.1 in every training row, so it has no scale");
+        assert!(Scaling::None.fit("x", [0.1; 7].into_iter()).is_ok());
+    }
+}

@@ -1,0 +1,298 @@
+//! `kind = "series"`: rows of a file are moments in time. A column groups them into sequences, whose lengths may
+//! differ; or windows are cut out of one long record, each with a target some rows ahead.
+
+use super::file::Tables;
+use super::scale::{Scale, Scaling};
+use super::split::{Part, Reach};
+use super::table::{Columns, file_fields, said};
+use super::{Data, DataError, DataShape, Dataset, Units};
+use crate::random::Draws;
+use crate::spec::Component;
+use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem};
+use crate::spec::fields::{Field, Type};
+use crate::spec::source::Sources;
+use crate::spec::tree::{Node, Table, Value};
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// The keys that it takes.
+pub fn fields() -> Vec<Field> {
+    let mut fields = file_fields();
+    fields.extend([
+        Field::optional("series", Type::Text, "the column whose values group rows into sequences; or give `window`"),
+        Field::optional("window", Type::at_least(1), "rows of a window; or give `series`"),
+        Field::default("stride", Type::at_least(1), Value::Int(1), "rows from one window to the next"),
+        Field::default(
+            "horizon",
+            Type::at_least(0),
+            Value::Int(1),
+            "rows from an input to its target; 0: the same row",
+        ),
+        Field::default(
+            "difference",
+            Type::Bool,
+            Value::Bool(false),
+            "the network predicts the change since the last known row; undone for metrics and traces",
+        ),
+        Scaling::field(),
+    ]);
+    fields
+}
+
+/// Sequences of rows.
+pub struct SeriesDataset {
+    columns: Columns,
+    /// Rows of each sample, in the order of time.
+    samples: Vec<Rows>,
+    /// Steps of the longest sample.
+    steps: usize,
+    horizon: usize,
+    difference: bool,
+    /// Whether samples are windows, of which the last step counts.
+    windows: bool,
+}
+
+/// The rows of a sample: inputs of its steps, and targets `horizon` further on.
+#[derive(Debug, Clone)]
+enum Rows {
+    /// One after the other.
+    Window(Range<usize>),
+    /// As a column groups them, the last `horizon` of them for targets alone.
+    Sequence(Vec<usize>),
+}
+
+impl Rows {
+    fn at(&self, place: usize) -> Option<usize> {
+        match self {
+            Rows::Window(range) => range.clone().nth(place),
+            Rows::Sequence(rows) => rows.get(place).copied(),
+        }
+    }
+}
+
+impl SeriesDataset {
+    /// Reads the dataset of a checked table of keys.
+    ///
+    /// # Errors
+    /// As [`Columns::read`], and where the file has too few rows.
+    pub fn read(component: &Component, sources: &Sources, tables: &Tables) -> Result<SeriesDataset, Diagnostics> {
+        let columns = Columns::read(component, sources, tables)?;
+        let args = &component.args;
+        let horizon = args.whole("horizon");
+        let difference = matches!(args.get("difference"), Some(Node { value: Value::Bool(true), .. }));
+        let mut found = Diagnostics::default();
+        if let Some(node) = args.get("difference").filter(|_| difference && horizon == 0) {
+            let problem = Problem::Conflict("with `horizon = 0` there is no change to predict".into());
+            found.push(Diagnostic::new(problem, node.span));
+        }
+        let (windows, samples) = match (args.entry("series"), args.entry("window")) {
+            (Some(series), None) => (false, sequences(&columns, &series.node, horizon, &mut found)),
+            (None, Some(_)) => (true, cut(&columns, args, horizon, &mut found)),
+            (Some(series), Some(window)) => {
+                let problem = Problem::Conflict("`series` and `window` exclude each other".into());
+                found.push(Diagnostic::new(problem, window.key_span).also(series.key_span, "the other one"));
+                (true, Vec::new())
+            }
+            (None, None) => {
+                let problem = Problem::MissingKey("window".into());
+                found.push(Diagnostic::new(problem, component.span).label("`window` or `series` is needed here"));
+                (true, Vec::new())
+            }
+        };
+        if !found.is_empty() {
+            return Err(found);
+        }
+        let unlabelled = columns.target_values.is_empty();
+        let ahead = if windows || unlabelled { 0 } else { horizon };
+        let length = |rows: &Rows| match rows {
+            Rows::Window(range) => range.len(),
+            Rows::Sequence(rows) => rows.len() - ahead,
+        };
+        let steps = samples.iter().map(length).max().unwrap_or(0);
+        Ok(SeriesDataset { columns, samples, steps, horizon, difference, windows })
+    }
+
+    /// The row of a step of a sample, and that of its target; none beyond the end.
+    fn rows(&self, sample: usize, step: usize) -> Option<(usize, Option<usize>)> {
+        let rows = &self.samples[sample];
+        let row = rows.at(step)?;
+        let target = match rows {
+            Rows::Window(_) => Some(row + self.horizon).filter(|target| *target < self.columns.file.rows()),
+            Rows::Sequence(_) => rows.at(step + self.horizon),
+        };
+        Some((row, target))
+    }
+
+    /// A target as the network is to give it, in its own unit.
+    fn target(&self, channel: usize, row: usize, target: usize) -> f64 {
+        let values = &self.columns.target_values[channel];
+        if self.difference { values[target] - values[row] } else { values[target] }
+    }
+
+    /// Whether a step of a sample counts in losses and metrics.
+    fn counts(&self, step: usize, target: Option<usize>) -> bool {
+        target.is_some() && (!self.windows || step + 1 == self.steps)
+    }
+
+    /// Rows that some samples read, and steps of theirs that count, as rows of input and target; each once.
+    fn rows_of(&self, samples: &[usize]) -> (Vec<usize>, Vec<(usize, usize)>) {
+        let (mut read, mut counted) = (vec![false; self.columns.file.rows()], Vec::new());
+        for (sample, step) in samples.iter().flat_map(|sample| (0..self.steps).map(move |step| (*sample, step))) {
+            let Some((row, target)) = self.rows(sample, step) else { continue };
+            if let Some(target) = target.filter(|_| self.counts(step, target)) {
+                counted.push((row, target));
+            }
+            read[row] |= self.windows || target.is_some();
+        }
+        ((0..read.len()).filter(|row| read[*row]).collect(), counted)
+    }
+}
+
+/// Windows over the whole file.
+fn cut(columns: &Columns, args: &Table, horizon: usize, found: &mut Diagnostics) -> Vec<Rows> {
+    let (window, stride, rows) = (args.whole("window"), args.whole("stride"), columns.file.rows());
+    // A window whose target is not there yet can still be predicted from.
+    let ahead = if args.get(super::table::UNLABELLED).is_some() { 0 } else { horizon };
+    if rows < window + ahead {
+        let at = args.get("window").map_or(args.entries[0].key_span, |node| node.span);
+        let text =
+            format!("{} has {rows} rows, but a window and its target take {}", columns.file.file(), window + ahead);
+        found.push(Diagnostic::new(Problem::Data(text), at));
+        return Vec::new();
+    }
+    (0..=rows - window - ahead).step_by(stride).map(|first| Rows::Window(first..first + window)).collect()
+}
+
+/// Rows by the values of a column, in the order in which these come up.
+fn sequences(columns: &Columns, node: &Node, horizon: usize, found: &mut Diagnostics) -> Vec<Rows> {
+    let name = node.as_text().unwrap_or("");
+    let texts = match columns.file.texts(name) {
+        Ok(texts) => texts,
+        Err(error) => {
+            found.push(said(&error, node.span));
+            return Vec::new();
+        }
+    };
+    let mut places: HashMap<&str, usize> = HashMap::new();
+    let mut groups: Vec<(&str, Vec<usize>)> = Vec::new();
+    for (row, text) in texts.iter().enumerate() {
+        let place = *places.entry(text).or_insert_with(|| {
+            groups.push((text, Vec::new()));
+            groups.len() - 1
+        });
+        groups[place].1.push(row);
+    }
+    let file = columns.file.file();
+    let mut refuse = |text: String| found.push(Diagnostic::new(Problem::Data(format!("{file}: {text}")), node.span));
+    if let Some((series, rows)) = groups.iter().find(|(_, rows)| rows.len() <= horizon) {
+        refuse(format!("series `{series}` has {} rows, but its first target lies {horizon} rows ahead", rows.len()));
+    }
+    if let Some(labels) = &columns.labels
+        && let Some((series, _)) =
+            groups.iter().find(|(_, rows)| rows.iter().any(|row| labels[*row] != labels[rows[0]]))
+    {
+        refuse(format!("series `{series}` lies in several parts; a sequence belongs to one"));
+    }
+    groups.into_iter().map(|(_, rows)| Rows::Sequence(rows)).collect()
+}
+
+impl Dataset for SeriesDataset {
+    fn shape(&self) -> DataShape {
+        let (inputs, targets) = (self.columns.inputs.clone(), self.columns.targets.clone());
+        DataShape { steps: self.steps, samples: self.samples.len(), inputs, targets }
+    }
+
+    fn draw(&self, draws: &mut dyn Draws) -> Result<Data, DataError> {
+        let all: Vec<usize> = (0..self.samples.len()).collect();
+        let scale = self.fit(&all)?.unwrap_or_default();
+        self.draw_in(&scale, draws)
+    }
+
+    fn content(&self) -> Option<String> {
+        Some(self.columns.file.digest().to_string())
+    }
+
+    fn fit(&self, train: &[usize]) -> Result<Option<Scale>, DataError> {
+        let columns = &self.columns;
+        let (read, counted) = self.rows_of(train);
+        let input = |(name, values): (&String, &Vec<f64>)| {
+            columns.scaling.fit(&columns.described(name), read.iter().map(|row| values[*row]))
+        };
+        let target = |(channel, name): (usize, &String)| {
+            let what = if self.difference { "the change of " } else { "" };
+            let values = counted.iter().map(|(row, target)| self.target(channel, *row, *target));
+            columns.scaling.fit(&format!("{what}{}", columns.described(name)), values)
+        };
+        Ok(Some(Scale {
+            inputs: columns.inputs.iter().zip(&columns.input_values).map(input).collect::<Result<_, _>>()?,
+            targets: columns.targets.iter().enumerate().map(target).collect::<Result<_, _>>()?,
+        }))
+    }
+
+    fn draw_in(&self, scale: &Scale, _: &mut dyn Draws) -> Result<Data, DataError> {
+        let (samples, channels) = (self.samples.len(), self.columns.targets.len());
+        let known = !self.columns.target_values.is_empty();
+        let mut data = Data { steps: self.steps, samples, ..Data::default() };
+        for (step, sample) in (0..self.steps).flat_map(|step| (0..samples).map(move |sample| (step, sample))) {
+            let rows = self.rows(sample, step);
+            let target = rows.and_then(|(_, target)| target).filter(|_| known);
+            for (line, values) in scale.inputs.iter().zip(&self.columns.input_values) {
+                data.inputs.push(rows.map_or(0.0, |(row, _)| line.apply(values[row]) as f32));
+            }
+            for (channel, line) in scale.targets.iter().enumerate() {
+                let value = rows.zip(target).map(|((row, _), target)| self.target(channel, row, target));
+                data.targets.push(value.map_or(0.0, |value| line.apply(value) as f32));
+            }
+            if self.horizon > 0 && known {
+                let latest =
+                    |channel: usize| rows.map_or(0.0, |(row, _)| self.columns.target_values[channel][row] as f32);
+                data.latest.extend((0..channels).map(latest));
+            }
+            data.weights.push(f32::from(self.counts(step, target)));
+        }
+        if data.weights.iter().all(|weight| *weight == 1.0) {
+            data.weights.clear();
+        }
+        let Scale { inputs, targets } = scale.clone();
+        data.units =
+            Some(Arc::new(Units { inputs, targets, difference: self.difference, transform: self.columns.transform }));
+        Ok(data)
+    }
+
+    fn reach(&self) -> Option<Reach> {
+        let span = |rows: &Rows| match rows {
+            Rows::Window(range) => range.start..range.end + self.horizon,
+            Rows::Sequence(_) => 0..0,
+        };
+        let rows = self.columns.file.rows();
+        self.windows.then(|| Reach { rows, spans: self.samples.iter().map(span).collect() })
+    }
+
+    fn parts(&self) -> Option<Vec<Part>> {
+        let labels = self.columns.labels.as_ref()?;
+        let label = |sample: usize| {
+            let step = if self.windows { self.steps - 1 } else { 0 };
+            let (row, target) = self.rows(sample, step).unwrap_or((0, None));
+            labels[if self.windows { target.unwrap_or(row) } else { row }]
+        };
+        Some((0..self.samples.len()).map(label).collect())
+    }
+
+    fn predicted(&self) -> Vec<(usize, usize)> {
+        let samples = self.samples.len();
+        let mut list = Vec::new();
+        for (sample, step) in (0..samples).flat_map(|sample| (0..self.steps).map(move |step| (sample, step))) {
+            if self.windows && step + 1 < self.steps {
+                continue;
+            }
+            let Some((row, target)) = self.rows(sample, step) else { continue };
+            match (self.windows, target) {
+                (true, _) => list.push((step * samples + sample, row + self.horizon)),
+                (false, Some(target)) => list.push((step * samples + sample, target)),
+                (false, None) => {}
+            }
+        }
+        list
+    }
+}

@@ -1,0 +1,264 @@
+//! `[data.split]`: which samples are trained on, which choose the weights, and which are only tested on.
+//!
+//! Windows over one long record go by the row of their target, and one that would read rows of a part it may not know
+//! (trained-on windows those of validation and test, validated ones those of test) belongs to none.
+
+use crate::random::{Draws, Stream};
+use crate::spec::Component;
+use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem};
+use crate::spec::source::Span;
+use crate::spec::tree::{Node, Table};
+use std::ops::Range;
+
+/// A part of the samples, in the order of what it may know of the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// Parameters and units are fitted to it.
+    Train,
+    /// Chooses weights and ends training.
+    Validation,
+    /// Looked at once, at the end.
+    Test,
+}
+
+impl Part {
+    /// All parts.
+    pub const ALL: [Part; 3] = [Part::Train, Part::Validation, Part::Test];
+
+    /// Its name in keys and columns.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Part::Train => "train",
+            Part::Validation => "validation",
+            Part::Test => "test",
+        }
+    }
+}
+
+/// The rows of a long record that samples read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reach {
+    /// Rows of the record.
+    pub rows: usize,
+    /// The rows of each sample; its target lies in the last.
+    pub spans: Vec<Range<usize>>,
+}
+
+/// What a sample's part depends on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum By {
+    Random,
+    Order,
+    Column,
+}
+
+/// A split.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Split {
+    by: By,
+    validation: f64,
+    test: f64,
+    /// How many folds there are, and which of them is tested on.
+    fold: Option<(usize, usize)>,
+    /// A seed of its own.
+    pub seed: Option<u64>,
+    /// Where it stands.
+    pub span: Span,
+}
+
+/// The column of the file that says a sample's part.
+pub fn column(component: &Component) -> Option<&Node> {
+    component.args.get("split")?.as_table()?.get("column")
+}
+
+impl Split {
+    /// Reads the split of a dataset whose samples overlap or not; none where there is none, or after a report.
+    pub fn read(component: &Component, overlapping: bool, found: &mut Diagnostics) -> Option<Split> {
+        let entry = component.args.entry("split")?;
+        let table = entry.node.as_table()?;
+        let before = found.list.len();
+        let by = by(table, entry.key_span, overlapping, found);
+        let share = |key: &str| table.get(key).and_then(Node::as_number);
+        let (validation, test) = (share("validation").unwrap_or(0.0), share("test").unwrap_or(0.0));
+        let fold = fold(table, entry.key_span, found);
+        let refuse = |text: String, at: Span| Diagnostic::new(Problem::Conflict(text), at);
+        let sum = validation + test + share("train").unwrap_or(0.0);
+        if by == By::Column {
+            for key in ["train", "validation", "test", "folds"].iter().filter_map(|key| table.entry(key)) {
+                let text = format!("`{}` means nothing where a column says the parts", key.key);
+                found.push(refuse(text, key.key_span));
+            }
+        } else if let Some(node) = table.entry("test").filter(|_| fold.is_some()) {
+            found.push(refuse("with `folds` the test part is the fold".into(), node.key_span));
+        } else if sum > 1.0 + 1e-9 || share("train").is_some_and(|_| sum < 1.0 - 1e-9 && fold.is_none()) {
+            let label = "they sum up to 1, and `train` may be left out";
+            found.push(refuse(format!("the shares of the parts sum up to {sum}"), entry.key_span).label(label));
+        } else if validation + test == 0.0 && table.get("folds").or(table.get("fold")).is_none() {
+            let help = "give `validation`, `test` or `folds`, or a `column`".to_string();
+            found.push(refuse("`[data.split]` splits nothing off".into(), entry.key_span).help(help));
+        }
+        let seed = table.seed();
+        (found.list.len() == before).then_some(Split { by, validation, test, fold, seed, span: entry.key_span })
+    }
+
+    /// Whether it differs from seed to seed.
+    pub fn is_random(&self) -> bool {
+        self.by == By::Random
+    }
+
+    /// The split in words.
+    pub fn describe(&self) -> String {
+        let by = match self.by {
+            By::Random => "at random",
+            By::Order => "in order",
+            By::Column => "by a column",
+        };
+        match self.fold {
+            Some((folds, fold)) => format!("{by}, fold {fold} of {folds}"),
+            None => by.into(),
+        }
+    }
+
+    /// The part of each of `n` samples; none where a window may not be used. `labels` is what a column says.
+    pub fn assign(&self, n: usize, reach: Option<&Reach>, labels: Option<&[Part]>, seed: u64) -> Vec<Option<Part>> {
+        match (self.by, labels, reach) {
+            (By::Column, Some(labels), _) => labels.iter().copied().map(Some).collect(),
+            (By::Random, ..) => {
+                let mut parts = vec![None; n];
+                let order = Stream::new(seed, "split").permutation(n);
+                order.into_iter().enumerate().for_each(|(place, sample)| parts[sample] = Some(self.part(place, n)));
+                parts
+            }
+            (_, _, Some(reach)) => {
+                let rows: Vec<Part> = (0..reach.rows).map(|row| self.part(row, reach.rows)).collect();
+                let part = |span: &Range<usize>| {
+                    let own = *rows[span.clone()].last()?;
+                    rows[span.clone()].iter().all(|part| *part <= own).then_some(own)
+                };
+                reach.spans.iter().map(part).collect()
+            }
+            _ => (0..n).map(|place| Some(self.part(place, n))).collect(),
+        }
+    }
+
+    /// The part of a place among `n`.
+    fn part(&self, place: usize, n: usize) -> Part {
+        let share = |share: f64, of: usize| (share * of as f64).round() as usize;
+        let (place, n) = match self.fold {
+            Some((folds, fold)) => {
+                let (first, last) = (fold * n / folds, (fold + 1) * n / folds);
+                if (first..last).contains(&place) {
+                    return Part::Test;
+                }
+                (if place < first { place } else { place - (last - first) }, n - (last - first))
+            }
+            None => (place, n),
+        };
+        let test = n - share(self.test, n).min(n);
+        match place {
+            place if place >= test => Part::Test,
+            place if place >= test - share(self.validation, n).min(test) => Part::Validation,
+            _ => Part::Train,
+        }
+    }
+}
+
+fn by(table: &Table, at: Span, overlapping: bool, found: &mut Diagnostics) -> By {
+    let says = table.get("by");
+    let by = match says.and_then(Node::as_text) {
+        Some("random") => By::Random,
+        Some("order") => By::Order,
+        Some("column") => By::Column,
+        _ if table.get("column").is_some() => By::Column,
+        _ if overlapping => By::Order,
+        _ => By::Random,
+    };
+    let span = says.map_or(at, |node| node.span);
+    let mut refuse = |text: &str, label: &str| {
+        found.push(Diagnostic::new(Problem::Conflict(text.into()), span).label(label));
+    };
+    match (by, table.get("column").is_some()) {
+        (By::Column, false) => refuse("which column says the parts?", "`column` is needed here"),
+        (By::Random | By::Order, true) => refuse("`column` belongs to `by = \"column\"`", ""),
+        (By::Random, _) if overlapping => {
+            let label = "windows overlap, so targets of the test part would be trained on; say \"order\"";
+            refuse("a random split of windows leaks", label);
+        }
+        _ => {}
+    }
+    by
+}
+
+fn fold(table: &Table, at: Span, found: &mut Diagnostics) -> Option<(usize, usize)> {
+    let number = |key: &str| table.get(key).and_then(Node::as_int).and_then(|i| usize::try_from(i).ok());
+    match (number("folds"), number("fold")) {
+        (Some(folds), Some(fold)) if fold < folds => Some((folds, fold)),
+        (Some(folds), Some(_)) => {
+            let problem = Problem::OutOfRange { key: "fold".into() };
+            let span = table.get("fold").map_or(at, |node| node.span);
+            found.push(Diagnostic::new(problem, span).label(format!("expected a whole number below {folds}")));
+            None
+        }
+        (Some(_), None) => {
+            let problem = Problem::MissingKey("fold".into());
+            let help = "to go through all of them: [sweep.over] \"data.split.fold\" = [0, 1, ...]".to_string();
+            let span = table.entry("folds").map_or(at, |entry| entry.key_span);
+            found.push(Diagnostic::new(problem, span).label("which of them is tested on?").help(help));
+            None
+        }
+        (None, Some(_)) => {
+            let problem = Problem::MissingKey("folds".into());
+            let span = table.entry("fold").map_or(at, |entry| entry.key_span);
+            found.push(Diagnostic::new(problem, span).label("one of how many?"));
+            None
+        }
+        (None, None) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn split(by: By, validation: f64, test: f64, fold: Option<(usize, usize)>) -> Split {
+        Split { by, validation, test, fold, seed: None, span: Span { source: 0, start: 0, end: 0 } }
+    }
+
+    #[test]
+    fn shares_are_met_and_every_sample_has_one_part() {
+        let parts = split(By::Random, 0.2, 0.3, None).assign(50, None, None, 7);
+        let count = |part| parts.iter().filter(|other| **other == Some(part)).count();
+        assert_eq!(Part::ALL.map(count), [25, 10, 15]);
+        assert_ne!(parts, split(By::Random, 0.2, 0.3, None).assign(50, None, None, 8));
+    }
+
+    #[test]
+    fn folds_test_every_sample_once() {
+        for by in [By::Random, By::Order] {
+            let mut tested = [0; 23];
+            for fold in 0..5 {
+                let parts = split(by, 0.25, 0.0, Some((5, fold))).assign(23, None, None, 3);
+                let test = |part: &Option<Part>| usize::from(*part == Some(Part::Test));
+                tested.iter_mut().zip(&parts).for_each(|(n, part)| *n += test(part));
+                assert!(parts.contains(&Some(Part::Validation)) && parts.contains(&Some(Part::Train)));
+            }
+            assert_eq!(tested, [1; 23], "{by:?}");
+        }
+    }
+
+    #[test]
+    fn a_window_lies_in_the_part_of_its_target_and_reads_no_part_that_it_may_not_know() {
+        let spans: Vec<Range<usize>> = (0..16).map(|i| i..i + 5).collect();
+        let reach = Reach { rows: 20, spans };
+        let parts = split(By::Order, 0.2, 0.2, None).assign(16, Some(&reach), None, 0);
+        let expected = |i: usize| match i + 4 {
+            0..12 => Part::Train,
+            12..16 => Part::Validation,
+            _ => Part::Test,
+        };
+        assert!(parts.iter().enumerate().all(|(i, part)| *part == Some(expected(i))), "{parts:?}");
+        // The first fold is tested on, so windows after it that reach back into it are not trained on.
+        let parts = split(By::Order, 0.0, 0.0, Some((2, 0))).assign(16, Some(&reach), None, 0);
+        assert_eq!(&parts[5..11], [Some(Part::Test), None, None, None, None, Some(Part::Train)]);
+    }
+}

@@ -1,0 +1,136 @@
+//! The kept weights of a trial, applied to rows of another file.
+
+use super::plan::{Configuration, Executor};
+use super::train::Compiled;
+use super::weights;
+use crate::data::DataError;
+use crate::data::scale::Scale;
+use crate::data::table::UNLABELLED;
+use crate::random::Stream;
+use crate::registry::{OnDevice, Registry};
+use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem};
+use crate::spec::source::{Sources, Span};
+use crate::spec::tree::{Node, Value};
+use crate::spec::{self, Spec, print};
+use crate::store::manifest::Manifest;
+use crate::store::{SCALE, SummaryRow, weights_file};
+use crate::train::TrialError;
+use std::path::Path;
+
+/// What was predicted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Predictions {
+    /// Names of the targets.
+    pub targets: Vec<String>,
+    /// The row of the file, from 1, that is predicted, and each target in its own unit.
+    pub rows: Vec<(usize, Vec<f32>)>,
+}
+
+/// Why nothing was predicted.
+#[derive(Debug, thiserror::Error)]
+pub enum PredictError {
+    /// The request is wrong.
+    #[error("the request is wrong")]
+    Request(Diagnostics),
+    /// The network could not be run.
+    #[error(transparent)]
+    Trial(#[from] TrialError),
+}
+
+impl From<Diagnostics> for PredictError {
+    fn from(found: Diagnostics) -> Self {
+        PredictError::Request(found)
+    }
+}
+
+/// The trial that is taken where none is named: the best by what ranks trials.
+pub fn best<'a>(rows: &'a [SummaryRow], manifest: &Manifest) -> Option<&'a SummaryRow> {
+    let objective = &manifest.objective;
+    let column = manifest.metrics.iter().position(|metric| metric.name == objective.name);
+    let value = |row: &SummaryRow| {
+        let value = match column {
+            Some(metric) => row.metrics.get(metric).copied().flatten(),
+            None => row.loss,
+        }?;
+        value.is_finite().then_some(if objective.maximize { -value } else { value })
+    };
+    let ranked = rows.iter().filter(|row| row.error.is_none()).filter_map(|row| Some((value(row)?, row)));
+    ranked.min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, row)| row)
+}
+
+/// Applies the weights of a trial to the rows of a file.
+///
+/// # Errors
+/// Where the file lacks what the trial's dataset reads, the weights are not there, or the network fails.
+pub fn predict<D: OnDevice>(
+    dir: &Path,
+    manifest: &Manifest,
+    trial: &SummaryRow,
+    data: &str,
+    registry: &Registry,
+    sources: &mut Sources,
+) -> Result<Predictions, PredictError> {
+    let at = sources.add("--data", data);
+    let at = Span { source: at, start: 0, end: data.len() };
+    let mut spec = configuration(dir, manifest, trial, registry, sources)?;
+    spec.data.args.remove("split");
+    spec.data.args.put("path", Node::new(Value::Text(data.into()), at));
+    spec.data.args.put(UNLABELLED, Node::new(Value::Bool(true), at));
+    (spec.train.early_stop, spec.init_weights) = (None, None);
+    let kind = spec.data.kind.clone();
+    let plan = Configuration::alone(spec, registry, sources, Executor::Fused)?;
+    let dataset = plan.dataset.dataset();
+    let predicted = dataset.predicted();
+    if predicted.is_empty() {
+        let problem = Problem::Data(format!("dataset `{kind}` has no rows, so there is nothing to predict"));
+        return Err(one(Diagnostic::new(problem, at)));
+    }
+    let stored = weights::read(&dir.join(weights_file(&trial.trial)), &plan.network, None)?;
+    let scale: Scale =
+        stored.metadata.get(SCALE).and_then(|text| serde_json::from_str(text).ok()).ok_or_else(|| {
+            let text = format!("the weights of trial {} do not say in which units they were fitted", trial.trial);
+            one(Diagnostic::without_place(Problem::Data(text)))
+        })?;
+    let drawn = dataset.draw_in(&scale, &mut Stream::new(trial.seed, "data"));
+    let drawn = drawn.map_err(|error: DataError| TrialError::from(error))?;
+    let mut machine = Compiled::new(&plan, registry, Executor::Fused)
+        .machine::<D>(&plan, registry, &stored.values)
+        .map_err(TrialError::from)?;
+    let signal = plan.network.output();
+    machine.forward(&drawn, &|path| path == signal, false).map_err(TrialError::from)?;
+    let mut output = machine.signal(&signal).map_or(Vec::new(), |(_, values)| values.into_owned());
+    drawn.in_own_units(&mut output);
+    let channels = plan.data.targets.len();
+    let row = |(place, row): (usize, usize)| (row + 1, output[place * channels..(place + 1) * channels].to_vec());
+    Ok(Predictions { targets: plan.data.targets.clone(), rows: predicted.into_iter().map(row).collect() })
+}
+
+/// The checked experiment of a trial, with its own values of what was swept.
+fn configuration(
+    dir: &Path,
+    manifest: &Manifest,
+    trial: &SummaryRow,
+    registry: &Registry,
+    sources: &mut Sources,
+) -> Result<Spec, Diagnostics> {
+    let file = dir.join("manifest.json").display().to_string();
+    let spec = spec::read_text(&file, &manifest.spec, registry, sources)?;
+    let Some(sweep) = &spec.sweep else { return Ok(spec) };
+    let points = registry.sampler(&sweep.sampler).points(sweep).map_err(|one| Diagnostics { list: vec![one] })?;
+    let own = |point: &Vec<Node>| {
+        let values = point.iter().map(print::value_toml);
+        // Tables hold texts without quotes.
+        values.zip(&trial.params).all(|(value, (_, stored))| value.trim_matches('"') == stored.trim_matches('"'))
+    };
+    match points.iter().find(|point| own(point)) {
+        Some(point) => sweep.configuration(point, registry, sources),
+        None => {
+            let text = format!("trial {} is of a sweep that the folder no longer describes", trial.trial);
+            Err(Diagnostics { list: vec![Diagnostic::without_place(Problem::Data(text))] })
+        }
+    }
+}
+
+fn one(diagnostic: Diagnostic) -> PredictError {
+    PredictError::Request(Diagnostics { list: vec![diagnostic] })
+}

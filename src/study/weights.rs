@@ -1,0 +1,72 @@
+//! Parameters from a file, `[init] weights` or those of a result folder, checked against a network.
+
+use crate::nn::NetworkPlan;
+use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem, suggest};
+use crate::spec::source::Span;
+use safetensors::{Dtype, SafeTensors};
+use std::collections::HashMap;
+use std::path::Path;
+
+/// Parameters of a network.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredWeights {
+    /// Values by path, in PyTorch's orientation.
+    pub values: HashMap<String, Vec<f32>>,
+    /// What the file says beside them.
+    pub metadata: HashMap<String, String>,
+    /// Digest of the file.
+    pub digest: String,
+}
+
+/// Reads all parameters of a network.
+///
+/// # Errors
+/// Where the file cannot be read, or its tensors are not exactly those of the network; `at` is underlined.
+pub fn read(path: &Path, network: &NetworkPlan, at: Option<Span>) -> Result<StoredWeights, Diagnostics> {
+    let shown = path.display();
+    let refuse = |text: String| Diagnostic { span: at, ..Diagnostic::without_place(Problem::Data(text)) };
+    let one = |text: String| Diagnostics { list: vec![refuse(text)] };
+    let bytes = std::fs::read(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => one(format!("{shown}: file not found")),
+        _ => one(format!("{shown}: cannot be read: {error}")),
+    })?;
+    let not_tensors = |error| one(format!("{shown}: not safetensors: {error}"));
+    let tensors = SafeTensors::deserialize(&bytes).map_err(not_tensors)?;
+    let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(not_tensors)?;
+    let mut found = Diagnostics::default();
+    let mut values = HashMap::new();
+    let mut names: Vec<&str> = tensors.names();
+    names.sort_unstable();
+    for (name, plan) in network.parameters() {
+        let Ok(tensor) = tensors.tensor(&name) else {
+            found.push(refuse(format!("{shown} has no tensor `{name}`")).help(suggest(
+                &name,
+                names.iter().copied(),
+                "",
+            )));
+            continue;
+        };
+        if tensor.shape() != plan.shape || tensor.dtype() != Dtype::F32 {
+            let text = format!(
+                "{shown}: tensor `{name}` is {:?} of {:?}, but the network's is {:?} of F32",
+                tensor.shape(),
+                tensor.dtype(),
+                plan.shape
+            );
+            found.push(refuse(text));
+            continue;
+        }
+        let numbers = tensor.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+        values.insert(name, numbers.collect());
+    }
+    let known: Vec<String> = network.parameters().map(|(name, _)| name).collect();
+    for name in names.iter().filter(|name| !known.iter().any(|known| known == *name)) {
+        let help = suggest(name, known.iter().map(String::as_str), "");
+        found.push(refuse(format!("{shown}: the network has no parameter `{name}`")).help(help));
+    }
+    if !found.is_empty() {
+        return Err(found);
+    }
+    let metadata = metadata.metadata().clone().unwrap_or_default();
+    Ok(StoredWeights { values, metadata, digest: blake3::hash(&bytes).to_hex().to_string() })
+}

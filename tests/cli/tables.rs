@@ -1,0 +1,454 @@
+//! Tables of one's own: what is read, how it is split and scaled, and every way in which a file can be wrong.
+
+use super::Sandbox;
+use super::bad_input::refusal;
+use polars::prelude::*;
+use std::fmt::Write;
+
+/// A linear task in a file: `y = 3 a - 2 b + 10`, two columns of numbers and one of names.
+const TABLE: &str = r#"name = "own"
+
+[data]
+kind = "table"
+path = "own.csv"
+inputs = ["a", "b"]
+targets = ["y"]
+steps = 3
+
+[[layer]]
+name = "readout"
+kind = "li"
+size = 1
+beta = 0.5
+
+[optimizer]
+kind = "adam"
+lr = 5e-2
+
+[train]
+epochs = 60
+batch = 8
+loss = "mse"
+metrics = ["r2", "rmse"]
+"#;
+
+/// One long record, and windows over it.
+const WINDOWS: &str = r#"name = "wave"
+
+[data]
+kind = "series"
+path = "wave.csv"
+inputs = ["x"]
+targets = ["x"]
+window = 6
+
+[data.split]
+by = "order"
+validation = 0.2
+test = 0.2
+
+[[layer]]
+name = "hidden"
+kind = "lstm"
+size = 4
+
+[[layer]]
+name = "readout"
+kind = "linear"
+size = 1
+
+[optimizer]
+kind = "adam"
+lr = 1e-2
+
+[train]
+epochs = 3
+batch = 16
+loss = "mse"
+metrics = ["rmse"]
+"#;
+
+fn own(rows: usize) -> String {
+    let mut text = String::from("a,b,y,name\n");
+    for i in 0..rows {
+        let (a, b) = ((i * 7 % 13) as f64 / 3.0, (i * 5 % 11) as f64);
+        writeln!(text, "{a},{b},{},row {i}", 3.0 * a - 2.0 * b + 10.0).unwrap();
+    }
+    text
+}
+
+fn wave() -> String {
+    let mut text = String::from("x\n");
+    (0..100).for_each(|t| writeln!(text, "{}", 5.0 + (f64::from(t) / 4.0).sin()).unwrap());
+    text
+}
+
+/// The experiment with one part replaced, beside a table of 40 rows.
+fn sandbox(from: &str, to: &str) -> Sandbox {
+    assert!(TABLE.contains(from), "{from}");
+    let sandbox = Sandbox::with("own.toml", &TABLE.replace(from, to));
+    sandbox.write("own.csv", own(40));
+    sandbox
+}
+
+/// The refusal of the experiment whose file holds something else.
+fn refused_file(text: impl AsRef<[u8]>) -> String {
+    let sandbox = Sandbox::with("own.toml", TABLE);
+    sandbox.write("own.csv", text);
+    refusal(&sandbox, &["own.toml"])
+}
+
+macro_rules! refused_files {
+    ($($name:ident: $text:expr;)*) => {$(
+        #[test]
+        fn $name() {
+            insta::assert_snapshot!(refused_file($text));
+        }
+    )*};
+}
+
+refused_files! {
+    a_missing_value_names_file_row_and_column: "a,b,y\n1,2,3\n2,,4\n3,4,5\n,5,6\n";
+    text_in_a_column_of_numbers_names_file_row_and_column: "a,b,y\n1,2,3\n2,three,4\n3,NA,5\n";
+    a_row_with_a_cell_too_many_is_named: "a,b,y\n1,2,3\n2,3,4,5\n";
+    a_column_that_never_changes_is_refused: "a,b,y\n1,2,3\n2,2,4\n3,2,5\n";
+    an_empty_file_is_refused: "";
+    a_header_without_rows_is_refused: "a,b,y\n";
+    bytes_that_are_no_text_are_refused: b"a,b,y\n1,\xff\xfe,3\n";
+    quotes_that_never_close_are_refused: "a,b,y\n1,\"2,3\n2,3,4\n";
+    two_columns_of_one_name_are_refused: "a,b,y,a\n1,2,3,4\n";
+}
+
+macro_rules! refused {
+    ($($name:ident: $from:expr => $to:expr;)*) => {$(
+        #[test]
+        fn $name() {
+            insta::assert_snapshot!(refusal(&sandbox($from, $to), &["own.toml"]));
+        }
+    )*};
+}
+
+const SPLIT: &str = "[[layer]]\nname = \"readout\"";
+
+refused! {
+    an_unknown_column_is_underlined_with_a_suggestion: "\"a\", \"b\"" => "\"a\", \"B\"";
+    a_number_without_a_root_is_named: "targets = [\"y\"]" => "targets = [\"y\"]\ntransform = \"sqrt\"";
+    a_file_that_is_not_there_is_underlined: "own.csv" => "owm.csv";
+    an_empty_part_is_refused: SPLIT => "[data.split]\nvalidation = 0.01\ntest = 0.2\n\n[[layer]]\nname = \"readout\"";
+    shares_above_one_are_refused: SPLIT => "[data.split]\ntrain = 0.9\ntest = 0.2\n\n[[layer]]\nname = \"readout\"";
+    a_fold_beyond_the_last_is_refused: SPLIT => "[data.split]\nfolds = 5\nfold = 5\n\n[[layer]]\nname = \"readout\"";
+    a_part_that_nobody_knows_is_named: SPLIT => "[data.split]\ncolumn = \"name\"\n\n[[layer]]\nname = \"readout\"";
+    early_stopping_without_validation_is_refused: "epochs = 60" => "epochs = 60\nearly_stop = { patience = 3 }";
+}
+
+#[test]
+fn a_file_that_is_not_what_its_ending_says_is_refused() {
+    let sandbox = sandbox("own.csv", "own.parquet");
+    sandbox.write("own.parquet", own(3));
+    insta::assert_snapshot!(refusal(&sandbox, &["own.toml"]));
+}
+
+#[test]
+fn what_is_tested_on_chooses_nothing() {
+    let split = "[data.split]\nvalidation = 0.2\ntest = 0.2\n\n[[layer]]\nname = \"readout\"";
+    let sandbox = sandbox(SPLIT, split);
+    let sweep = format!(
+        "{}\n[sweep]\nminimize = \"test.rmse\"\n\n[sweep.over]\n\"optimizer.lr\" = [1e-3, 1e-2]\n",
+        TABLE.replace(SPLIT, split)
+    );
+    sandbox.write("sweep.toml", &sweep);
+    let mut printed = refusal(&sandbox, &["sweep.toml"]);
+    let stop = "train.early_stop={ patience = 3, of = \"test.loss\" }";
+    printed += &refusal(&sandbox, &["own.toml", "--set", stop]);
+    // Names without a part do not exist where there are parts.
+    sandbox.write("sweep.toml", sweep.replace("test.rmse", "rmse"));
+    printed += &refusal(&sandbox, &["sweep.toml"]);
+    insta::assert_snapshot!(printed);
+}
+
+#[test]
+fn a_random_split_of_windows_is_refused_because_it_leaks() {
+    let sandbox = Sandbox::with("wave.toml", &WINDOWS.replace("by = \"order\"", "by = \"random\""));
+    sandbox.write("wave.csv", wave());
+    insta::assert_snapshot!(refusal(&sandbox, &["wave.toml"]));
+}
+
+#[test]
+fn a_record_shorter_than_a_window_is_refused() {
+    let sandbox = Sandbox::with("wave.toml", &WINDOWS.replace("window = 6", "window = 100"));
+    sandbox.write("wave.csv", wave());
+    insta::assert_snapshot!(refusal(&sandbox, &["wave.toml"]));
+}
+
+#[test]
+fn a_linear_task_is_learned_and_metrics_are_in_the_unit_of_the_target() {
+    let split = "[data.split]\ntest = 0.25\n\n[[layer]]\nname = \"readout\"";
+    let sandbox = sandbox(SPLIT, split);
+    let ran = sandbox.fine(["own.toml", "--json"]);
+    let row: serde_json::Value = serde_json::from_str(ran.stdout.lines().next().unwrap()).unwrap();
+    assert!(row["metrics"]["test.r2"].as_f64().unwrap() > 0.999, "{row}");
+    // The target's deviation is 7.5, so an error in scaled units would be another number.
+    let rmse = row["metrics"]["train.rmse"].as_f64().unwrap();
+    let r2 = row["metrics"]["train.r2"].as_f64().unwrap();
+    assert!(row["metrics"].get("rmse").is_none() && row["metrics"].get("r2").is_none(), "{row}");
+    assert!((rmse.powi(2) / (1.0 - r2)).sqrt() > 4.0, "{row}");
+    // Traces come back in the columns' own units, and are of the part that is tested on.
+    let traces = frame(&sandbox, "traces.parquet");
+    let numbers = |name: &str| -> Vec<f64> {
+        let column = traces.column(name).unwrap().cast(&DataType::Float64).unwrap();
+        column.f64().unwrap().iter().flatten().collect()
+    };
+    let (a, target) = (numbers("input"), numbers("target"));
+    let rows: Vec<(f64, f64)> = a.chunks(2).map(|cells| (cells[0], cells[1])).collect();
+    let expected: Vec<f64> = rows.iter().map(|(a, b)| 3.0 * a - 2.0 * b + 10.0).collect();
+    assert!(expected.iter().zip(&target).all(|(e, t)| (e - t).abs() < 1e-3), "{expected:?} {target:?}");
+}
+
+fn frame(sandbox: &Sandbox, name: &str) -> DataFrame {
+    let folder = std::fs::read_dir(sandbox.path("results")).unwrap().next().unwrap().unwrap().path();
+    ParquetReader::new(std::fs::File::open(folder.join(name)).unwrap()).finish().unwrap()
+}
+
+#[test]
+fn the_same_data_elsewhere_gives_the_same_trial_and_other_data_another() {
+    let sandbox = sandbox("own.csv", "own.csv");
+    sandbox.write("elsewhere/copy.csv", own(40));
+    sandbox.write("other.csv", own(41));
+    let id = |set: &str| {
+        let printed = sandbox.fine(["check", "own.toml", "--print", "trials", "--set", set]).stdout;
+        printed.lines().next().unwrap().to_string()
+    };
+    assert_eq!(id("data.path=own.csv"), id("data.path=elsewhere/copy.csv"));
+    assert_ne!(id("data.path=own.csv"), id("data.path=other.csv"));
+}
+
+#[test]
+fn a_path_is_relative_to_the_file_that_says_it_and_an_option_to_the_working_directory() {
+    let sandbox = Sandbox::with("deep/own.toml", TABLE);
+    sandbox.write("deep/own.csv", own(40));
+    sandbox.write("here.csv", own(40));
+    sandbox.write("patch.toml", "extends = \"deep/own.toml\"\n");
+    sandbox.fine(["check", "deep/own.toml"]);
+    sandbox.fine(["check", "patch.toml"]);
+    sandbox.fine(["check", "deep/own.toml", "--set", "data.path=here.csv"]);
+}
+
+#[test]
+fn csv_parquet_and_npy_of_the_same_numbers_train_alike() {
+    let sandbox = sandbox("own.csv", "own.csv");
+    let text = own(40);
+    let rows: Vec<Vec<f64>> =
+        text.lines().skip(1).map(|line| line.split(',').take(3).map(|cell| cell.parse().unwrap()).collect()).collect();
+    let column = |i: usize, name: &str| Column::new(name.into(), rows.iter().map(|row| row[i]).collect::<Vec<f64>>());
+    let columns = vec![column(0, "a"), column(1, "b"), column(2, "y")];
+    let mut table = DataFrame::new_infer_height(columns).unwrap();
+    ParquetWriter::new(std::fs::File::create(sandbox.path("own.parquet")).unwrap()).finish(&mut table).unwrap();
+    let header = "{'descr': '<f8', 'fortran_order': False, 'shape': (40, 3), }\n";
+    let mut npy = [b"\x93NUMPY\x01\x00".as_slice(), &(header.len() as u16).to_le_bytes(), header.as_bytes()].concat();
+    npy.extend(rows.iter().flatten().flat_map(|x| x.to_le_bytes()));
+    sandbox.write("own.npy", npy);
+    let loss = |options: &[&str]| {
+        let mut command = sandbox.command();
+        command.args(["own.toml", "--json", "--fresh"]).args(options);
+        let ran: super::Ran = command.output().unwrap().into();
+        assert_eq!(ran.status, 0, "{}", ran.stderr);
+        serde_json::from_str::<serde_json::Value>(&ran.stdout).unwrap()["loss"].clone()
+    };
+    let csv = loss(&[]);
+    assert_eq!(loss(&["--set", "data.path=own.parquet"]), csv);
+    let npy = ["--set", "data.path=own.npy", "--set", "data.inputs=[\"0\", \"1\"]", "--set", "data.targets=[\"2\"]"];
+    assert_eq!(loss(&npy), csv);
+}
+
+#[test]
+fn validation_losses_stand_in_the_history_and_training_ends_early() {
+    let sandbox = Sandbox::with(
+        "wave.toml",
+        &WINDOWS
+            .replace("epochs = 3", "epochs = 500\nselect = \"best\"\nearly_stop = { patience = 3, min_change = 1e-4 }"),
+    );
+    sandbox.write("wave.csv", wave());
+    sandbox.fine(["wave.toml"]);
+    let (history, trials) = (frame(&sandbox, "history.parquet"), frame(&sandbox, "trials.parquet"));
+    let looks = history.column("validation.loss").unwrap().f64().unwrap().clone();
+    let a_pass = 57usize.div_ceil(16);
+    let seen: Vec<usize> = looks.iter().enumerate().filter(|(_, loss)| loss.is_some()).map(|(i, _)| i).collect();
+    assert!(seen.iter().enumerate().all(|(epoch, row)| *row == epoch * a_pass), "{seen:?}");
+    let iterations = trials.column("iterations").unwrap().u64().unwrap().get(0).unwrap() as usize;
+    assert!(iterations < 500 * a_pass && iterations.is_multiple_of(a_pass), "{iterations}");
+    // The best look is what is kept, unless the very last update was better still.
+    let lowest = looks.iter().flatten().fold(f64::INFINITY, f64::min);
+    let kept = trials.column("validation.loss").unwrap().f64().unwrap().get(0).unwrap();
+    assert!(kept <= lowest + 1e-9, "{kept} {lowest}");
+}
+
+#[test]
+fn sequences_of_different_lengths_are_padded_and_the_padding_counts_nowhere() {
+    let text =
+        WINDOWS.replace("window = 6", "series = \"id\"\nhorizon = 0").replace("targets = [\"x\"]", "targets = [\"y\"]");
+    let split = text.find("[data.split]").unwrap()..text.find("[[layer]]").unwrap();
+    let text = [&text[..split.start], &text[split.end..]].concat();
+    let rows = |sequences: &[(&str, usize)]| {
+        let mut csv = String::from("id,x,y\n");
+        for (id, length) in sequences {
+            (0..*length).for_each(|t| writeln!(csv, "{id},{},{}", t % 5, 2 * (t % 5) + 1).unwrap());
+        }
+        csv
+    };
+    let sandbox = Sandbox::with("wave.toml", &text);
+    sandbox.write("wave.csv", rows(&[("long", 20), ("short", 5), ("middle", 10)]));
+    for executor in ["fused", "reference"] {
+        sandbox.fine(["wave.toml", "--executor", executor, "--fresh", "--set", "report.samples=3"]);
+        let traces = frame(&sandbox, "traces.parquet");
+        let target = traces.column("target").unwrap().f32().unwrap().clone();
+        let output = traces.column("output").unwrap().f32().unwrap().clone();
+        assert_eq!(target.iter().flatten().count(), 35, "padding has no target");
+        let errors = target.iter().zip(output.iter()).filter_map(|(t, o)| Some(f64::from(t? - o?).powi(2)));
+        let rmse = (errors.sum::<f64>() / 35.0).sqrt();
+        let trials = frame(&sandbox, "trials.parquet");
+        let said = trials.column("rmse").unwrap().f64().unwrap().get(0).unwrap();
+        assert!((said - rmse).abs() < 1e-4, "{executor}: {said} {rmse}");
+        // In scaled units the loss is the same mean over the same 35 steps.
+        let loss = trials.column("loss").unwrap().f64().unwrap().get(0).unwrap();
+        let mean = target.iter().flatten().map(f64::from).sum::<f64>() / 35.0;
+        let variance = target.iter().flatten().map(|t| (f64::from(t) - mean).powi(2)).sum::<f64>() / 35.0;
+        assert!((loss * variance - rmse.powi(2)).abs() < 1e-3 * rmse.powi(2), "{executor}: {loss}");
+    }
+}
+
+#[test]
+fn a_function_dataset_can_be_split_too() {
+    let split = "steps = 12\nsamples = 10\nsplit = { validation = 0.2, test = 0.3 }";
+    let sandbox = Sandbox::with("small.toml", &super::SMALL.replace("steps = 12", split));
+    let ran = sandbox.fine(["small.toml", "--json"]);
+    let row: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert!(row["metrics"]["test.nmse"].is_number() && row["metrics"]["validation.loss"].is_number(), "{row}");
+}
+
+#[test]
+fn stored_weights_begin_where_they_ended_and_others_are_refused() {
+    let sandbox = sandbox("own.csv", "own.csv");
+    sandbox.fine(["own.toml", "--out", "first"]);
+    let weights = std::fs::read_dir(sandbox.path("first/weights")).unwrap().next().unwrap().unwrap().path();
+    std::fs::copy(weights, sandbox.path("w.safetensors")).unwrap();
+    let options = ["--set", "init.weights=w.safetensors", "--set", "train.epochs=0", "--json"];
+    let run = |options: &[&str]| -> super::Ran {
+        sandbox.command().args(["own.toml", "--out", "second"]).args(options).output().unwrap().into()
+    };
+    let again = run(&options);
+    assert_eq!(again.status, 0, "{}", again.stderr);
+    let loss =
+        |text: &str| serde_json::from_str::<serde_json::Value>(text.lines().next().unwrap()).unwrap()["loss"].clone();
+    assert_eq!(loss(&again.stdout), loss(&sandbox.fine(["own.toml", "--out", "first", "--json"]).stdout));
+    let two = sandbox.runner(["own.toml", "--set", "init.weights=w.safetensors", "--set", "layer.readout.name=other"]);
+    let shape = sandbox.runner(["own.toml", "--set", "init.weights=w.safetensors", "--set", "data.inputs=[\"a\"]"]);
+    assert_eq!((two.status, shape.status), (2, 2));
+    insta::assert_snapshot!(two.stderr + &shape.stderr);
+}
+
+#[test]
+fn new_rows_are_predicted_in_the_unit_of_the_target() {
+    let split = "[data.split]\ntest = 0.25\n\n[[layer]]\nname = \"readout\"";
+    let sandbox = sandbox(SPLIT, split);
+    sandbox.fine(["own.toml"]);
+    // Other columns, another order, no target.
+    sandbox.write("new.csv", "b,note,a\n4,x,1\n0,y,2.5\n");
+    std::fs::remove_file(sandbox.path("own.csv")).unwrap();
+    let ran = sandbox.fine(["predict", "results/own", "--data", "new.csv", "--out", "predicted"]);
+    assert!(ran.stdout.starts_with("2 predictions of trial "), "{}", ran.stdout);
+    let text = std::fs::read_to_string(sandbox.path("predicted.csv")).unwrap();
+    assert!(text.starts_with("row,y\n"), "{text}");
+    let table = ParquetReader::new(std::fs::File::open(sandbox.path("predicted.parquet")).unwrap()).finish().unwrap();
+    let values: Vec<f32> = table.column("y").unwrap().f32().unwrap().iter().flatten().collect();
+    for (value, expected) in values.iter().zip([5.0, 17.5]) {
+        assert!((value - expected).abs() < 0.5, "{values:?}");
+    }
+}
+
+#[test]
+fn windows_predict_the_row_after_the_last() {
+    let sandbox = Sandbox::with("wave.toml", &WINDOWS.replace("window = 6", "window = 6\ndifference = true"));
+    sandbox.write("wave.csv", wave());
+    sandbox.fine(["wave.toml"]);
+    sandbox.fine(["predict", "results/wave", "--data", "wave.csv", "--out", "next.csv"]);
+    let text = std::fs::read_to_string(sandbox.path("next.csv")).unwrap();
+    let rows: Vec<&str> = text.lines().skip(1).map(|line| line.split(',').next().unwrap()).collect();
+    assert_eq!((rows.len(), rows[0], *rows.last().unwrap()), (95, "7", "101"));
+}
+
+#[test]
+fn what_cannot_be_predicted_from_is_said() {
+    let sandbox = sandbox("own.csv", "own.csv");
+    sandbox.fine(["own.toml"]);
+    sandbox.write("new.csv", "a,bb\n1,2\n");
+    let mut printed = sandbox.runner(["predict", "results/own", "--data", "new.csv"]).stderr;
+    printed += &sandbox.runner(["predict", "results/own", "--data", "own.csv", "--trial", "nobody"]).stderr;
+    sandbox.write("small.toml", super::SMALL);
+    sandbox.fine(["small.toml"]);
+    printed += &sandbox.runner(["predict", "results/small", "--data", "own.csv"]).stderr;
+    insta::assert_snapshot!(printed);
+}
+
+#[test]
+fn folds_belong_together_and_their_means_stand_beside_baselines_on_the_same_folds() {
+    let split = "[data.split]\nfolds = 4\nfold = 0\n\n[[layer]]\nname = \"readout\"";
+    let sandbox = sandbox(SPLIT, split);
+    let ran = sandbox.fine(["own.toml", "--seeds", "0..3", "--sweep", "data.split.fold=0,1,2,3"]);
+    assert!(ran.stdout.contains("mean over 4 folds, then over 3 seeds: test.r2 "), "{}", ran.stdout);
+    let table = frame(&sandbox, "baselines.parquet");
+    let names: Vec<&str> = table.column("baseline").unwrap().str().unwrap().iter().flatten().collect();
+    let r2: Vec<f64> = table.column("r2").unwrap().f64().unwrap().iter().flatten().collect();
+    assert_eq!(names.len(), 2 * 12);
+    // The task is linear, so a regression on the other folds explains the tested one, and their mean does not.
+    for (name, r2) in names.iter().zip(r2) {
+        assert!(if *name == "linear" { r2 > 0.99999 } else { r2 <= 0.0 }, "{name}: {r2}");
+    }
+    let page = std::fs::read_to_string(sandbox.path("results/own/report.html")).unwrap();
+    assert!(
+        page.contains("Values are means over the folds of a seed") && page.contains("linear regression on the inputs")
+    );
+    assert!(!page.contains("chosen by these very seeds"));
+}
+
+#[test]
+fn persistence_and_an_autoregression_stand_beside_windows() {
+    let sandbox = Sandbox::with("wave.toml", WINDOWS);
+    sandbox.write("wave.csv", wave());
+    sandbox.fine(["wave.toml"]);
+    let table = frame(&sandbox, "baselines.parquet");
+    let names: Vec<&str> = table.column("baseline").unwrap().str().unwrap().iter().flatten().collect();
+    let rmse: Vec<f64> = table.column("rmse").unwrap().f64().unwrap().iter().flatten().collect();
+    assert_eq!(names, ["mean", "persistence", "autoregression"]);
+    // x(t) = 5 + sin(t / 4): rows 80 to 99 are tested on, and a sine is a regression on its past.
+    let x = |t: usize| 5.0 + (t as f64 / 4.0).sin();
+    let expected = ((80..100).map(|t| (x(t) - x(t - 1)).powi(2)).sum::<f64>() / 20.0).sqrt();
+    assert!((rmse[1] - expected).abs() < 1e-5, "{rmse:?} {expected}");
+    assert!(rmse[2] < 1e-4, "{rmse:?}");
+}
+
+#[test]
+fn an_interrupted_trial_that_stops_early_ends_with_the_same_rows() {
+    let text =
+        WINDOWS.replace("epochs = 3", "epochs = 40\nselect = \"best\"\nearly_stop = { patience = 5 }\nsave_every = 3");
+    let sandbox = Sandbox::with("wave.toml", &text);
+    sandbox.write("wave.csv", wave());
+    let registry = runner::registry::Registry::builtin(&mut Default::default()).unwrap();
+    let mut sources = Default::default();
+    let spec = runner::spec::read(&sandbox.path("wave.toml"), &Default::default(), &registry, &mut sources).unwrap();
+    use runner::study::{Executor, Plan};
+    let plan = Plan::new(spec, &registry, &sources, Executor::Fused, runner::tensor::DeviceName::Cpu).unwrap();
+    let configuration = &plan.configurations[0];
+    let compiled = runner::study::train::Compiled::new(configuration, &registry, Executor::Fused);
+    let trial = || compiled.prepare::<dfdx::prelude::Cpu>(configuration, &registry, 0).unwrap();
+    let (mut whole, mut first, mut second) = (trial(), trial(), trial());
+    let stop = Default::default();
+    whole.advance(usize::MAX, &stop).unwrap();
+    first.advance(whole.iteration() / 2, &stop).unwrap();
+    assert!(second.restore(first.state().unwrap()).unwrap());
+    second.advance(usize::MAX, &stop).unwrap();
+    assert_eq!(second.iteration(), whole.iteration());
+    assert_eq!(second.history, whole.history);
+    whole.select().unwrap();
+    second.select().unwrap();
+    assert_eq!(whole.parameters(), second.parameters());
+}
