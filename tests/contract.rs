@@ -1,16 +1,23 @@
 //! The contract of components: what is built in keeps it, and what breaks it is found.
 
 use runner::data::{Data, DataError, DataShape, Dataset};
+use runner::dfdx::prelude::Cpu;
+use runner::neuron::reference::{Carry, Segment};
+use runner::nn::fused::Form;
+use runner::nn::layer::{Initialisers, Layer, LayerKind, LayerPlan, Surrogates};
 use runner::random::Draws;
 use runner::registry::{Additions, Crate};
 use runner::spec::component::Kind;
 use runner::spec::fields::{Field, Range};
 use runner::spec::sweep::Sweep;
+use runner::spec::tree::Table;
 use runner::study::sampler::{Point, Sampler};
+use runner::tensor::{Backend, Matrix, Recorder, Steps, TensorError};
 use runner::testing::Suite;
 use runner::train::loss;
 use runner::train::metric::Compared;
 use runner::train::optimizer::{Rule, Step, UpdateRule};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 #[test]
@@ -35,6 +42,55 @@ impl Dataset for Unruly {
     fn draw(&self, _: &mut dyn Draws) -> Result<Data, DataError> {
         let drawn = self.0.fetch_add(1, Ordering::Relaxed) as f32;
         Ok(Data::new(3, 1, vec![drawn; 6], vec![f32::NAN; 3]))
+    }
+}
+
+/// Turns the rows of its input round, steps and samples, past the tape.
+struct Backwards;
+
+impl LayerKind for Backwards {
+    fn plan(&self, args: &Table, inputs: usize, _: &dyn Initialisers) -> LayerPlan {
+        LayerPlan {
+            name: args.string("name"),
+            kind: args.string("kind"),
+            inputs,
+            size: inputs,
+            blocks: 1,
+            output: "current".into(),
+            signals: vec!["current".into()],
+            parameters: Vec::new(),
+        }
+    }
+
+    fn fused(&self, _: &Table, _: &dyn Surrogates) -> Option<Form> {
+        None
+    }
+
+    fn on_cpu(&self, _: &Table, _: &dyn Surrogates) -> Box<dyn Layer<Cpu>> {
+        Box::new(Backwards)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn on_cuda(&self, _: &Table, _: &dyn Surrogates) -> Box<dyn Layer<runner::dfdx::prelude::Cuda>> {
+        Box::new(Backwards)
+    }
+}
+
+impl<D: Backend> Layer<D> for Backwards {
+    fn forward(
+        &self,
+        _: &HashMap<String, Matrix<D>>,
+        input: &Steps<D>,
+        _: Option<Carry<D>>,
+        _: Option<usize>,
+        _: &dyn Fn(&str) -> bool,
+        recorder: &mut Recorder<D>,
+    ) -> Result<Segment<D>, TensorError> {
+        let rows = input.to_vec();
+        let turned = rows.chunks(input.width()).rev().flatten().copied().collect();
+        let data = recorder.matrix(turned, (input.steps * input.batch, input.width()))?;
+        let current = Steps { data, ..*input };
+        Ok(Segment { signals: HashMap::from([("current".to_string(), current)]), carry: HashMap::new() })
     }
 }
 
@@ -67,6 +123,7 @@ fn upside_down(compared: Compared<'_>) -> f64 {
 
 fn register(to: &mut Additions<'_>) {
     to.dataset("unruly", |_, _| Ok(Box::new(Unruly(AtomicU32::new(0))))).about("Counts up");
+    to.layer("backwards", Backwards).about("Turns time round");
     to.loss("forgetful", |_| loss::Mse).about("Forgets its weight").direct(forgets);
     to.metric("upside_down", |_| upside_down).about("Lower for a larger error");
     to.metric("silent", |_| |_: Compared<'_>| 0.0);

@@ -18,6 +18,9 @@ pub enum Token {
 /// Signs, longer ones first.
 const SIGNS: [&str; 16] = ["<=", ">=", "==", "!=", "=", "+", "-", "*", "/", "^", "<", ">", "(", ")", ",", "\n"];
 
+/// Characters of a name, at most.
+const MAX_NAME: usize = 100;
+
 /// Splits a text; `#` begins a comment. Newlines inside of brackets are blanks.
 pub fn tokens(text: &str) -> Result<Vec<(Token, Span)>, FormulaError> {
     let mut list = Vec::new();
@@ -46,6 +49,10 @@ pub fn tokens(text: &str) -> Result<Vec<(Token, Span)>, FormulaError> {
             }
             c if c.is_ascii_alphabetic() || c == '_' => {
                 let length = name_length(rest);
+                if length > MAX_NAME {
+                    let message = format!("a name of {length} characters; at most {MAX_NAME} are allowed");
+                    return Err(FormulaError { message, span: at..at + length, help: None });
+                }
                 list.push((Token::Name(rest[..length].into()), at..at + length));
                 length
             }

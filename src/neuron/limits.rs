@@ -96,9 +96,10 @@ fn names(model: &Model, table: &Table, found: &mut Diagnostics) {
 
 /// Reports a name that formulas or experiments could not say, or that is taken.
 pub fn identifier(name: &str, at: Span, taken: Option<&str>, found: &mut Diagnostics) {
-    if taken.is_some() || !is_identifier(name) {
-        let text = format!("`{}` cannot be a name here", name.escape_debug());
-        let label = taken.unwrap_or("letters, digits and `_`, and no function or constant");
+    if taken.is_some() || !is_identifier(name) || name.len() > 100 {
+        let start: String = name.chars().take(40).collect();
+        let text = format!("`{}` cannot be a name here", start.escape_debug());
+        let label = taken.unwrap_or("at most 100 letters, digits and `_`, and no function or constant");
         found.push(Diagnostic::new(Problem::Conflict(text), at).label(label));
     }
 }

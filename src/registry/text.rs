@@ -131,12 +131,13 @@ fn put<B>(catalog: &mut Catalog<B>, kind: Kind, info: Info, build: B, table: &Ta
     let at = table.get("name").map_or(Span { source: 0, start: 0, end: 0 }, |node| node.span);
     let overrides = table.text("overrides") == Some(&info.name);
     let duplicate = || Problem::Duplicate { what: kind.to_string(), name: info.name.clone() };
-    match catalog.get(&info.name).map(|entry| &entry.info.origin) {
-        Some(Origin::Text { file, .. } | Origin::Program { file, .. }) => {
+    match catalog.get(&info.name).map(|entry| &entry.info) {
+        Some(Info { origin: Origin::Text { file, .. } | Origin::Program { file, .. }, .. }) => {
             found.push(Diagnostic::new(duplicate(), at).help(format!("the other one is in {file}")));
         }
-        Some(Origin::BuiltIn | Origin::Crate(_)) if !overrides => {
-            let help = format!("a {kind} of this name is built in; to replace it say `overrides = \"{}\"`", info.name);
+        Some(known) if !overrides => {
+            let whose = known.origin.name().map_or("built in".to_string(), |name| format!("of the crate {name}"));
+            let help = format!("a {kind} of this name is {whose}; to replace it say `overrides = \"{}\"`", info.name);
             found.push(Diagnostic::new(duplicate(), at).help(help));
         }
         _ => {

@@ -143,10 +143,17 @@ impl Diagnostics {
     }
 }
 
+/// Bytes of a name for which near ones are looked for; the search takes the product of two lengths.
+const MOST_BYTES: usize = 100;
+
 /// The nearest of some names, if one is near enough to be a slip of the pen.
 pub fn nearest<'a>(name: &str, among: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let distance = |other: &str| strsim::damerau_levenshtein(&name.to_lowercase(), &other.to_lowercase());
-    let (best, other) = among.into_iter().map(|other| (distance(other), other)).min_by_key(|(d, _)| *d)?;
+    if name.len() > MOST_BYTES {
+        return None;
+    }
+    let among = among.into_iter().filter(|other| other.len() <= MOST_BYTES);
+    let (best, other) = among.map(|other| (distance(other), other)).min_by_key(|(d, _)| *d)?;
     (best <= name.chars().count().div_ceil(3)).then_some(other)
 }
 

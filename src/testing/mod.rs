@@ -79,7 +79,12 @@ impl Suite {
         for kind in Kind::ALL {
             for name in self.registry.names(kind) {
                 let Some(info) = self.registry.info(kind, name).filter(|info| self.covers(info)) else { continue };
-                let mut report = |what: String| list.push(Breach { kind, name: name.into(), what });
+                let mut report = |what: String| {
+                    let breach = Breach { kind, name: name.into(), what };
+                    if !list.contains(&breach) {
+                        list.push(breach);
+                    }
+                };
                 if info.about.is_empty() {
                     report("says nothing about itself".into());
                 }

@@ -95,7 +95,7 @@ fn step(step: &str) -> String {
 fn hostile_texts_are_refused_in_bounded_time_and_memory() {
     let many = |n: usize, one: &dyn Fn(usize) -> String| (0..n).map(one).collect::<String>();
     let table = |n: usize, one: &dyn Fn(usize) -> String| (0..n).map(one).collect::<Vec<_>>().join(", ");
-    let cases: [(&str, String); 21] = [
+    let cases: [(&str, String); 22] = [
         ("brackets", step(&format!("mem = {}1{}", "(".repeat(5000), ")".repeat(5000)))),
         ("powers", step(&format!("mem = {}1", "current ^ ".repeat(1500)))),
         ("signs", step(&format!("mem = {}1", "-".repeat(9000)))),
@@ -135,6 +135,12 @@ fn hostile_texts_are_refused_in_bounded_time_and_memory() {
         ("nested lists", format!("kind = \"neuron\"\nname = {}{}\n", "[".repeat(20_000), "]".repeat(20_000))),
         ("nested keys", format!("kind = \"neuron\"\n{}x = 1\n", "a.".repeat(20_000))),
         ("unknown keys", format!("{}\n", many(5000, &|i| format!("k{i} = 1\n"))) + &step("mem = current")),
+        (
+            "long names",
+            step(&format!("mem = {}", "b".repeat(8000)))
+                + "[params]\n"
+                + &many(6, &|i| format!("{}{i} = {{ default = 1 }}\n", "a".repeat(7900))),
+        ),
         ("a surrogate", format!("kind = \"surrogate\"\nname = \"bad\"\nderivative = \"{}x\"\n", "x * ".repeat(400))),
         (
             "channels",

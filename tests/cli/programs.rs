@@ -238,6 +238,31 @@ fn an_executable_that_is_not_there_is_a_failure_of_the_trial() {
     );
 }
 
+#[cfg(unix)]
+#[test]
+fn a_run_that_is_told_twice_to_stop_takes_its_programs_with_it() {
+    let sandbox = dataset("sleep 100 & echo $! >> pids; wait");
+    let manifest = std::fs::read_to_string(sandbox.path("plugins/walk.toml")).unwrap();
+    sandbox.write("plugins/walk.toml", manifest.replace("timeout_s = 0.5", "timeout_s = 100"));
+    let mut command = sandbox.command();
+    command.args(["small.toml", "--allow-programs", "--quiet"]).env("PATH", std::env::var("PATH").unwrap());
+    let mut child = command.spawn().unwrap();
+    let started = || std::fs::read_to_string(sandbox.path("plugins/pids")).is_ok_and(|pids| pids.lines().count() == 2);
+    while !started() {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    let status = loop {
+        let kill = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        match child.try_wait().unwrap() {
+            Some(status) => break status,
+            None => assert!(kill.success()),
+        }
+    };
+    assert_eq!(status.code(), Some(130));
+    assert_none_left(&sandbox, 2);
+}
+
 #[test]
 fn a_program_that_failed_is_not_asked_again() {
     let sandbox = dataset("exec sleep 100");
