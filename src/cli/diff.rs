@@ -2,7 +2,7 @@
 
 use super::summary::{aligned, figure};
 use super::{Exit, fail, print};
-use crate::report::pairs::{LEVEL, Paired, holm, paired};
+use crate::report::pairs::{Paired, holm, paired, verdict};
 use crate::store::manifest::Manifest;
 use crate::store::ranking::{described, rank};
 use crate::store::{self, StoreError, SummaryRow, tables};
@@ -103,20 +103,14 @@ fn results(a: &Side, b: &Side) -> String {
     let heading = ["", "seeds", "median of A", "median of B", "B against A", "p", "verdict", "correlation"];
     let mut lines = vec![heading.map(String::from).to_vec()];
     for (Compared { name, medians, test: one }, p) in compared.iter().zip(&corrected) {
-        let change = if one.ratio { format!("x {:.3}", one.mean.exp()) } else { format!("{:+.4}", one.mean) };
-        let verdict = match (one.least * compared.len() as f64 > LEVEL, *p <= LEVEL) {
-            (true, _) => "too few seeds",
-            (false, true) => "differs",
-            (false, false) => "could be chance",
-        };
         lines.push(vec![
             format!("  {name}"),
             one.n.to_string(),
             figure(medians[0]),
             figure(medians[1]),
-            change,
+            one.change(),
             format!("{p:.4}"),
-            verdict.into(),
+            verdict(one, *p, compared.len()).into(),
             one.correlation.map_or("-".into(), |r| format!("{r:.2}")),
         ]);
     }

@@ -2,7 +2,7 @@
 
 use super::run::ExecutorArg;
 use super::{Exit, PluginArgs, fail, load_registry, print, refuse};
-use crate::registry::{Crate, Registry};
+use crate::registry::Crate;
 use crate::spec::source::Sources;
 use crate::spec::{self, Overrides};
 use crate::store::manifest::{Manifest, Parts};
@@ -81,8 +81,7 @@ fn old_inputs(
     crates: &[Crate],
 ) -> Result<BTreeMap<String, String>, ReplayError> {
     let mut sources = Sources::default();
-    let builtin = Registry::with(crates, &mut sources)?;
-    let registry = replay::registry(manifest, builtin, &mut sources)?;
+    let registry = replay::registry(manifest, crates, &mut sources)?;
     let plan = replay::like(manifest, row, &registry, &mut sources)?;
     let place = nearest(&plan, &row.trial, row.seed, &row.params).unwrap_or(0);
     Ok(inputs(&plan, place, &manifest.parts, &registry))

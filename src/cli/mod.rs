@@ -1,6 +1,7 @@
 //! The command line: one file a command. Everything that is printed is printed here.
 
 mod check;
+mod compare;
 mod diff;
 mod explain;
 mod export;
@@ -78,6 +79,8 @@ enum Command {
     Verify(verify::VerifyArgs),
     /// Say what a trial's id is made of, and which of it an experiment file changes
     Explain(explain::ExplainArgs),
+    /// Hold every configuration of a sweep against a named one, with a test over the seeds that both have
+    Compare(compare::CompareArgs),
     /// Say what differs between two result folders, with a test over the seeds that both have
     Diff(diff::DiffArgs),
     /// Write tables as CSV, or losses for TensorBoard
@@ -121,6 +124,7 @@ pub fn run(crates: &[Crate]) -> u8 {
         Some(Command::Results(args)) => results::results(&args),
         Some(Command::Verify(args)) => verify::verify(&args, crates),
         Some(Command::Explain(args)) => explain::explain(&args, crates),
+        Some(Command::Compare(args)) => compare::compare(&args),
         Some(Command::Diff(args)) => diff::diff(&args),
         Some(Command::Export(args)) => export::export(&args),
     };

@@ -1,7 +1,7 @@
 //! `runner predict`: the kept weights of a trial on new rows, in the targets' own units.
 
 use super::{Exit, fail, print, refuse};
-use crate::registry::{Crate, Registry};
+use crate::registry::Crate;
 use crate::spec::source::Sources;
 use crate::store::tables::summary;
 use crate::store::{StoreError, SummaryRow, read_manifest, replace, weights_file};
@@ -56,11 +56,7 @@ pub fn predict(args: &PredictArgs, crates: &[Crate]) -> Exit {
         return fail(text, Some(help), Exit::Request);
     };
     let mut sources = Sources::default();
-    let registry = match Registry::with(crates, &mut sources) {
-        Ok(registry) => registry,
-        Err(found) => return refuse(&found, &sources),
-    };
-    let registry = match replay::registry(&manifest, registry, &mut sources) {
+    let registry = match replay::registry(&manifest, crates, &mut sources) {
         Ok(registry) => registry,
         Err(error) => return fail(error, None, Exit::Request),
     };

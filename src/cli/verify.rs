@@ -64,8 +64,7 @@ fn verified(args: &VerifyArgs, crates: &[Crate]) -> Result<Exit, VerifyError> {
     let dir = &args.dir;
     let manifest = store::read_manifest(dir)?.ok_or_else(|| VerifyError::NoResults(dir.clone()))?;
     let mut sources = Sources::default();
-    let builtin = Registry::with(crates, &mut sources).map_err(ReplayError::from)?;
-    let registry = replay::registry(&manifest, builtin, &mut sources)?;
+    let registry = replay::registry(&manifest, crates, &mut sources)?;
     let rows = tables::summary(dir)?;
     let chosen = spread(&rows, if args.all { rows.len() } else { args.sample });
     let ids: Vec<&str> = chosen.iter().map(|row| row.trial.as_str()).collect();

@@ -33,6 +33,24 @@ pub struct Paired {
     pub correlation: Option<f64>,
 }
 
+impl Paired {
+    /// Second against first: a factor, or a difference.
+    pub fn change(&self) -> String {
+        if self.ratio { format!("x {:.3}", self.mean.exp()) } else { format!("{:+.4}", self.mean) }
+    }
+}
+
+/// What a corrected probability says, one of so many comparisons.
+pub fn verdict(test: &Paired, corrected: f64, comparisons: usize) -> &'static str {
+    if test.least * comparisons as f64 > LEVEL {
+        "too few seeds"
+    } else if corrected <= LEVEL {
+        "differs"
+    } else {
+        "could be chance"
+    }
+}
+
 /// Compares two quantities, seed by seed; pairs with a value that is not finite are left out.
 pub fn paired(pairs: &[(f64, f64)]) -> Option<Paired> {
     let mut pairs: Vec<(f64, f64)> = pairs.iter().copied().filter(|(a, b)| a.is_finite() && b.is_finite()).collect();

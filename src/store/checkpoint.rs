@@ -1,7 +1,8 @@
 //! Checkpoints: where a long trial stands, so that it goes on there with the bits it would have had.
 //!
-//! A file a trial, replaced as a whole: [`HEADER`], the BLAKE3 digest of the rest, and the rest: a line of JSON that
-//! says what follows, then arrays of little-endian numbers. It goes when the trial's record is in the journal.
+//! A file a trial, replaced as a whole: a header of eight bytes, the BLAKE3 digest of the rest, and the rest: a line
+//! of JSON that says what follows, then arrays of little-endian numbers. It goes when the trial's record is in the
+//! journal.
 
 use super::StoreError;
 use super::files::{remove, replace_durably};

@@ -60,17 +60,26 @@ fn summed(params: Params, rows: &[&SummaryRow], objective: Option<usize>) -> Ran
     let metrics = rows.first().map_or(0, |row| row.metrics.len());
     let losses = median(completed.iter().filter_map(|row| row.loss).collect());
     let metric = |i: usize| median(completed.iter().filter_map(|row| row.metrics.get(i).copied().flatten()).collect());
-    let value = |row: &&&SummaryRow| match objective {
-        Some(metric) => row.metrics.get(metric).copied().flatten(),
-        None => row.loss,
-    };
     Ranked {
-        values: completed.iter().filter_map(value).collect(),
+        values: completed.iter().filter_map(|row| value(row, objective)).collect(),
         configs,
         params,
         completed: completed.len(),
         failed: rows.len() - completed.len(),
         medians: std::iter::once(losses).chain((0..metrics).map(metric)).collect(),
+    }
+}
+
+/// What makes one configuration better than another, of one trial.
+pub fn objective_of(row: &SummaryRow, manifest: &Manifest) -> Option<f64> {
+    value(row, manifest.metrics.iter().position(|metric| metric.name == manifest.objective.name))
+}
+
+/// A metric of a trial, or its loss.
+fn value(row: &SummaryRow, metric: Option<usize>) -> Option<f64> {
+    match metric {
+        Some(metric) => row.metrics.get(metric).copied().flatten(),
+        None => row.loss,
     }
 }
 

@@ -126,10 +126,7 @@ impl Plan {
         device: DeviceName,
     ) -> Result<Plan, Diagnostics> {
         let runs = Runs { executor: executor.as_str(), device: device.as_str() };
-        let dataset = registry.dataset(&spec.data, sources)?;
-        let place = spec.init_weights.as_ref().map(|node| weights_path(node, sources));
-        let stored = place.and_then(|path| std::fs::read(path).ok()).map(|b| blake3::hash(&b).to_hex().to_string());
-        let content = content(dataset.content(), stored);
+        let content = content_of(&spec, registry, sources)?;
         let request = identity::request(&spec, content.clone(), registry, runs);
         let identity = identity::study(&spec, content.clone(), registry, runs);
         let place = Surroundings { registry, sources, runs };
@@ -352,6 +349,17 @@ impl Configuration {
 /// Where the file of `[init] weights` lies.
 fn weights_path(node: &Node, sources: &Sources) -> PathBuf {
     sources.folder(node.span).join(node.as_text().unwrap_or(""))
+}
+
+/// The digest of what a study reads beside the experiment, before anything is swept.
+///
+/// # Errors
+/// Where its dataset cannot be read.
+pub fn content_of(spec: &Spec, registry: &Registry, sources: &Sources) -> Result<Option<String>, Diagnostics> {
+    let dataset = registry.dataset(&spec.data, sources)?;
+    // Weights that cannot be read are reported with the configuration that begins with them.
+    let weights = spec.init_weights.as_ref().and_then(|node| std::fs::read(weights_path(node, sources)).ok());
+    Ok(content(dataset.content(), weights.map(|bytes| blake3::hash(&bytes).to_hex().to_string())))
 }
 
 /// Digests of what is read beside the experiment, as one.

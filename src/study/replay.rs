@@ -2,7 +2,7 @@
 
 use super::plan::{Executor, Plan};
 use super::train::{TrainError, once};
-use crate::registry::{OnDevice, Registry};
+use crate::registry::{Crate, OnDevice, Registry};
 use crate::spec;
 use crate::spec::diagnostic::Diagnostics;
 use crate::spec::print::{Formulas, toml};
@@ -35,8 +35,9 @@ impl From<Diagnostics> for ReplayError {
     }
 }
 
-/// The components that a folder's trials were made of: those built in, and the texts of its manifest.
-pub fn registry(manifest: &Manifest, mut registry: Registry, sources: &mut Sources) -> Result<Registry, ReplayError> {
+/// The components that a folder's trials were made of: those built in, of some crates, and the texts of its manifest.
+pub fn registry(manifest: &Manifest, crates: &[Crate], sources: &mut Sources) -> Result<Registry, ReplayError> {
+    let mut registry = Registry::with(crates, sources)?;
     let mut found = Diagnostics::default();
     for (name, text) in &manifest.plugins {
         registry.add_text(name, text, sources, &mut found);

@@ -221,3 +221,21 @@ fn a_folder_of_format_1_opens_for_ever() {
     assert_eq!(losses.lines().nth(1).unwrap().split(',').nth(5), Some("0.047089140862226486"));
     assert!(sandbox.fine(["diff", "old", "old"]).stdout.starts_with("configuration\n  no difference\n"));
 }
+
+#[test]
+fn configurations_are_held_against_a_named_one_with_correction() {
+    let sandbox =
+        Sandbox::with("small.toml", &format!("{SMALL}\n[sweep.over]\n\"optimizer.lr\" = [1e-2, 1e-9, 2e-2]\n"));
+    sandbox.fine(["small.toml", "--seeds", "0..7", "--set", "train.iterations=100"]);
+    let ran = sandbox.fine(["compare", "results/small", "--baseline", "optimizer.lr=1e-9"]);
+    let line = |start: &str| ran.stdout.lines().find(|line| line.trim_start().starts_with(start)).unwrap();
+    assert!(line("optimizer.lr = 1e-9").contains("baseline"), "{}", ran.stdout);
+    // Training helps on every one of seven seeds: 2 / 2^7, twice because two are compared.
+    assert!(line("optimizer.lr = 0.01").contains("0.0312  differs"), "{}", ran.stdout);
+    sandbox.fine(["small.toml", "--seeds", "0..5", "--set", "train.iterations=100", "--out", "few"]);
+    let few = sandbox.fine(["compare", "few", "--baseline", "optimizer.lr=1e-9"]);
+    assert_eq!(few.stdout.matches("too few seeds").count(), 2, "{}", few.stdout);
+    let none = sandbox.runner(["compare", "few", "--baseline", "optimizer.lr=3"]);
+    assert_eq!(none.status, 2);
+    insta::assert_snapshot!(none.stderr);
+}
