@@ -178,6 +178,11 @@ impl Registry {
         Ok(registry)
     }
 
+    /// Lets programs run.
+    pub fn allow_programs(&self) {
+        self.programs.iter().for_each(|program| program.allow());
+    }
+
     /// Ends the programs that run; gives what they did wrong at their end.
     pub fn stop_programs(&self) -> Vec<ProgramError> {
         self.programs.iter().filter_map(|program| program.stop()).collect()

@@ -199,8 +199,9 @@ fn requests(args: &RunArgs, crates: &[Crate]) -> Result<Vec<Asked>, Exit> {
                 return Ok(Asked::Settled(Box::new(Settled { file, out, manifest, rows })));
             }
             let plan = Plan::new(spec, &registry, &sources, executor, device)?;
-            if !args.allow_programs {
-                refuse_programs(&plan, &registry)?;
+            match args.allow_programs {
+                true => registry.allow_programs(),
+                false => refuse_programs(&plan, &registry)?,
             }
             Ok(Asked::Planned(Box::new(Request { file, out, registry, plan })))
         });

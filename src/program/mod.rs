@@ -22,6 +22,7 @@ pub use process::kill_all;
 
 use process::Process;
 use protocol::{Answer, PROTOCOL, Request};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -31,6 +32,9 @@ const FRAME: usize = 64 * 1024;
 /// What a program did wrong.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Failure {
+    /// Nobody said that programs may run.
+    #[error("runs only with `--allow-programs`")]
+    NotAllowed,
     /// There is no such executable, or it may not be run.
     #[error("cannot be started: {0}")]
     Start(String),
@@ -111,6 +115,7 @@ pub struct ProgramError {
 pub struct Program {
     /// What is known of it.
     pub manifest: Manifest,
+    allowed: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -124,9 +129,14 @@ struct State {
 }
 
 impl Program {
-    /// A program that does not run.
+    /// A program that does not run, and may not.
     pub fn new(manifest: Manifest) -> Program {
-        Program { manifest, state: Mutex::default() }
+        Program { manifest, allowed: AtomicBool::new(false), state: Mutex::default() }
+    }
+
+    /// Lets it run: whoever started this run said so.
+    pub fn allow(&self) {
+        self.allowed.store(true, Ordering::Relaxed);
     }
 
     /// Makes sure that it runs and is what its manifest says.
@@ -175,7 +185,8 @@ impl Program {
         if let Some(error) = &state.broken {
             return Err(error.clone());
         }
-        body(&mut Session { manifest: &self.manifest, state }).map_err(|failure| {
+        let allowed = self.allowed.load(Ordering::Relaxed);
+        body(&mut Session { manifest: &self.manifest, allowed, state }).map_err(|failure| {
             let words = state.process.take().map_or(String::new(), Process::kill);
             let error = self.error(failure, &words);
             state.broken = Some(error.clone());
@@ -192,9 +203,17 @@ impl Program {
     }
 }
 
+impl Drop for Program {
+    fn drop(&mut self) {
+        // Whoever wants to know how it ended stops it before.
+        self.stop();
+    }
+}
+
 /// A program and its process for the time of some requests.
 struct Session<'a> {
     manifest: &'a Manifest,
+    allowed: bool,
     state: &'a mut State,
 }
 
@@ -203,6 +222,9 @@ impl Session<'_> {
     fn ready(&mut self) -> Result<(), Failure> {
         if self.state.process.is_some() {
             return Ok(());
+        }
+        if !self.allowed {
+            return Err(Failure::NotAllowed);
         }
         self.state.process = Some(Process::start(&self.manifest.command, &self.manifest.folder)?);
         let provides = self.manifest.provides.as_str();

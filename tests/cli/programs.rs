@@ -290,6 +290,23 @@ fn programs_run_only_where_that_is_allowed() {
 }
 
 #[test]
+fn verify_starts_a_program_only_where_that_is_allowed() {
+    let sandbox = dataset(&format!("{HELLO}; {DESCRIBED}; read line; {DATA}; read line"));
+    assert_eq!(run(&sandbox).status, 0);
+    std::fs::remove_dir_all(sandbox.path(".runner-cache")).unwrap();
+    let ran = sandbox.runner(["verify", "results/small"]);
+    assert_ne!(ran.status, 0);
+    assert!(
+        ran.stdout.contains("program `walk` (plugins/walk.toml) runs only with `--allow-programs`"),
+        "{}",
+        ran.stdout
+    );
+    assert_none_left(&sandbox, 1);
+    sandbox.fine_with_path(["verify", "results/small", "--allow-programs"]);
+    assert_none_left(&sandbox, 2);
+}
+
+#[test]
 fn a_dataset_is_fetched_once_for_its_digest_keys_and_seed() {
     let script = format!(
         "{HELLO}; {DESCRIBED}; while read line; do case $line in *produce*) echo \"$line\" >> asked; {DATA};; *) exit 0;; esac; done"
