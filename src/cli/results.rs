@@ -73,7 +73,8 @@ fn line(dir: &Path) -> Result<Option<Vec<String>>, StoreError> {
 fn state(dir: &Path, manifest: &Manifest) -> String {
     match (lock::holder(dir), manifest.status) {
         (Some(holder), _) => format!("running ({} on {})", holder.pid, holder.host),
-        (None, StudyStatus::Running) => "killed".into(),
+        // Its process was killed, or could not go on.
+        (None, StudyStatus::Running) => "unfinished".into(),
         (None, StudyStatus::Finished) => "finished".into(),
         (None, StudyStatus::Interrupted) => "interrupted".into(),
     }

@@ -211,7 +211,7 @@ fn a_folder_of_format_1_opens_for_ever() {
     copy(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/assets/format_1"), &sandbox.path("old"));
     let listed = sandbox.fine(["results", "old"]).stdout;
     let line: Vec<&str> = listed.lines().nth(1).unwrap().split_whitespace().collect();
-    assert_eq!(line[..5], ["old", "killed", "3", "0", "4"], "{listed}");
+    assert_eq!(line[..5], ["old", "unfinished", "3", "0", "4"], "{listed}");
     sandbox.fine(["report", "old"]);
     let page = std::fs::read_to_string(sandbox.path("old/report.html")).unwrap();
     assert!(page.contains("Not finished: 2 of 4 planned trials are here."));
