@@ -5,6 +5,7 @@ use crate::store::manifest::Manifest;
 use crate::store::ranking::FOLD;
 use crate::train::metric::{Compared, l1, mse, nmse, relative_error};
 use crate::train::rivals::{self, solve};
+use rayon::prelude::*;
 use std::collections::BTreeMap;
 
 /// What is compared, in the order of the table.
@@ -122,12 +123,12 @@ fn fitted(manifest: &Manifest, results: &Results) -> Comparison {
 }
 
 fn fit_all(results: &Results, values: &mut [Vec<Vec<f64>>]) {
-    for trial in results.traces.iter().filter(|trial| has_output(trial)) {
-        for (rival, predictions) in predictions(trial).into_iter().enumerate() {
-            for (metric, value) in metrics(trial, &predictions).into_iter().enumerate() {
-                values[rival][metric].push(value);
-            }
-        }
+    let of = |trial: &TrialTraces| -> Vec<[f64; 4]> {
+        predictions(trial).iter().map(|predictions| metrics(trial, predictions)).collect()
+    };
+    let trials: Vec<Vec<[f64; 4]>> = results.traces.par_iter().filter(|trial| has_output(trial)).map(of).collect();
+    for (rival, metrics) in trials.into_iter().flat_map(|trial| trial.into_iter().enumerate()) {
+        metrics.into_iter().enumerate().for_each(|(metric, value)| values[rival][metric].push(value));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::StoreError;
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{BufWriter, Write};
 use std::path::Path;
 
 /// Writes a file beside its place and renames it there, so that it is complete or absent.
@@ -11,9 +11,16 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
 }
 
 /// As [`replace`], and the disk has file and name before this returns, so that neither is lost with the power.
-pub fn replace_durably(path: &Path, write: impl FnOnce(&mut File) -> std::io::Result<()>) -> Result<(), StoreError> {
+pub fn replace_durably(
+    path: &Path,
+    write: impl FnOnce(&mut BufWriter<&mut File>) -> std::io::Result<()>,
+) -> Result<(), StoreError> {
     replace_with(path, |file| {
-        write(file)?;
+        // Parquet is written byte by byte.
+        let mut buffered = BufWriter::new(&mut *file);
+        write(&mut buffered)?;
+        buffered.flush()?;
+        drop(buffered);
         file.sync_all()
     })?;
     sync_folder_of(path)
