@@ -133,5 +133,6 @@ fn table(baseline: &Ranked, ranked: &[Ranked], rows: &[SummaryRow], manifest: &M
 }
 
 fn median(values: &HashMap<u64, f64>) -> Option<f64> {
-    crate::report::statistics::summarise(values.values().copied()).map(|summary| summary.median)
+    crate::report::statistics::summarise(values.values().copied(), crate::report::statistics::Mean::Geometric)
+        .map(|summary| summary.median)
 }

@@ -137,5 +137,6 @@ fn value(row: &SummaryRow, place: usize) -> Option<f64> {
 }
 
 fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
-    crate::report::statistics::summarise(values).map(|summary| summary.median)
+    crate::report::statistics::summarise(values, crate::report::statistics::Mean::Geometric)
+        .map(|summary| summary.median)
 }

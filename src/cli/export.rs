@@ -28,6 +28,12 @@ enum Format {
 
 /// Exports a folder.
 pub fn export(args: &ExportArgs) -> Exit {
+    if let Some(out) =
+        args.out.as_ref().filter(|out| std::fs::read_dir(out).is_ok_and(|mut files| files.next().is_some()))
+    {
+        let text = format!("{} is not empty, and nothing in it is overwritten", out.display());
+        return fail(text, Some("`--out DIR` names another folder"), Exit::Request);
+    }
     let out = |name: &str| args.out.clone().unwrap_or_else(|| args.dir.join(name));
     let written = match store::read_manifest(&args.dir) {
         Ok(Some(_)) => match args.format {

@@ -67,12 +67,28 @@ pub fn predict(args: &PredictArgs, crates: &[Crate]) -> Exit {
     }
 }
 
+/// Whether a file is there that is no predictions of ours.
+fn is_foreign(file: &Path) -> bool {
+    let Ok(bytes) = std::fs::read(file) else { return false };
+    match file.extension() {
+        Some(ending) if ending.eq_ignore_ascii_case("csv") => !bytes.starts_with(b"row,"),
+        _ => {
+            let table = ParquetReader::new(std::io::Cursor::new(bytes)).finish();
+            !table.is_ok_and(|table| table.get_column_names().first().is_some_and(|name| name.as_str() == "row"))
+        }
+    }
+}
+
 fn write(args: &PredictArgs, trial: &SummaryRow, predictions: &Predictions) -> Exit {
     let out = args.out.clone().unwrap_or_else(|| args.dir.join("predictions"));
     let files = match out.extension().map(|ending| ending.to_string_lossy().to_lowercase()).as_deref() {
         Some("csv" | "parquet") => vec![out],
         _ => ["parquet", "csv"].map(|ending| PathBuf::from(format!("{}.{ending}", out.display()))).to_vec(),
     };
+    if let Some(file) = files.iter().find(|file| is_foreign(file)) {
+        let text = format!("{} is there, and it holds no predictions; it is not overwritten", file.display());
+        return fail(text, Some("`--out FILE` names another file"), Exit::Request);
+    }
     for file in &files {
         let written = match file.extension() {
             Some(ending) if ending.eq_ignore_ascii_case("csv") => replace(file, csv(predictions).as_bytes()),

@@ -25,13 +25,19 @@ pub struct ProbeArgs {
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
     /// Height of the step of current
-    #[arg(long, default_value_t = 0.3, allow_negative_numbers = true)]
+    #[arg(long, default_value_t = 0.3, allow_negative_numbers = true, value_parser = finite)]
     current: f32,
     /// Steps of impulse and step response
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(2..=100_000))]
     steps: u32,
     #[command(flatten)]
     plugins: PluginArgs,
+}
+
+/// A number that is one.
+fn finite(text: &str) -> Result<f32, String> {
+    let number: f32 = text.parse().map_err(|_| "not a number".to_string())?;
+    if number.is_finite() { Ok(number) } else { Err("not a finite number".into()) }
 }
 
 /// Constant currents whose firing rates are measured, from 0 to 2, and the steps of each.

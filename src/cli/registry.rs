@@ -47,7 +47,8 @@ pub fn show(args: &ShowArgs, crates: &[Crate]) -> Exit {
             [name] => (None, name.as_str()),
             _ => (None, ""),
         };
-        let kinds = Kind::ALL.into_iter().filter(|k| *k != Kind::Layer || registry.layers.contains_key(name));
+        let layer = kind == Some("layer") || registry.layers.contains_key(name);
+        let kinds = Kind::ALL.into_iter().filter(|k| *k != Kind::Layer || layer);
         let kinds: Vec<Kind> = kinds.filter(|k| kind.is_none_or(|kind| k.to_string() == kind)).collect();
         let infos: Vec<(Kind, &Info)> = kinds.iter().filter_map(|k| Some((*k, registry.info(*k, name)?))).collect();
         if infos.is_empty() {

@@ -306,7 +306,7 @@ fn train_and_store<D: OnDevice>(
     }
     if let Some(earlier) = store.earlier.as_ref().filter(|_| missing.is_empty())
         && store.is_settled(&|config, seed| plan.rank(config, seed))
-        && nothing_new(&manifest, earlier)
+        && (nothing_new(&manifest, earlier) || asks_less(&manifest, earlier, known.len()))
     {
         let rows = planned_rows(plan, store)?;
         return Ok(summarise(&rows, earlier, args.printing(), false, &settled::closing(&request.out)));
@@ -346,6 +346,11 @@ fn train_and_store<D: OnDevice>(
 fn planned_rows(plan: &Plan, store: &Store) -> Result<Vec<SummaryRow>, StoreError> {
     let planned: HashSet<&str> = plan.trials.iter().map(|t| t.id.as_str()).collect();
     Ok(store.summary()?.into_iter().filter(|row| planned.contains(row.trial.as_str())).collect())
+}
+
+/// Whether fewer trials are asked for than a finished folder was asked for and has; it goes on saying what all are.
+fn asks_less(new: &Manifest, earlier: &Manifest, known: usize) -> bool {
+    earlier.status == StudyStatus::Finished && earlier.planned == known && new.planned < known
 }
 
 /// Whether a folder that is finished says already all that a new manifest would, and its page is there.

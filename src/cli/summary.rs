@@ -1,7 +1,7 @@
 //! What a run prints at its end: a row a trial, or a row a configuration.
 
 use super::{Exit, complain, print};
-use crate::report::statistics::summarise as summarise_values;
+use crate::report::statistics::{Mean, summarise as summarise_values};
 use crate::store::SummaryRow;
 use crate::store::manifest::{Manifest, Quantity};
 use crate::store::ranking::{self, CrossValidated};
@@ -87,13 +87,15 @@ fn configurations(rows: &[SummaryRow], manifest: &Manifest) -> String {
     let objective = &manifest.objective.name;
     // Folds of one split count together.
     let counted = if manifest.swept.iter().any(|name| name == ranking::FOLD) { "trials" } else { "seeds" };
-    header.extend([counted.into(), format!("mean {objective}"), "sd".into(), "95 % interval".into()]);
+    let of = if manifest.objective.maximize { Mean::Arithmetic } else { Mean::Geometric };
+    let interval = if of == Mean::Geometric { "95 % (geometric mean)" } else { "95 % interval" };
+    header.extend([counted.into(), format!("mean {objective}"), "sd".into(), interval.into()]);
     header.extend(quantities(manifest));
     let mut lines = vec![header];
     for configuration in ranked.iter().take(PRINTED) {
         let mut line: Vec<String> = configuration.params.iter().map(|(_, value)| value.clone()).collect();
         line.push(configuration.completed.to_string());
-        line.extend(spread(&configuration.values));
+        line.extend(spread(&configuration.values, of));
         line.extend(configuration.medians.iter().copied().map(figure));
         lines.push(line);
     }
@@ -118,8 +120,8 @@ fn cross_validation(folds: &CrossValidated, manifest: &Manifest) -> String {
 }
 
 /// Mean, standard deviation and interval of the objective.
-fn spread(values: &[f64]) -> [String; 3] {
-    let summary = summarise_values(values.iter().copied());
+fn spread(values: &[f64], of: Mean) -> [String; 3] {
+    let summary = summarise_values(values.iter().copied(), of);
     let interval = summary.as_ref().and_then(|summary| summary.interval);
     [
         figure(summary.as_ref().map(|summary| summary.mean)),

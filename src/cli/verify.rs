@@ -19,8 +19,8 @@ pub struct VerifyArgs {
     /// A result folder
     dir: PathBuf,
     /// So many trials, spread evenly over the table
-    #[arg(long, value_name = "N", default_value_t = 3, conflicts_with = "all")]
-    sample: usize,
+    #[arg(long, value_name = "N", default_value_t = 3, conflicts_with = "all", value_parser = clap::value_parser!(u32).range(1..))]
+    sample: u32,
     /// Every trial
     #[arg(long)]
     all: bool,
@@ -72,7 +72,7 @@ fn verified(args: &VerifyArgs, crates: &[Crate]) -> Result<Exit, VerifyError> {
         registry.allow_programs();
     }
     let rows = tables::summary(dir)?;
-    let chosen = spread(&rows, if args.all { rows.len() } else { args.sample });
+    let chosen = spread(&rows, if args.all { rows.len() } else { args.sample as usize });
     let ids: Vec<&str> = chosen.iter().map(|row| row.trial.as_str()).collect();
     let stored = tables::losses(dir, &ids)?;
     let tolerance = tolerance(&manifest);

@@ -1,5 +1,6 @@
 //! What a network is held against: predictions that need no network, fitted to the same samples.
 
+use super::statistics::{Mean, mean_of};
 use super::tables::{Results, Sample, Trial, TrialTraces};
 use crate::store::manifest::Manifest;
 use crate::store::ranking::FOLD;
@@ -25,6 +26,8 @@ pub const RIVALS: [(&str, &str); 5] = [
 pub struct Comparison {
     /// The metrics.
     pub metrics: Vec<String>,
+    /// Which mean of each says something.
+    pub means: Vec<Mean>,
     /// The network and its rivals, each with a few words.
     pub rivals: Vec<(String, String)>,
     /// `[rival][metric][trial]`.
@@ -51,6 +54,8 @@ fn scored(manifest: &Manifest, results: &Results) -> Comparison {
         manifest.metrics.iter().position(|quantity| quantity.name == name)
     };
     let columns: Vec<Option<usize>> = metrics.iter().map(column).collect();
+    let mean = |column: &Option<usize>| column.map_or(Mean::Geometric, |column| mean_of(&manifest.metrics[column]));
+    let means = columns.iter().map(mean).collect();
     let trials: Vec<&Trial> = results.completed().collect();
     let of_network = |column: &Option<usize>| {
         let value = |trial: &&Trial| trial.metrics.get((*column)?).copied().flatten();
@@ -81,6 +86,7 @@ fn scored(manifest: &Manifest, results: &Results) -> Comparison {
         shown: values.len() - 1,
         trials: trials.iter().map(|trial| trial.id.clone()).collect(),
         note: format!("{on}{folds} Everything is in the targets' own units."),
+        means,
         metrics,
         rivals,
         values,
@@ -110,6 +116,7 @@ fn fitted(manifest: &Manifest, results: &Results) -> Comparison {
     };
     let compared = results.traces.iter().filter(|trial| has_output(trial));
     Comparison {
+        means: vec![Mean::Geometric; METRICS.len()],
         metrics: METRICS.map(String::from).to_vec(),
         rivals: RIVALS.map(|(name, about)| (name.to_string(), about.to_string())).to_vec(),
         values,

@@ -1,7 +1,7 @@
 //! Fills the page's template. What it says in words is composed here; how it looks stands in `page.html`.
 
 use super::baselines::Comparison;
-use super::statistics::{FEWEST, Summary, summarise};
+use super::statistics::{FEWEST, Mean, Summary, mean_of, summarise};
 use super::tables::{Results, Trial};
 use super::{Figure, ReportError, Study};
 use crate::store::manifest::{Manifest, StudyStatus};
@@ -73,7 +73,7 @@ pub fn fill(
         sentence: sentence(manifest, study),
         status: status(manifest, study),
         failures: failures(study),
-        configurations: study.ranked.iter().take(LISTED).map(configuration_row).collect(),
+        configurations: study.ranked.iter().take(LISTED).map(|ranked| configuration_row(manifest, ranked)).collect(),
         configuration_columns: configuration_columns(manifest, study),
         configurations_note: configurations_note(manifest, study),
         headline: headline(comparison),
@@ -105,7 +105,9 @@ pub fn fill(
 /// What was run, in one sentence.
 fn sentence(manifest: &Manifest, study: &Study) -> String {
     let layers: Vec<String> = manifest.layers.iter().map(|l| format!("{} {}", l.kind, l.size)).collect();
-    let iterations = study.trials.iter().map(|t| t.iterations).max().unwrap_or(0);
+    let iterations = || study.trials.iter().map(|t| t.iterations as usize);
+    let (least, most) = (iterations().min().unwrap_or(0), iterations().max().unwrap_or(0));
+    let iterations = if least == most { count(most, "iteration") } else { format!("{least} to {most} iterations") };
     let mut seeds: Vec<u64> = study.trials.iter().map(|t| t.seed).collect();
     seeds.sort_unstable();
     seeds.dedup();
@@ -144,7 +146,7 @@ fn sentence(manifest: &Manifest, study: &Study) -> String {
         manifest.data.kind,
         count(manifest.data.steps, "step"),
         count(manifest.data.samples, "sample"),
-        count(iterations as usize, "iteration"),
+        iterations,
     )
 }
 
@@ -168,10 +170,11 @@ fn configuration_columns(manifest: &Manifest, study: &Study) -> Vec<String> {
     columns
 }
 
-fn configuration_row(ranked: &Ranked) -> Vec<String> {
+fn configuration_row(manifest: &Manifest, ranked: &Ranked) -> Vec<String> {
     let mut row: Vec<String> = ranked.params.iter().map(|(_, value)| value.clone()).collect();
     row.push(format!("{} of {}", ranked.completed, ranked.completed + ranked.failed));
-    let summary = summarise(ranked.values.iter().copied());
+    let of = if manifest.objective.maximize { Mean::Arithmetic } else { Mean::Geometric };
+    let summary = summarise(ranked.values.iter().copied(), of);
     let or_none = |value: Option<f64>| value.map_or("-".into(), figure);
     row.push(or_none(summary.as_ref().map(|summary| summary.mean)));
     row.push(or_none(summary.as_ref().and_then(|summary| summary.sd)));
@@ -225,7 +228,7 @@ fn headline(comparison: &Comparison) -> Vec<Row> {
     let row = |(rival, metrics): (&(String, String), &Vec<Vec<f64>>)| Row {
         name: rival.0.clone(),
         about: rival.1.clone(),
-        cells: metrics.iter().map(|values| cell(values)).collect(),
+        cells: metrics.iter().zip(&comparison.means).map(|(values, of)| cell(values, *of)).collect(),
     };
     if comparison.values.first().is_none_or(|metrics| metrics.first().is_none_or(Vec::is_empty)) {
         return Vec::new();
@@ -234,8 +237,8 @@ fn headline(comparison: &Comparison) -> Vec<Row> {
 }
 
 /// Several values in a cell: the value, the median with its range, or with its interval.
-fn cell(values: &[f64]) -> Cell {
-    let Some(Summary { n, median, range, interval, .. }) = summarise(values.iter().copied()) else {
+fn cell(values: &[f64], of: Mean) -> Cell {
+    let Some(Summary { n, median, range, interval, .. }) = summarise(values.iter().copied(), of) else {
         return Cell { value: "not defined".into(), spread: String::new() };
     };
     let spread = match (n, interval) {
@@ -251,7 +254,9 @@ fn headline_note(results: &Results, comparison: &Comparison) -> String {
     let spread = match n {
         0 | 1 => "One seed says nothing about the spread.".to_string(),
         n if n < FEWEST => format!("Median and range of {n} seeds: too few seeds for an interval."),
-        n => format!("Median of {n} seeds and, in brackets, the 95 % t interval of the geometric mean."),
+        n => format!(
+            "Median of {n} seeds and, in brackets, the 95 % t interval of the geometric mean, or of the mean of what may be negative."
+        ),
     };
     let trials = if n < results.completed().count() {
         format!(" Of {} trials the first {n} are compared.", results.completed().count())
@@ -266,11 +271,15 @@ fn others(manifest: &Manifest, results: &Results, comparison: &Comparison) -> Ve
     let mut rows = vec![Row {
         name: format!("loss ({})", manifest.loss.name),
         about: manifest.loss.about.clone(),
-        cells: vec![cell(&results.completed().filter_map(|t| t.loss).collect::<Vec<_>>())],
+        cells: vec![cell(&results.completed().filter_map(|t| t.loss).collect::<Vec<_>>(), Mean::Geometric)],
     }];
     for (i, metric) in manifest.metrics.iter().enumerate().filter(|(_, m)| !comparison.metrics.contains(&m.name)) {
         let values: Vec<f64> = results.completed().filter_map(|t| t.metrics.get(i).copied().flatten()).collect();
-        rows.push(Row { name: metric.name.clone(), about: metric.about.clone(), cells: vec![cell(&values)] });
+        rows.push(Row {
+            name: metric.name.clone(),
+            about: metric.about.clone(),
+            cells: vec![cell(&values, mean_of(metric))],
+        });
     }
     rows
 }

@@ -239,6 +239,8 @@ pub fn read(
     sources: &mut Sources,
 ) -> Result<Spec, Diagnostics> {
     let mut found = Diagnostics::default();
+    // The file itself is read before those that it extends.
+    let whole = Span { source: sources.next(), start: 0, end: 0 };
     let Some(mut document) = merge::load(file, sources, &mut found) else { return Err(found) };
     for option in &overrides.set {
         document = merge::set(document, option, sources, &mut found);
@@ -252,7 +254,7 @@ pub fn read(
     for option in &overrides.sweep {
         document = sweep::option(document, option, sources, &mut found);
     }
-    finish(document, components, sources, found)
+    finish(document, whole, components, sources, found)
 }
 
 /// Reads the text of a whole experiment, such as a manifest keeps; `name` says which file it stands for.
@@ -265,19 +267,21 @@ pub fn read_text(
     let mut found = Diagnostics::default();
     let source = sources.add(name, text);
     let document = tree::parse(sources, source, &mut found);
-    if found.is_empty() { finish(document, components, sources, found) } else { Err(found) }
+    let whole = Span { source, start: 0, end: 0 };
+    if found.is_empty() { finish(document, whole, components, sources, found) } else { Err(found) }
 }
 
-/// Checks a merged document with its sweep.
+/// Checks a merged document with its sweep; what it lacks as a whole is missed at `whole`.
 fn finish(
     mut document: Table,
+    whole: Span,
     components: &dyn Components,
     sources: &Sources,
     mut found: Diagnostics,
 ) -> Result<Spec, Diagnostics> {
     let varied = document.remove("sweep");
     let sweep = varied.as_ref().and_then(|entry| sweep::read(entry, &document, components, &mut found));
-    let mut spec = resolve(document, components, sources, found)?;
+    let mut spec = resolve(document, whole, components, sources, found)?;
     if let Some(entry) = varied {
         spec.resolved.set(entry);
     }
@@ -288,11 +292,11 @@ fn finish(
 /// Checks a merged document and reads it into types.
 fn resolve(
     mut document: Table,
+    whole: Span,
     components: &dyn Components,
     sources: &Sources,
     mut found: Diagnostics,
 ) -> Result<Spec, Diagnostics> {
-    let whole = Span { source: 0, start: 0, end: 0 };
     if let Some(entry) = document.remove("format") {
         match entry.node.as_int() {
             Some(1..=FORMAT) => {}

@@ -46,6 +46,11 @@ impl Sources {
         self.list.len() - 1
     }
 
+    /// The index that the next text gets.
+    pub fn next(&self) -> usize {
+        self.list.len()
+    }
+
     /// The text that a span points into.
     pub fn get(&self, span: Span) -> &Source {
         &self.list[span.source]

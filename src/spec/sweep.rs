@@ -398,6 +398,6 @@ impl Sweep {
             };
             document = merge::lay_over(document, patch, &mut found);
         }
-        resolve(document, components, sources, found)
+        resolve(document, self.span, components, sources, found)
     }
 }

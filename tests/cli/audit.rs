@@ -239,3 +239,14 @@ fn configurations_are_held_against_a_named_one_with_correction() {
     assert_eq!(none.status, 2);
     insta::assert_snapshot!(none.stderr);
 }
+
+#[test]
+fn an_export_overwrites_nothing() {
+    let sandbox = Sandbox::with("small.toml", SMALL);
+    sandbox.fine(["small.toml"]);
+    sandbox.write("mine/trials.csv", "mine");
+    let ran = sandbox.runner(["export", "results/small", "--format", "csv", "--out", "mine"]);
+    assert_eq!(ran.status, 2);
+    assert!(ran.stderr.starts_with("error: mine is not empty"), "{}", ran.stderr);
+    assert_eq!(std::fs::read_to_string(sandbox.path("mine/trials.csv")).unwrap(), "mine");
+}

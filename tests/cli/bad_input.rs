@@ -198,3 +198,11 @@ fn one_wrong_file_keeps_all_from_running() {
     let printed = refusal(&sandbox, &["small.toml", "other.toml"]);
     assert!(printed.contains("unknown loss `msr`") && printed.contains("other.toml"), "{printed}");
 }
+
+#[test]
+fn a_section_that_is_not_there_is_missed_in_the_experiment() {
+    let sandbox = Sandbox::with("small.toml", &SMALL.replace("[optimizer]", "[optimiser]"));
+    let ran = sandbox.runner(["small.toml"]);
+    assert_eq!(ran.status, 2);
+    insta::assert_snapshot!(ran.stderr);
+}

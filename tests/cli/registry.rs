@@ -25,6 +25,13 @@ fn show_prints_equations_and_keys_of_a_neuron() {
 }
 
 #[test]
+fn a_neuron_is_shown_as_the_layer_that_it_is() {
+    let sandbox = Sandbox::empty();
+    let page = sandbox.fine(["show", "layer", "leaky"]).stdout;
+    assert!(page.contains("mem   = beta * prev.mem + current - pull"), "{page}");
+}
+
+#[test]
 fn show_suggests_the_nearest_name() {
     let ran = Sandbox::empty().runner(["show", "leeky"]);
     assert_eq!(ran.status, 2);

@@ -208,6 +208,10 @@ fn a_finished_study_has_nothing_to_do_and_no_file_is_touched() {
     let again = sandbox.fine(["small.toml", "--seeds", "0..3"]);
     assert!(again.stdout.contains("nothing to do"), "{}", again.stdout);
     assert_eq!(times(), before);
+    // Fewer seeds remove nothing, and the folder goes on saying what all are.
+    let fewer = sandbox.fine(["small.toml", "--seeds", "0..2"]);
+    assert!(fewer.stdout.contains("nothing to do"), "{}", fewer.stdout);
+    assert_eq!(times(), before);
     // Without its page a study is not what it was.
     std::fs::remove_file(out.join("report.html")).unwrap();
     sandbox.fine(["small.toml", "--seeds", "0..3"]);

@@ -383,6 +383,11 @@ fn what_cannot_be_predicted_from_is_said() {
     sandbox.write("new.csv", "a,bb\n1,2\n");
     let mut printed = sandbox.runner(["predict", "results/own", "--data", "new.csv"]).stderr;
     printed += &sandbox.runner(["predict", "results/own", "--data", "own.csv", "--trial", "nobody"]).stderr;
+    let before = std::fs::read(sandbox.path("own.csv")).unwrap();
+    printed += &sandbox.runner(["predict", "results/own", "--data", "own.csv", "--out", "own.csv"]).stderr;
+    assert_eq!(std::fs::read(sandbox.path("own.csv")).unwrap(), before);
+    sandbox.fine(["predict", "results/own", "--data", "own.csv", "--out", "again.csv"]);
+    sandbox.fine(["predict", "results/own", "--data", "own.csv", "--out", "again.csv"]);
     sandbox.write("small.toml", super::SMALL);
     sandbox.fine(["small.toml"]);
     printed += &sandbox.runner(["predict", "results/small", "--data", "own.csv"]).stderr;

@@ -155,7 +155,7 @@ fn thinned(curve: &[(f64, f64)]) -> Vec<(f64, f64)> {
 }
 
 /// The first metric of every trial, beside the leaky integrator's.
-pub fn by_seed(results: &Results, comparison: &Comparison) -> Result<Option<Figure>, ReportError> {
+pub fn by_seed(manifest: &Manifest, results: &Results, comparison: &Comparison) -> Result<Option<Figure>, ReportError> {
     let Some(metric) = comparison.metrics.iter().position(|name| name != "r2") else { return Ok(None) };
     let of = |rival: usize| comparison.values.get(rival).map(|metrics| metrics[metric].clone()).unwrap_or_default();
     let (network, integrator) = (of(0), of(comparison.shown));
@@ -175,22 +175,44 @@ pub fn by_seed(results: &Results, comparison: &Comparison) -> Result<Option<Figu
     let svg = draw("by_seed", STRIP + 360, |area| {
         let (top, area) = area.split_vertically(STRIP);
         strip(&top, &[("network, trained", BLUE, Mark::Dot), (beside, GREEN, Mark::Triangle)])?;
-        let mut chart = ChartBuilder::on(&area)
-            .margin(12)
-            .x_label_area_size(44)
-            .y_label_area_size(72)
-            .build_cartesian_2d(first - 0.5..last + 0.5, (low / 1.5..high * 1.5).log_scale())?;
-        axes!(chart, "Seed", label.clone());
         let points = |values: &[f64]| {
             seeds.iter().zip(values).map(|(s, v)| (*s as f64, *v)).filter(|p| p.1 > 0.0).collect::<Vec<_>>()
         };
-        chart.draw_series(points(&network).into_iter().map(|p| Circle::new(p, 4, BLUE.filled())))?;
-        chart.draw_series(points(&integrator).into_iter().map(|p| TriangleMarker::new(p, 5, GREEN.filled())))?;
+        let points = [points(&network), points(&integrator)];
+        let mut builder = ChartBuilder::on(&area);
+        builder.margin(12).x_label_area_size(44).y_label_area_size(72);
+        let seeds = first - 0.5..last + 0.5;
+        if high / low >= DECADES {
+            let mut chart = builder.build_cartesian_2d(seeds, (low / 1.5..high * 1.5).log_scale())?;
+            axes!(chart, "Seed", label.clone());
+            return seed_points(&mut chart, points);
+        }
+        let (low, high) = range([low, high]).unwrap_or((0.0, 1.0));
+        let mut chart = builder.build_cartesian_2d(seeds, low..high)?;
+        axes!(chart, "Seed", label.clone());
+        seed_points(&mut chart, points)?;
         Ok(())
     })?;
-    let caption = format!(
-        "A point a trial, {} of them; lower is better. The seed draws the task too, unless the file fixes it.",
-        network.len()
-    );
+    let task = if manifest.data.parts.is_empty() {
+        " The seed draws the task too, unless the file fixes it."
+    } else {
+        " Measured on the part that the table above names."
+    };
+    let caption = format!("A point a trial, {} of them; lower is better.{task}", network.len());
     Ok(Some(Figure { name: "by_seed".into(), title: format!("{name} of every seed"), caption, svg }))
+}
+
+/// From which ratio of the largest to the smallest value on an axis is logarithmic.
+const DECADES: f64 = 100.0;
+
+fn seed_points<Y>(
+    chart: &mut ChartContext<'_, SVGBackend<'_>, Cartesian2d<plotters::coord::types::RangedCoordf64, Y>>,
+    [network, rival]: [Vec<(f64, f64)>; 2],
+) -> Result<(), Box<dyn std::error::Error>>
+where
+    Y: plotters::coord::ranged1d::Ranged<ValueType = f64>,
+{
+    chart.draw_series(network.into_iter().map(|p| Circle::new(p, 4, BLUE.filled())))?;
+    chart.draw_series(rival.into_iter().map(|p| TriangleMarker::new(p, 5, GREEN.filled())))?;
+    Ok(())
 }

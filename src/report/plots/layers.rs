@@ -37,7 +37,7 @@ pub fn states(manifest: &Manifest, results: &Results, layer: &LayerStates) -> Re
     })?;
     let kind = summary.map_or("", |s| s.kind.as_str());
     let seed = results.trials.iter().find(|trial| trial.id == layer.trial).map(|trial| trial.seed);
-    let seed = seed.map_or(String::new(), |seed| format!(" (seed {seed})"));
+    let seed = seed.map_or(" (of another configuration)".into(), |seed| format!(" (seed {seed})"));
     let trial = format!("Trial {}{seed}, first sample. ", layer.trial);
     Ok(Some(Figure {
         name,

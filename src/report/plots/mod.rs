@@ -33,7 +33,7 @@ pub fn all(manifest: &Manifest, results: &Results, comparison: &Comparison) -> R
     let mut figures = Vec::new();
     figures.extend(curves::output(manifest, results)?);
     figures.extend(curves::loss(manifest, results)?);
-    figures.extend(curves::by_seed(results, comparison)?);
+    figures.extend(curves::by_seed(manifest, results, comparison)?);
     for layer in &results.layers {
         figures.extend(layers::states(manifest, results, layer)?);
     }
