@@ -5,7 +5,7 @@ use super::statistics::{FEWEST, Mean, Summary, mean_of, summarise};
 use super::tables::{Results, Trial};
 use super::{Figure, ReportError, Study};
 use crate::store::manifest::{Manifest, StudyStatus};
-use crate::store::ranking::{Ranked, described};
+use crate::store::ranking::{FOLD, Ranked, described};
 use minijinja::value::Serde;
 use minijinja::{Environment, Value};
 use serde::Serialize;
@@ -258,7 +258,8 @@ fn headline_note(results: &Results, comparison: &Comparison) -> String {
             "Median of {n} seeds and, in brackets, the 95 % t interval of the geometric mean, or of the mean of what may be negative."
         ),
     };
-    let trials = if n < results.completed().count() {
+    let folded = results.trials.iter().any(|trial| trial.params.iter().any(|(name, _)| name == FOLD));
+    let trials = if n < results.completed().count() && !folded {
         format!(" Of {} trials the first {n} are compared.", results.completed().count())
     } else {
         String::new()
@@ -268,17 +269,20 @@ fn headline_note(results: &Results, comparison: &Comparison) -> String {
 
 /// Loss and metrics of the table that the comparison does not have.
 fn others(manifest: &Manifest, results: &Results, comparison: &Comparison) -> Vec<Row> {
+    // Folds of one seed share their rows, so that their number says nothing of a spread.
+    let folded = manifest.swept.iter().any(|name| name == FOLD);
+    let whole = |cell: Cell| if folded { Cell { spread: String::new(), ..cell } } else { cell };
     let mut rows = vec![Row {
         name: format!("loss ({})", manifest.loss.name),
         about: manifest.loss.about.clone(),
-        cells: vec![cell(&results.completed().filter_map(|t| t.loss).collect::<Vec<_>>(), Mean::Geometric)],
+        cells: vec![whole(cell(&results.completed().filter_map(|t| t.loss).collect::<Vec<_>>(), Mean::Geometric))],
     }];
     for (i, metric) in manifest.metrics.iter().enumerate().filter(|(_, m)| !comparison.metrics.contains(&m.name)) {
         let values: Vec<f64> = results.completed().filter_map(|t| t.metrics.get(i).copied().flatten()).collect();
         rows.push(Row {
             name: metric.name.clone(),
             about: metric.about.clone(),
-            cells: vec![cell(&values, mean_of(metric))],
+            cells: vec![whole(cell(&values, mean_of(metric)))],
         });
     }
     rows
