@@ -1,5 +1,5 @@
-//! A layer of leaky neurons alone, forward and backward: T = 50, B = 128, N = 128. Fused against reference, and the same
-//! neuron read from a user's file against the built-in one.
+//! A layer of leaky neurons alone, forward and backward: fused against reference with T = 50, B = 128, N = 128, and the
+//! same neuron read from a user's file against the built-in one, with B = 1, where all of it stays in cache.
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use dfdx::prelude::{Axes2, Cpu, SumTo, TryMul};
@@ -12,6 +12,7 @@ use runner::tensor::{Recorder, Steps};
 use std::collections::HashMap;
 
 const SHAPE: Shape = Shape { steps: 50, batch: 128, neurons: 128 };
+const SMALL: Shape = Shape { batch: 1, ..SHAPE };
 const BUILT_IN: &str = include_str!("../plugins/builtin/neurons/leaky.toml");
 
 fn program(text: &str) -> Program {
@@ -58,16 +59,22 @@ fn neuron(criterion: &mut Criterion) {
     // dfdx's operations ask rayon for threads; a layer has one.
     rayon::ThreadPoolBuilder::new().num_threads(1).build_global().expect("no pool before this one");
     let [current, weights] = numbers();
-    let mut group = criterion.benchmark_group("leaky layer, T = 50, B = 128, N = 128, forward and backward");
-    group.sample_size(40);
     let users = BUILT_IN.replace("\"leaky\"", "\"mine\"");
-    for (name, text) in [("fused", BUILT_IN), ("fused, from a user's file", users.as_str())] {
-        let kernel = Kernel::new(&program(text), &[true, false], &[true, false]);
-        let mut memory = kernel.memory(SHAPE);
-        group.bench_function(name, |bench| bench.iter(|| fused(&kernel, &mut memory, &current, &weights)));
+    let kernel = |text: &str| Kernel::new(&program(text), &[true, false], &[true, false]);
+    let mut group = criterion.benchmark_group("leaky layer, forward and backward");
+    let mut memory = kernel(BUILT_IN).memory(SMALL);
+    let cells = SMALL.steps * SMALL.lanes();
+    for (name, text) in [("built in, B = 1", BUILT_IN), ("from a user's file, B = 1", users.as_str())] {
+        let kernel = kernel(text);
+        group.bench_function(name, |bench| {
+            bench.iter(|| fused(&kernel, &mut memory, &current[..cells], &weights[..cells]))
+        });
     }
+    group.sample_size(20);
+    let (kernel, mut memory) = (kernel(BUILT_IN), kernel(BUILT_IN).memory(SHAPE));
+    group.bench_function("fused, B = 128", |bench| bench.iter(|| fused(&kernel, &mut memory, &current, &weights)));
     let built_in = program(BUILT_IN);
-    group.bench_function("reference", |bench| bench.iter(|| by_reference(&built_in, &current, &weights)));
+    group.bench_function("reference, B = 128", |bench| bench.iter(|| by_reference(&built_in, &current, &weights)));
     group.finish();
 }
 

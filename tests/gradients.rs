@@ -332,3 +332,20 @@ fn the_derivative_of_a_formula_is_what_the_tape_gives() {
     let symbolic = expr.derivative("q").eval(&|name| Some(if name == "q" { 0.6 } else { 0.8 })).unwrap();
     assert!((q[0] - symbolic).abs() < 1e-5, "{} {symbolic}", q[0]);
 }
+
+#[test]
+fn a_neuron_from_a_users_file_compiles_to_the_instructions_of_a_built_in_one() {
+    let built_in = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/plugins/builtin/neurons/leaky.toml"));
+    let built_in = built_in.unwrap();
+    let users = built_in.replace("\"leaky\"", "\"mine\"").replace("pull", "taken").replace("fired", "had_fired");
+    let kernel = |text: &str| {
+        let mut sources = Sources::default();
+        let source = sources.add("test", text);
+        let mut found = Default::default();
+        let table = tree::parse(&sources, source, &mut found);
+        let model = Model::read(&table, Span { source, start: 0, end: 0 }, &sources, &mut found).unwrap();
+        let program = Program::new(&model, &[], parse("1 / (1 + 25 * abs(x))^2").unwrap());
+        format!("{:?}", Kernel::new(&program, &[true, false], &[true, false]))
+    };
+    assert_eq!(kernel(&built_in), kernel(&users));
+}
