@@ -38,6 +38,7 @@ enum VerifyError {
     Replay(#[from] ReplayError),
     #[error("{} is not a result folder: it has no manifest.json", .0.display())]
     NoResults(PathBuf),
+    #[cfg(not(feature = "cuda"))]
     #[error("this program was built without CUDA, which the folder's trials ran on")]
     NoCuda,
 }
