@@ -1,11 +1,11 @@
 //! `runner compare`: every configuration of a study against a named one, over the seeds that both have.
 
 use super::summary::{aligned, figure};
-use super::{Exit, fail, print};
+use super::{Exit, fail, print, refuse_folder};
 use crate::report::pairs::{LEVEL, Paired, holm, paired, verdict};
 use crate::store::manifest::Manifest;
 use crate::store::ranking::{Ranked, described, objective_of, rank};
-use crate::store::{self, SummaryRow, tables};
+use crate::store::{SummaryRow, manifest_of, tables};
 use clap::Args;
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -25,18 +25,10 @@ const LISTED: usize = 50;
 
 /// Compares the configurations of a study with one of them.
 pub fn compare(args: &CompareArgs) -> Exit {
-    let wrong = |error: store::StoreError| fail(error, None, Exit::Request);
-    let manifest = match store::read_manifest(&args.dir) {
-        Ok(Some(manifest)) => manifest,
-        Ok(None) => {
-            let text = format!("{} is not a result folder: it has no manifest.json", args.dir.display());
-            return fail(text, Some("`runner compare` takes a folder that `runner FILE` made"), Exit::Request);
-        }
-        Err(error) => return wrong(error),
-    };
-    let rows = match tables::summary(&args.dir) {
-        Ok(rows) => rows,
-        Err(error) => return wrong(error),
+    let read = manifest_of(&args.dir).and_then(|manifest| Ok((manifest, tables::summary(&args.dir)?)));
+    let (manifest, rows) = match read {
+        Ok(read) => read,
+        Err(error) => return refuse_folder(&error, "compare` takes a folder"),
     };
     let ranked = rank(&rows, &manifest);
     let named: Vec<&Ranked> = ranked.iter().filter(|one| is_named(one, &args.baseline)).collect();

@@ -1,11 +1,11 @@
 //! `runner diff`: what differs between two result folders: configuration, environment, and results, seed by seed.
 
 use super::summary::{aligned, figure};
-use super::{Exit, fail, print};
+use super::{Exit, print, refuse_folder};
 use crate::report::pairs::{Paired, holm, paired, verdict};
 use crate::store::manifest::Manifest;
 use crate::store::ranking::{described, rank};
-use crate::store::{self, StoreError, SummaryRow, tables};
+use crate::store::{StoreError, SummaryRow, manifest_of, tables};
 use crate::study::explain::{changes, flattened};
 use clap::Args;
 use std::collections::BTreeMap;
@@ -39,27 +39,22 @@ struct Compared {
 /// Compares two folders.
 pub fn diff(args: &DiffArgs) -> Exit {
     match (side(&args.a), side(&args.b)) {
-        (Ok(Some(a)), Ok(Some(b))) => {
+        (Ok(a), Ok(b)) => {
             print(&format!("configuration\n{}", listed(&changes(&spec(&a), &spec(&b)))));
             print(&format!("\nenvironment\n{}", listed(&changes(&environment(&a), &environment(&b)))));
             print(&format!("\nresults\n{}", results(&a, &b)));
             Exit::Fine
         }
-        (Err(error), _) | (_, Err(error)) => fail(error, None, Exit::Request),
-        (a, _) => {
-            let dir = if matches!(a, Ok(None)) { &args.a } else { &args.b };
-            let text = format!("{} is not a result folder: it has no manifest.json", dir.display());
-            fail(text, Some("`runner diff` takes two folders that `runner FILE` made"), Exit::Request)
-        }
+        (Err(error), _) | (_, Err(error)) => refuse_folder(&error, "diff` takes two folders"),
     }
 }
 
-fn side(dir: &Path) -> Result<Option<Side>, StoreError> {
-    let Some(manifest) = store::read_manifest(dir)? else { return Ok(None) };
+fn side(dir: &Path) -> Result<Side, StoreError> {
+    let manifest = manifest_of(dir)?;
     let mut rows = tables::summary(dir)?;
     let best = rank(&rows, &manifest).into_iter().next();
     rows.retain(|row| best.as_ref().is_some_and(|best| best.configs.contains(&row.config)));
-    Ok(Some(Side { manifest, params: best.map_or(Vec::new(), |best| best.params), rows }))
+    Ok(Side { manifest, params: best.map_or(Vec::new(), |best| best.params), rows })
 }
 
 fn spec(side: &Side) -> BTreeMap<String, String> {

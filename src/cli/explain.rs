@@ -1,12 +1,12 @@
 //! `runner explain`: what a stored trial's id is made of, and which of it an experiment file says otherwise.
 
 use super::run::ExecutorArg;
-use super::{Exit, PluginArgs, fail, load_registry, print, refuse};
+use super::{Exit, PluginArgs, fail, load_registry, print, refuse, refuse_folder};
 use crate::registry::Crate;
 use crate::spec::source::Sources;
 use crate::spec::{self, Overrides};
 use crate::store::manifest::{Manifest, Parts};
-use crate::store::{self, SummaryRow, tables};
+use crate::store::{StoreError, SummaryRow, manifest_of, tables};
 use crate::study::explain::{changes, inputs, nearest};
 use crate::study::replay::{self, ReplayError};
 use crate::study::{Plan, identity};
@@ -57,11 +57,8 @@ pub fn explain(args: &ExplainArgs, crates: &[Crate]) -> Exit {
 /// The manifest, and the row whose id begins as asked.
 fn stored(args: &ExplainArgs) -> Result<(Manifest, SummaryRow), Exit> {
     let refused = |text: String, help: &str| fail(text, Some(help), Exit::Request);
-    let wrong = |error: store::StoreError| fail(error, None, Exit::Request);
-    let Some(manifest) = store::read_manifest(&args.dir).map_err(wrong)? else {
-        let text = format!("{} is not a result folder: it has no manifest.json", args.dir.display());
-        return Err(refused(text, "`runner explain` takes a folder that `runner FILE` made"));
-    };
+    let wrong = |error: StoreError| refuse_folder(&error, "explain` takes a folder");
+    let manifest = manifest_of(&args.dir).map_err(wrong)?;
     let rows = tables::summary(&args.dir).map_err(wrong)?;
     let mut found: Vec<SummaryRow> = rows.into_iter().filter(|row| row.trial.starts_with(&args.trial)).collect();
     match found.len() {

@@ -1,7 +1,7 @@
 //! `runner export`: the tables of a result folder as CSV, or as event files that TensorBoard reads.
 
-use super::{Exit, fail, print};
-use crate::store::{self, StoreError, export};
+use super::{Exit, fail, print, refuse_folder};
+use crate::store::{StoreError, export, manifest_of};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
@@ -35,23 +35,16 @@ pub fn export(args: &ExportArgs) -> Exit {
         return fail(text, Some("`--out DIR` names another folder"), Exit::Request);
     }
     let out = |name: &str| args.out.clone().unwrap_or_else(|| args.dir.join(name));
-    let written = match store::read_manifest(&args.dir) {
-        Ok(Some(_)) => match args.format {
-            Format::Csv => export::csv(&args.dir, &out("csv")),
-            Format::Tensorboard => export::tensorboard(&args.dir, &out("tensorboard")),
-        },
-        Ok(None) => {
-            let text = format!("{} is not a result folder: it has no manifest.json", args.dir.display());
-            return fail(text, Some("`runner export` takes a folder that `runner FILE` made"), Exit::Request);
-        }
-        Err(error) => Err(error),
-    };
+    let written = manifest_of(&args.dir).and_then(|_| match args.format {
+        Format::Csv => export::csv(&args.dir, &out("csv")),
+        Format::Tensorboard => export::tensorboard(&args.dir, &out("tensorboard")),
+    });
     match written {
         Ok(files) => {
             files.iter().for_each(|file| print(&format!("{}\n", file.display())));
             Exit::Fine
         }
         Err(error @ StoreError::Io { .. }) => fail(error, Some("`--out DIR` names another folder"), Exit::Request),
-        Err(error) => fail(error, None, Exit::Request),
+        Err(error) => refuse_folder(&error, "export` takes a folder"),
     }
 }

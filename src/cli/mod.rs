@@ -22,6 +22,7 @@ mod verify;
 use crate::registry::{Crate, Registry};
 use crate::spec::diagnostic::Diagnostics;
 use crate::spec::source::Sources;
+use crate::store::StoreError;
 use clap::{Args, Parser, Subcommand};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -171,6 +172,13 @@ fn complain(text: &str) {
 fn refuse(found: &Diagnostics, sources: &Sources) -> Exit {
     complain(&render::diagnostics(found, sources));
     Exit::Request
+}
+
+/// Refuses a folder that cannot be read; `takes` is how a command is called and what it takes, such as
+/// "report` takes a folder".
+fn refuse_folder(error: &StoreError, takes: &str) -> Exit {
+    let help = matches!(error, StoreError::NoResults(_)).then(|| format!("`runner {takes} that `runner FILE` made"));
+    fail(error, help.as_deref(), Exit::Request)
 }
 
 /// Prints one error that is not about a place in a file.

@@ -4,7 +4,7 @@ use super::{Exit, fail, print, refuse};
 use crate::registry::Crate;
 use crate::spec::source::Sources;
 use crate::store::tables::summary;
-use crate::store::{StoreError, SummaryRow, read_manifest, replace, weights_file};
+use crate::store::{StoreError, SummaryRow, manifest_of, replace, weights_file};
 use crate::study::predict::{PredictError, Predictions, best, predict as apply};
 use crate::study::replay;
 use clap::Args;
@@ -31,16 +31,9 @@ pub struct PredictArgs {
 
 /// Predicts, and writes what was predicted.
 pub fn predict(args: &PredictArgs, crates: &[Crate]) -> Exit {
-    let manifest = match read_manifest(&args.dir) {
-        Ok(Some(manifest)) => manifest,
-        Ok(None) => {
-            let text = format!("{} is not a result folder: it has no manifest.json", args.dir.display());
-            return fail(text, None, Exit::Request);
-        }
-        Err(error) => return fail(error, None, Exit::Request),
-    };
-    let rows = match summary(&args.dir) {
-        Ok(rows) => rows,
+    let read = manifest_of(&args.dir).and_then(|manifest| Ok((manifest, summary(&args.dir)?)));
+    let (manifest, rows) = match read {
+        Ok(read) => read,
         Err(error) => return fail(error, None, Exit::Request),
     };
     let kept: Vec<SummaryRow> =

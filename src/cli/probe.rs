@@ -11,7 +11,7 @@ use crate::spec::merge;
 use crate::spec::source::{Sources, Span};
 use crate::spec::tree::{Node, Table, Value};
 use clap::Args;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Options of `runner probe`.
 #[derive(Args)]
@@ -104,12 +104,8 @@ fn draw(args: &ProbeArgs, probe: &Probe) -> Result<(), ReportError> {
     } else {
         print(&format!("`{}` does not spike, so it has no firing rate\n", args.neuron));
     }
-    files.iter().for_each(|file| print(&format!("{}\n", shown(file))));
+    files.iter().for_each(|file| print(&format!("{}\n", file.display())));
     Ok(())
-}
-
-fn shown(file: &Path) -> String {
-    file.display().to_string()
 }
 
 /// The smallest current that fires, and the fastest rate.

@@ -278,7 +278,7 @@ fn refuse_folder(error: &StoreError) -> Exit {
         StoreError::Foreign(_) => Some("`--out DIR` names another folder"),
         StoreError::InUse { .. } => Some("wait for it to end, or use `--out DIR`"),
         StoreError::Io { .. } => Some("`--out DIR` names a folder that can be written"),
-        StoreError::Manifest { .. } | StoreError::Table { .. } => {
+        StoreError::Manifest { .. } | StoreError::Table { .. } | StoreError::NoResults(_) => {
             Some("`--out DIR` names another folder; `--fresh` needs a manifest that can be read")
         }
     };

@@ -1,7 +1,7 @@
 //! What a run prints at its end: a row a trial, or a row a configuration.
 
 use super::{Exit, complain, print};
-use crate::report::statistics::{Mean, summarise as summarise_values};
+use crate::report::statistics::{Mean, mean_of_objective, summarise as summarise_values};
 use crate::store::SummaryRow;
 use crate::store::manifest::{Manifest, Quantity};
 use crate::store::ranking::{self, CrossValidated};
@@ -87,7 +87,7 @@ fn configurations(rows: &[SummaryRow], manifest: &Manifest) -> String {
     let objective = &manifest.objective.name;
     // Folds of one split count together.
     let counted = if manifest.swept.iter().any(|name| name == ranking::FOLD) { "trials" } else { "seeds" };
-    let of = if manifest.objective.maximize { Mean::Arithmetic } else { Mean::Geometric };
+    let of = mean_of_objective(manifest);
     let interval = if of == Mean::Geometric { "95 % (geometric mean)" } else { "95 % interval" };
     header.extend([counted.into(), format!("mean {objective}"), "sd".into(), interval.into()]);
     header.extend(quantities(manifest));

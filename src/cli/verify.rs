@@ -7,7 +7,7 @@ use crate::store::environment::environment;
 use crate::store::manifest::Manifest;
 use crate::store::record::Record;
 use crate::store::tables::{self, Losses};
-use crate::store::{self, StoreError, SummaryRow, Weights};
+use crate::store::{self, StoreError, SummaryRow, Weights, manifest_of};
 use crate::study::replay::{self, ReplayError};
 use clap::Args;
 use std::collections::HashMap;
@@ -36,8 +36,6 @@ enum VerifyError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Replay(#[from] ReplayError),
-    #[error("{} is not a result folder: it has no manifest.json", .0.display())]
-    NoResults(PathBuf),
     #[cfg(not(feature = "cuda"))]
     #[error("this program was built without CUDA, which the folder's trials ran on")]
     NoCuda,
@@ -66,7 +64,7 @@ pub fn verify(args: &VerifyArgs, crates: &[Crate]) -> Exit {
 
 fn verified(args: &VerifyArgs, crates: &[Crate]) -> Result<Exit, VerifyError> {
     let dir = &args.dir;
-    let manifest = store::read_manifest(dir)?.ok_or_else(|| VerifyError::NoResults(dir.clone()))?;
+    let manifest = manifest_of(dir)?;
     let mut sources = Sources::default();
     let registry = replay::registry(&manifest, crates, &mut sources)?;
     if args.allow_programs {

@@ -4,7 +4,7 @@
 use super::file::Tables;
 use super::scale::{Scale, Scaling};
 use super::split::{Part, Reach};
-use super::table::{Columns, file_fields, said};
+use super::table::{Columns, draw_whole, file_fields, said};
 use super::{Data, DataError, DataShape, Dataset, Units};
 use crate::random::Draws;
 use crate::spec::Component;
@@ -204,9 +204,7 @@ impl Dataset for SeriesDataset {
     }
 
     fn draw(&self, draws: &mut dyn Draws) -> Result<Data, DataError> {
-        let all: Vec<usize> = (0..self.samples.len()).collect();
-        let scale = self.fit(&all)?.unwrap_or_default();
-        self.draw_in(&scale, draws)
+        draw_whole(self, draws)
     }
 
     fn content(&self) -> Option<String> {

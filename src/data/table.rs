@@ -212,6 +212,13 @@ impl TableDataset {
     }
 }
 
+/// All samples of a dataset, in units that are fitted to all of them.
+pub fn draw_whole(dataset: &dyn Dataset, draws: &mut dyn Draws) -> Result<Data, DataError> {
+    let all: Vec<usize> = (0..dataset.shape().samples).collect();
+    let scale = dataset.fit(&all)?.unwrap_or_default();
+    dataset.draw_in(&scale, draws)
+}
+
 impl Dataset for TableDataset {
     fn shape(&self) -> DataShape {
         let (inputs, targets) = (self.columns.inputs.clone(), self.columns.targets.clone());
@@ -219,9 +226,7 @@ impl Dataset for TableDataset {
     }
 
     fn draw(&self, draws: &mut dyn Draws) -> Result<Data, DataError> {
-        let all: Vec<usize> = (0..self.columns.file.rows()).collect();
-        let scale = self.fit(&all)?.unwrap_or_default();
-        self.draw_in(&scale, draws)
+        draw_whole(self, draws)
     }
 
     fn content(&self) -> Option<String> {

@@ -13,16 +13,13 @@ mod tables;
 
 use crate::store::manifest::Manifest;
 use crate::store::ranking::Ranked;
-use crate::store::{StoreError, read_manifest, replace};
+use crate::store::{StoreError, manifest_of, replace};
 use std::path::{Path, PathBuf};
 use tables::{Results, Trial};
 
 /// Why a report cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
-    /// There is no manifest.
-    #[error("{} is not a result folder: it has no manifest.json", .0.display())]
-    NoResults(PathBuf),
     /// A file cannot be read or written.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -87,7 +84,7 @@ impl Study {
 
 /// Makes plots and page of a result folder.
 pub fn write(dir: &Path) -> Result<Written, ReportError> {
-    let manifest = read_manifest(dir)?.ok_or_else(|| ReportError::NoResults(dir.into()))?;
+    let manifest = manifest_of(dir)?;
     let all = Results::read(dir)?;
     let study = Study::new(&manifest, &all);
     // Of a sweep the figures show the best configuration, which alone has one story to tell.

@@ -1,7 +1,7 @@
 //! Fills the page's template. What it says in words is composed here; how it looks stands in `page.html`.
 
 use super::baselines::Comparison;
-use super::statistics::{FEWEST, Mean, Summary, mean_of, summarise};
+use super::statistics::{FEWEST, Mean, Summary, mean_of, mean_of_objective, summarise};
 use super::tables::{Results, Trial};
 use super::{Figure, ReportError, Study};
 use crate::store::manifest::{Manifest, StudyStatus};
@@ -173,8 +173,7 @@ fn configuration_columns(manifest: &Manifest, study: &Study) -> Vec<String> {
 fn configuration_row(manifest: &Manifest, ranked: &Ranked) -> Vec<String> {
     let mut row: Vec<String> = ranked.params.iter().map(|(_, value)| value.clone()).collect();
     row.push(format!("{} of {}", ranked.completed, ranked.completed + ranked.failed));
-    let of = if manifest.objective.maximize { Mean::Arithmetic } else { Mean::Geometric };
-    let summary = summarise(ranked.values.iter().copied(), of);
+    let summary = summarise(ranked.values.iter().copied(), mean_of_objective(manifest));
     let or_none = |value: Option<f64>| value.map_or("-".into(), figure);
     row.push(or_none(summary.as_ref().map(|summary| summary.mean)));
     row.push(or_none(summary.as_ref().and_then(|summary| summary.sd)));

@@ -2,7 +2,7 @@
 //!
 //! Intervals of positive quantities are t on the log scale, for the geometric mean. Below five seeds none is given.
 
-use crate::store::manifest::Quantity;
+use crate::store::manifest::{Manifest, Quantity};
 
 /// Fewest seeds for an interval.
 pub const FEWEST: usize = 5;
@@ -36,6 +36,11 @@ pub enum Mean {
 /// What is better the higher it is may be negative, such as R2.
 pub fn mean_of(metric: &Quantity) -> Mean {
     if metric.lower_is_better { Mean::Geometric } else { Mean::Arithmetic }
+}
+
+/// That of what a study ranks configurations by.
+pub fn mean_of_objective(manifest: &Manifest) -> Mean {
+    if manifest.objective.maximize { Mean::Arithmetic } else { Mean::Geometric }
 }
 
 /// Sums values up; none where none is defined.

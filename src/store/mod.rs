@@ -58,6 +58,9 @@ pub enum StoreError {
         /// Why.
         error: String,
     },
+    /// There is no manifest, where one is needed.
+    #[error("{} is not a result folder: it has no manifest.json", .0.display())]
+    NoResults(PathBuf),
     /// The folder holds results of something else.
     #[error("{} holds results of another experiment", .0.display())]
     OtherExperiment(PathBuf),
@@ -372,6 +375,11 @@ pub fn read_weights(path: &Path) -> Result<Option<HashMap<String, Vec<f32>>>, St
         .map_err(|error| StoreError::Table { dir: path.into(), error: error.to_string() })?;
     let floats = |data: &[u8]| data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
     Ok(Some(tensors.tensors().into_iter().map(|(name, view)| (name, floats(view.data()))).collect()))
+}
+
+/// Reads the manifest of a folder that has one.
+pub fn manifest_of(dir: &Path) -> Result<Manifest, StoreError> {
+    read_manifest(dir)?.ok_or_else(|| StoreError::NoResults(dir.into()))
 }
 
 /// Reads the manifest of a folder, if there is one.

@@ -10,9 +10,6 @@ use crate::spec::tree::{self, Node, Value};
 use crate::store::manifest::Parts;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Keys of an experiment that no id depends on.
-const WITHOUT_EFFECT: [&str; 8] = ["name", "about", "let", "run", "report", "sweep", "train.save_every", "format"];
-
 /// Follows the name of a layer, for its place in the network.
 const STANDS_AT: &str = " stands at";
 
@@ -22,7 +19,7 @@ pub fn inputs(plan: &Plan, place: usize, parts: &Parts, components: &dyn Compone
     let trial = &plan.trials[place];
     let mut inputs = flattened(&plan.trial_toml(trial));
     let under = |path: &str, key: &str| path == key || path.strip_prefix(key).is_some_and(|rest| rest.starts_with('.'));
-    inputs.retain(|path, _| !WITHOUT_EFFECT.iter().any(|key| under(path, key)));
+    inputs.retain(|path, _| !identity::WITHOUT_EFFECT.iter().any(|key| under(path, key)));
     inputs.insert("seed".into(), trial.seed.to_string());
     inputs.insert("executor".into(), parts.executor.clone());
     inputs.insert("device".into(), parts.device.clone());

@@ -12,7 +12,7 @@ use crate::spec::tree::{Node, Table, Value};
 use std::collections::BTreeMap;
 
 /// Keys of an experiment file that do not change any number.
-const WITHOUT_EFFECT: [&str; 6] = ["name", "about", "let", "run", "report", "sweep"];
+pub const WITHOUT_EFFECT: [&str; 7] = ["name", "about", "let", "run", "report", "sweep", "train.save_every"];
 
 /// What runs a trial: the executor, and the class of device.
 #[derive(Debug, Clone, Copy)]
@@ -55,10 +55,9 @@ fn all_but(
 ) -> Vec<String> {
     let mut table = spec.resolved.clone();
     paths.iter().for_each(|path| remove(&mut table, path));
-    remove(&mut table, "train.save_every");
+    WITHOUT_EFFECT.iter().for_each(|path| remove(&mut table, path));
     // What lies at a path counts, not the path.
     places(spec, components).iter().for_each(|path| remove(&mut table, path));
-    table.entries.retain(|entry| !WITHOUT_EFFECT.contains(&entry.key.as_str()));
     let used: Vec<String> =
         used(spec, components).iter().map(|((kind, name), value)| format!("{kind} {name} {value}")).collect();
     let mut parts = vec![canonical(&table), runs.executor.into(), runs.device.into(), used.join("\n")];

@@ -13,6 +13,7 @@ use crate::spec::source::{Sources, Span};
 use crate::spec::tree::{Node, Value};
 use crate::spec::{self, Spec, print};
 use crate::store::manifest::Manifest;
+use crate::store::ranking::objective_of;
 use crate::store::{SCALE, SummaryRow, weights_file};
 use crate::train::TrialError;
 use std::path::Path;
@@ -45,14 +46,9 @@ impl From<Diagnostics> for PredictError {
 
 /// The trial that is taken where none is named: the best by what ranks trials.
 pub fn best<'a>(rows: &'a [SummaryRow], manifest: &Manifest) -> Option<&'a SummaryRow> {
-    let objective = &manifest.objective;
-    let column = manifest.metrics.iter().position(|metric| metric.name == objective.name);
     let value = |row: &SummaryRow| {
-        let value = match column {
-            Some(metric) => row.metrics.get(metric).copied().flatten(),
-            None => row.loss,
-        }?;
-        value.is_finite().then_some(if objective.maximize { -value } else { value })
+        let value = objective_of(row, manifest).filter(|value| value.is_finite())?;
+        Some(if manifest.objective.maximize { -value } else { value })
     };
     let ranked = rows.iter().filter(|row| row.error.is_none()).filter_map(|row| Some((value(row)?, row)));
     ranked.min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, row)| row)
