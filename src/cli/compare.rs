@@ -1,7 +1,7 @@
 //! `runner compare`: every configuration of a study against a named one, over the seeds that both have.
 
 use super::summary::{aligned, figure};
-use super::{Exit, fail, print, refuse_folder};
+use super::{Exit, fail, print, refuse_unreadable};
 use crate::report::pairs::{LEVEL, Paired, holm, paired, verdict};
 use crate::store::manifest::Manifest;
 use crate::store::ranking::{Ranked, described, objective_of, rank};
@@ -28,7 +28,7 @@ pub fn compare(args: &CompareArgs) -> Exit {
     let read = manifest_of(&args.dir).and_then(|manifest| Ok((manifest, tables::summary(&args.dir)?)));
     let (manifest, rows) = match read {
         Ok(read) => read,
-        Err(error) => return refuse_folder(&error, "compare` takes a folder"),
+        Err(error) => return refuse_unreadable(&error, "compare` takes a folder"),
     };
     let ranked = rank(&rows, &manifest);
     let named: Vec<&Ranked> = ranked.iter().filter(|one| is_named(one, &args.baseline)).collect();

@@ -1,7 +1,7 @@
 //! `runner diff`: what differs between two result folders: configuration, environment, and results, seed by seed.
 
 use super::summary::{aligned, figure};
-use super::{Exit, print, refuse_folder};
+use super::{Exit, print, refuse_unreadable};
 use crate::report::pairs::{Paired, holm, paired, verdict};
 use crate::store::manifest::Manifest;
 use crate::store::ranking::{described, rank};
@@ -45,7 +45,7 @@ pub fn diff(args: &DiffArgs) -> Exit {
             print(&format!("\nresults\n{}", results(&a, &b)));
             Exit::Fine
         }
-        (Err(error), _) | (_, Err(error)) => refuse_folder(&error, "diff` takes two folders"),
+        (Err(error), _) | (_, Err(error)) => refuse_unreadable(&error, "diff` takes two folders"),
     }
 }
 

@@ -1,7 +1,7 @@
 //! `runner explain`: what a stored trial's id is made of, and which of it an experiment file says otherwise.
 
 use super::run::ExecutorArg;
-use super::{Exit, PluginArgs, fail, load_registry, print, refuse, refuse_folder};
+use super::{Exit, PluginArgs, fail, load_registry, print, refuse, refuse_unreadable};
 use crate::registry::Crate;
 use crate::spec::source::Sources;
 use crate::spec::{self, Overrides};
@@ -57,7 +57,7 @@ pub fn explain(args: &ExplainArgs, crates: &[Crate]) -> Exit {
 /// The manifest, and the row whose id begins as asked.
 fn stored(args: &ExplainArgs) -> Result<(Manifest, SummaryRow), Exit> {
     let refused = |text: String, help: &str| fail(text, Some(help), Exit::Request);
-    let wrong = |error: StoreError| refuse_folder(&error, "explain` takes a folder");
+    let wrong = |error: StoreError| refuse_unreadable(&error, "explain` takes a folder");
     let manifest = manifest_of(&args.dir).map_err(wrong)?;
     let rows = tables::summary(&args.dir).map_err(wrong)?;
     let mut found: Vec<SummaryRow> = rows.into_iter().filter(|row| row.trial.starts_with(&args.trial)).collect();

@@ -1,6 +1,6 @@
 //! `runner export`: the tables of a result folder as CSV, or as event files that TensorBoard reads.
 
-use super::{Exit, fail, print, refuse_folder};
+use super::{Exit, fail, print, refuse_unreadable};
 use crate::store::{StoreError, export, manifest_of};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
@@ -45,6 +45,6 @@ pub fn export(args: &ExportArgs) -> Exit {
             Exit::Fine
         }
         Err(error @ StoreError::Io { .. }) => fail(error, Some("`--out DIR` names another folder"), Exit::Request),
-        Err(error) => refuse_folder(&error, "export` takes a folder"),
+        Err(error) => refuse_unreadable(&error, "export` takes a folder"),
     }
 }

@@ -6,6 +6,7 @@ mod diff;
 mod explain;
 mod export;
 mod init;
+mod manifest;
 mod new;
 mod predict;
 mod probe;
@@ -176,7 +177,7 @@ fn refuse(found: &Diagnostics, sources: &Sources) -> Exit {
 
 /// Refuses a folder that cannot be read; `takes` is how a command is called and what it takes, such as
 /// "report` takes a folder".
-fn refuse_folder(error: &StoreError, takes: &str) -> Exit {
+fn refuse_unreadable(error: &StoreError, takes: &str) -> Exit {
     let help = matches!(error, StoreError::NoResults(_)).then(|| format!("`runner {takes} that `runner FILE` made"));
     fail(error, help.as_deref(), Exit::Request)
 }

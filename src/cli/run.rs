@@ -1,5 +1,6 @@
 //! `runner FILE...`: check all files, then train each and leave its result folder.
 
+use super::manifest::{manifest, timestamp};
 use super::progress::Progress;
 use super::settled::{self, Settled};
 use super::summary::{Printing, summarise};
@@ -10,12 +11,11 @@ use crate::report;
 use crate::spec::component::Info;
 use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem};
 use crate::spec::source::{Sources, Span};
-use crate::spec::{self, Overrides, Save, Select};
+use crate::spec::{self, Overrides, Save};
 use crate::store::environment::environment;
-use crate::store::manifest::{DataSummary, FORMAT, LayerSummary, Manifest, Objective, Parts, Quantity, StudyStatus};
+use crate::store::manifest::{Manifest, StudyStatus};
 use crate::store::tables::Columns;
 use crate::store::{self, Opening, Store, StoreError, SummaryRow};
-use crate::study::identity::{meanings, plugins};
 use crate::study::{Executor, Measured, Plan, TrainError, TrialPlan, train};
 use crate::tensor::{Backend, DeviceError, DeviceName};
 use clap::{Args, ValueEnum};
@@ -24,7 +24,6 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::SystemTime;
 
 /// Options of `runner run`.
 #[derive(Args)]
@@ -293,7 +292,7 @@ fn train_and_store<D: OnDevice>(
 ) -> Result<Exit, TrainError> {
     let plan = &request.plan;
     let (file, device, executor) = (request.file.clone(), D::NAME.as_str(), plan.executor.as_str());
-    let mut manifest = manifest(request, store)?;
+    let mut manifest = manifest(&request.file, plan, &request.registry, store);
     let known: HashSet<String> = store.known().into_iter().map(|key| key.trial).collect();
     let missing: Vec<&TrialPlan> = plan.trials.iter().filter(|trial| !known.contains(&trial.id)).collect();
     if !args.quiet && missing.len() < plan.trials.len() {
@@ -381,143 +380,4 @@ fn write_report(request: &Request, store: &Store, manifest: &mut Manifest) -> Re
 
 fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, |n| n.get())
-}
-
-fn timestamp() -> String {
-    humantime::format_rfc3339_seconds(SystemTime::now()).to_string()
-}
-
-fn manifest(request: &Request, store: &Store) -> Result<Manifest, StoreError> {
-    let (plan, registry) = (&request.plan, &request.registry);
-    let first = &plan.configurations[0];
-    let layer = |layer: &crate::nn::LayerPlan| LayerSummary {
-        name: layer.name.clone(),
-        kind: layer.kind.clone(),
-        inputs: layer.inputs,
-        size: layer.size,
-        output: layer.output.clone(),
-        parameters: layer.parameters.iter().map(|p| (p.name.clone(), p.shape.clone())).collect(),
-        threshold: store.earlier.as_ref().and_then(|old| old.layers.iter().find(|l| l.name == layer.name)?.threshold),
-    };
-    let metric = |measured: &Measured| {
-        let Some(kind) = &measured.metric else {
-            let about = "the loss of the validation part".into();
-            return Quantity { name: measured.name(), about, ..loss_quantity(plan, registry) };
-        };
-        let entry = &registry.metrics[kind];
-        Quantity {
-            name: measured.name(),
-            about: entry.info.about.clone(),
-            unit: entry.build.unit.clone(),
-            lower_is_better: entry.build.lower_is_better,
-        }
-    };
-    let mut files: Vec<String> = store::FILES.iter().map(|name| name.to_string()).collect();
-    let old = store.earlier.as_ref().map(|old| old.files.clone()).unwrap_or_default();
-    let weighed = plan.trials.iter().filter(|_| plan.spec.save != Save::None);
-    files.extend(old.into_iter().chain(weighed.map(|trial| store::weights_file(&trial.id))));
-    files.sort();
-    files.dedup();
-    let quantities = plan.quantities();
-    let validated = quantities.iter().any(|measured| measured.name() == "validation.loss");
-    let objective = plan.spec.sweep.as_ref().and_then(|sweep| sweep.objective.clone());
-    Ok(Manifest {
-        format: FORMAT,
-        name: plan.spec.name.clone(),
-        about: plan.spec.about.clone(),
-        identity: plan.identity.clone(),
-        request: plan.request.clone(),
-        parts: parts(plan, registry),
-        experiment: std::path::absolute(&request.file).unwrap_or_else(|_| request.file.clone()).display().to_string(),
-        spec: plan.study_toml(),
-        plugins: plan.configurations.iter().flat_map(|configuration| plugins(&configuration.spec, registry)).collect(),
-        command: command(),
-        swept: plan.swept.clone(),
-        objective: match objective {
-            Some(objective) => Objective { name: objective.name, maximize: objective.maximize },
-            None if validated => Objective { name: "validation.loss".into(), maximize: false },
-            None => Objective::default(),
-        },
-        layers: first.network.layers.iter().map(layer).collect(),
-        parameters: first.network.size(),
-        data: DataSummary {
-            kind: first.spec.data.kind.clone(),
-            steps: first.data.steps,
-            samples: first.data.samples,
-            inputs: first.data.inputs.clone(),
-            targets: first.data.targets.clone(),
-            split: first.dataset.describe_split(),
-            parts: first.dataset.parts().into_iter().map(|(part, n)| (part.as_str().to_string(), n)).collect(),
-            selected: match first.spec.train.select {
-                Select::Last => "the last".into(),
-                Select::Best if validated => "those of the lowest validation loss".into(),
-                Select::Best => "those of the lowest training loss".into(),
-            },
-        },
-        loss: loss_quantity(plan, registry),
-        metrics: quantities.iter().map(metric).collect(),
-        environment: environment_placeholder(),
-        started: store.earlier.as_ref().map_or_else(timestamp, |old| old.started.clone()),
-        finished: None,
-        status: StudyStatus::Running,
-        planned: plan.trials.len(),
-        files,
-    })
-}
-
-/// What ids were made from, for all configurations together.
-fn parts(plan: &Plan, registry: &Registry) -> Parts {
-    let components = plan.configurations.iter().flat_map(|configuration| meanings(&configuration.spec, registry));
-    Parts {
-        executor: plan.executor.as_str().into(),
-        device: plan.device.as_str().into(),
-        content: plan.content.clone(),
-        components: components.collect(),
-    }
-}
-
-/// Stands in the manifest until the run has ended; asking git and reading the binary take longer than small runs.
-fn environment_placeholder() -> crate::store::manifest::Environment {
-    crate::store::manifest::Environment {
-        runner: env!("CARGO_PKG_VERSION").into(),
-        binary: String::new(),
-        platform: String::new(),
-        instructions: String::new(),
-        processor: String::new(),
-        host: String::new(),
-        device: String::new(),
-        executor: String::new(),
-        git_commit: None,
-        git_dirty: None,
-    }
-}
-
-fn loss_quantity(plan: &Plan, registry: &Registry) -> Quantity {
-    match plan.spec.train.loss.as_slice() {
-        [only] => {
-            let entry = registry.loss(&only.loss.kind);
-            let name = only.loss.kind.clone();
-            // Inside, targets have the scale that was fitted; metrics are in their own units again.
-            let scaled = plan.spec.data.args.text("scale").is_some_and(|scale| scale != "none");
-            let unit = &entry.build.unit;
-            let unit = if scaled { unit.replace("target", "scaled target") } else { unit.clone() };
-            Quantity { name, about: entry.info.about.clone(), unit, lower_is_better: true }
-        }
-        several => {
-            let part = |term: &spec::Term| format!("{} {}", term.weight, term.loss.kind);
-            let name = several.iter().map(part).collect::<Vec<_>>().join(" + ");
-            Quantity { about: "weighted sum of losses".into(), name, unit: "mixed".into(), lower_is_better: true }
-        }
-    }
-}
-
-/// The command as it was given, quoted where a shell needs it.
-fn command() -> String {
-    let quote = |word: String| {
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:".contains(c);
-        if !word.is_empty() && word.chars().all(plain) { word } else { format!("'{}'", word.replace('\'', "'\\''")) }
-    };
-    let words: Vec<String> =
-        std::env::args_os().skip(1).map(|word| quote(word.to_string_lossy().into_owned())).collect();
-    format!("runner {}", words.join(" "))
 }

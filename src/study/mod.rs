@@ -1,5 +1,6 @@
 //! Studies: which trials a spec means, what identifies them, and the workers that train them.
 
+mod check;
 pub mod explain;
 pub mod identity;
 pub mod plan;

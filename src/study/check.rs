@@ -1,0 +1,180 @@
+//! What needs several values of an experiment at once: sizes, shapes, signals, parts, and the order of PyTorch's draws.
+
+use super::plan::{Configuration, Measured};
+use crate::data::DataShape;
+use crate::data::prepared::Prepared;
+use crate::data::split::Part;
+use crate::nn::NetworkPlan;
+use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem, suggest};
+use crate::spec::source::Span;
+use crate::spec::tree::{Node, Table};
+use crate::spec::{RandomSpec, Spec};
+use crate::train::draws::{Generator, default_order};
+
+/// All trials of a folder have the same columns, and what ranks them is one of these.
+pub fn check_parts(configurations: &[Configuration], spec: &Spec) -> Result<(), Diagnostics> {
+    let Some(first) = configurations.first() else { return Ok(()) };
+    let quantities = first.quantities();
+    let refuse = |problem: Problem, at: Span, help: Option<String>| {
+        Err(Diagnostics { list: vec![Diagnostic::new(problem, at).help(help)] })
+    };
+    if let Some(other) = configurations.iter().find(|other| other.quantities() != quantities) {
+        let text = "configurations of one study have the same parts, but these differ in them".to_string();
+        return refuse(Problem::Conflict(text), other.spec.data.span, None);
+    }
+    let Some((sweep, objective)) = spec.sweep.as_ref().and_then(|sweep| Some((sweep, sweep.objective.as_ref()?)))
+    else {
+        return Ok(());
+    };
+    let known: Vec<String> = std::iter::once("loss".to_string()).chain(quantities.iter().map(Measured::name)).collect();
+    if known.contains(&objective.name) {
+        return Ok(());
+    }
+    let allowed = known.iter().map(String::as_str).filter(|name| !name.starts_with("test."));
+    let help = suggest(&objective.name, allowed.collect::<Vec<_>>(), "");
+    refuse(Problem::UnknownName { what: "objective".into(), name: objective.name.clone() }, sweep.span, help)
+}
+
+/// What ends training has to be there, and may not be what is tested on.
+pub fn check_early_stop(spec: &Spec, dataset: &Prepared, found: &mut Diagnostics) {
+    let Some(early) = &spec.train.early_stop else { return };
+    let (name, at) = &early.of;
+    let validated = dataset.parts().iter().any(|(part, _)| *part == Part::Validation);
+    let mut refuse = |text: &str, label: &str, help: Option<&str>| {
+        let problem = Problem::Conflict(text.into());
+        found.push(Diagnostic::new(problem, *at).label(label).help(help.map(String::from)));
+    };
+    match name.as_str() {
+        "loss" => {}
+        "validation.loss" if validated => {}
+        "validation.loss" => refuse(
+            "`early_stop` needs a validation part",
+            "there is none to look at",
+            Some("`[data.split] validation = 0.2` splits one off; `of = \"loss\"` looks at the training loss"),
+        ),
+        name if name.starts_with("test.") => refuse(
+            "the test part cannot end training",
+            "what is tested on may not be chosen by",
+            Some("`validation.loss` ends training by samples that are not tested on"),
+        ),
+        _ => refuse("training ends by a loss", "expected \"validation.loss\" or \"loss\"", None),
+    }
+}
+
+/// Numbers of a network, or of its largest signal for all samples, that are taken for a slip of the pen.
+const TOO_MANY: usize = 1 << 31;
+
+/// Refuses what no machine could hold, before memory is asked for.
+pub fn check_sizes(spec: &Spec, network: &NetworkPlan, data: &DataShape, found: &mut Diagnostics) {
+    let product = |factors: &[usize]| factors.iter().fold(1usize, |product, factor| product.saturating_mul(*factor));
+    let cells = [data.steps, data.samples, data.inputs.len().max(data.targets.len())];
+    if product(&cells) > TOO_MANY {
+        let text = format!("the data would have {} steps times {} samples", data.steps, data.samples);
+        found.push(
+            Diagnostic::new(Problem::Shape(text), spec.data.span).label(format!("at most {TOO_MANY} numbers are held")),
+        );
+    }
+    for (layer, planned) in spec.layers.iter().zip(&network.layers) {
+        let parameters = planned.parameters.iter().map(|p| product(&p.shape)).fold(0usize, usize::saturating_add);
+        if parameters.max(product(&[data.steps, planned.size])) > TOO_MANY {
+            let text = format!("layer `{}` would have {parameters} parameters", layer.name);
+            let at = layer.component.args.get("size").map_or(layer.component.span, |node| node.span);
+            found.push(Diagnostic::new(Problem::Shape(text), at).label(format!("at most {TOO_MANY} numbers are held")));
+        }
+    }
+}
+
+pub fn check_shapes(spec: &Spec, network: &NetworkPlan, data: &DataShape, found: &mut Diagnostics) {
+    let targets = data.targets.len();
+    let shape = |width: usize| format!("[{}, {}, {width}]", data.steps, data.samples);
+    let reads_output = spec.train.loss.iter().any(|term| term.of.is_none()) || !spec.train.metrics.is_empty();
+    if let Some(last) = spec.layers.last().filter(|_| network.outputs() != targets && reads_output) {
+        let text = format!(
+            "shapes do not fit: layer `{}` gives {}, but the target of dataset `{}` is {}",
+            last.name,
+            shape(network.outputs()),
+            spec.data.kind,
+            shape(targets)
+        );
+        let at = last.component.args.get("size").map_or(last.component.span, |node| node.span);
+        let label = format!("the last layer needs size {targets}, one a target channel");
+        let help = "shapes are [time, samples, channels]".to_string();
+        let data_at = spec.data.args.get("kind").map_or(spec.data.span, |node| node.span);
+        found.push(Diagnostic::new(Problem::Shape(text), at).label(label).help(help).also(data_at, "the dataset"));
+    }
+    for (layer, planned) in spec.layers.iter().zip(&network.layers) {
+        if !planned.inputs.is_multiple_of(planned.blocks) {
+            let text = format!(
+                "shapes do not fit: layer `{}` cuts its input into {} blocks, but the input is {}",
+                layer.name,
+                planned.blocks,
+                shape(planned.inputs)
+            );
+            let help =
+                format!("with `size` the layer has dense weights to all {} inputs of its neurons", planned.blocks);
+            found.push(Diagnostic::new(Problem::Shape(text), layer.component.span).help(help));
+        }
+    }
+    for term in &spec.train.loss {
+        let Some((signal, at)) = &term.of else { continue };
+        match network.width(signal) {
+            None => {
+                let signals = network.signals();
+                let help = suggest(signal, signals.iter().map(String::as_str), "");
+                let problem = Problem::UnknownName { what: "signal".into(), name: signal.clone() };
+                found.push(Diagnostic::new(problem, *at).help(help));
+            }
+            Some(width) if width != targets => {
+                let text = format!(
+                    "shapes do not fit: signal `{signal}` is {}, but the target of dataset `{}` is {}",
+                    shape(width),
+                    spec.data.kind,
+                    shape(targets)
+                );
+                found.push(Diagnostic::new(Problem::Shape(text), *at));
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+/// Where random numbers come from; an order of PyTorch's draws has all of them once.
+pub fn generator(spec: &Spec, network: &NetworkPlan, found: &mut Diagnostics) -> Generator {
+    let RandomSpec::Torch { order } = &spec.random else { return Generator::Runner };
+    let at = spec.resolved.get("random").map_or(Span { source: 0, start: 0, end: 0 }, |node| node.span);
+    check_torch_seeds(spec, found);
+    let drawn = default_order(network);
+    let Some(order) = order else { return Generator::Torch(drawn) };
+    for (i, (name, at)) in order.iter().enumerate() {
+        if let Some((_, first)) = order[..i].iter().find(|(other, _)| other == name) {
+            let problem = Problem::Duplicate { what: "draw".into(), name: name.clone() };
+            found.push(Diagnostic::new(problem, *at).also(*first, "first here"));
+        }
+        if !drawn.contains(name) {
+            let help = suggest(name, drawn.iter().map(String::as_str), "");
+            let problem = Problem::UnknownName { what: "draw".into(), name: name.clone() };
+            found.push(Diagnostic::new(problem, *at).label("nothing of this name is drawn").help(help));
+        }
+    }
+    let missing: Vec<String> =
+        drawn.iter().filter(|name| !order.iter().any(|(n, _)| n == *name)).map(|name| format!("\"{name}\"")).collect();
+    if !missing.is_empty() && found.is_empty() {
+        let text = format!("`order` leaves out {}", missing.join(", "));
+        let at = order.first().map_or(at, |(_, first)| *first);
+        found.push(
+            Diagnostic::new(Problem::Conflict(text), at).help("everything that is drawn needs a place".to_string()),
+        );
+    }
+    Generator::Torch(order.iter().map(|(name, _)| name.clone()).collect())
+}
+
+/// PyTorch's generator takes 32 bits of a seed.
+fn check_torch_seeds(spec: &Spec, found: &mut Diagnostics) {
+    let seeds = spec.seeds.iter().copied().chain(spec.data_seed).chain(spec.init_seed);
+    if let Some(seed) = seeds.into_iter().find(|seed| *seed > u64::from(u32::MAX)) {
+        let run: Option<&Table> = spec.resolved.get("run").and_then(Node::as_table);
+        let at = run.and_then(|run| run.get("seeds")).map_or(Span { source: 0, start: 0, end: 0 }, |node| node.span);
+        let label = format!("{seed} is not below 2^32, which `generator = \"torch\"` needs");
+        found.push(Diagnostic::new(Problem::OutOfRange { key: "seeds".into() }, at).label(label));
+    }
+}
