@@ -13,6 +13,7 @@
 //! | [`program`] | datasets and metrics of other programs |
 //! | [`train`] | losses, metrics, optimizers, the training loop |
 //! | [`store`] | the result folder |
+//! | [`statistics`] | what several seeds say: intervals, paired tests, when to stop |
 //! | [`report`] | plots and the page |
 //! | [`testing`] | the contract that components keep, for tests |
 //! | [`cli`] | commands, and everything that is printed |
@@ -35,6 +36,7 @@ pub mod random;
 pub mod registry;
 pub mod report;
 pub mod spec;
+pub mod statistics;
 pub mod store;
 pub mod study;
 pub mod tensor;

@@ -20,6 +20,7 @@ use crate::spec::component::{Components, Info, Kind, Origin};
 use crate::spec::diagnostic::Diagnostics;
 use crate::spec::source::Sources;
 use crate::spec::tree::Table;
+use crate::study::pruner::Pruner;
 use crate::study::sampler::Sampler;
 use crate::tensor::Backend;
 use crate::train::loss::DirectLoss;
@@ -84,6 +85,9 @@ pub type OptimizerBuild = Box<dyn Fn(&Table) -> Rule + Send + Sync>;
 /// Makes a sampler from its checked keys.
 pub type SamplerBuild = Box<dyn Fn(&Table) -> Box<dyn Sampler> + Send + Sync>;
 
+/// Makes a pruner from its checked keys.
+pub type PrunerBuild = Box<dyn Fn(&Table) -> Box<dyn Pruner> + Send + Sync>;
+
 /// All components.
 #[derive(Default)]
 pub struct Registry {
@@ -105,6 +109,8 @@ pub struct Registry {
     pub initialisers: Catalog<InitialiserBuild>,
     /// Samplers.
     pub samplers: Catalog<SamplerBuild>,
+    /// Pruners.
+    pub pruners: Catalog<PrunerBuild>,
     /// Programs that provide some of these.
     pub programs: Vec<Arc<Program>>,
 }
@@ -121,6 +127,7 @@ impl Components for Registry {
             Kind::Optimizer => self.optimizers.get(name).map(|e| &e.info),
             Kind::Initialiser => self.initialisers.get(name).map(|e| &e.info),
             Kind::Sampler => self.samplers.get(name).map(|e| &e.info),
+            Kind::Pruner => self.pruners.get(name).map(|e| &e.info),
         }
     }
 
@@ -135,6 +142,7 @@ impl Components for Registry {
             Kind::Optimizer => self.optimizers.keys().map(String::as_str).collect(),
             Kind::Initialiser => self.initialisers.keys().map(String::as_str).collect(),
             Kind::Sampler => self.samplers.keys().map(String::as_str).collect(),
+            Kind::Pruner => self.pruners.keys().map(String::as_str).collect(),
         };
         names.sort_unstable();
         names
@@ -217,6 +225,11 @@ impl Registry {
     /// The sampler of a sweep.
     pub fn sampler(&self, component: &Component) -> Box<dyn Sampler> {
         (found(&self.samplers, &component.kind).build)(&component.args)
+    }
+
+    /// The pruner of a sweep.
+    pub fn pruner(&self, component: &Component) -> Box<dyn Pruner> {
+        (found(&self.pruners, &component.kind).build)(&component.args)
     }
 
     /// The update rule of a checked table.

@@ -7,6 +7,7 @@ use crate::spec::source::Sources;
 use crate::spec::{self, Overrides};
 use crate::store::ranking::described;
 use crate::study::Plan;
+use crate::study::rule::Rule;
 
 use crate::tensor::DeviceName;
 use clap::{Args, ValueEnum};
@@ -106,14 +107,32 @@ fn summary(plan: &Plan) -> String {
     let learned: usize = network.parameters().filter(|(_, p)| p.learn).map(|(_, p)| p.len()).sum();
     text += &format!("\n{} numbers in all, {learned} of them learned\n", network.size());
     if !plan.swept.is_empty() {
-        let seeds = plan.spec.seeds.len();
         text += &format!(
-            "{} configurations of {}, each on {seeds} seeds; shown is the first, {}\n",
+            "{} configurations of {}, each on {}; shown is the first, {}\n",
             plan.configurations.len(),
             plan.swept.join(", "),
+            seeds(plan),
             described(&configuration.params)
         );
+    } else if !matches!(plan.rule, Rule::Fixed) {
+        text += &format!("{}\n", seeds(plan));
     }
     let first = plan.trials.first().map_or(String::new(), |trial| format!(", the first is {}", trial.id));
-    text + &format!("{} trials of {} iterations{first}\n", plan.trials.len(), configuration.iterations)
+    let most = if plan.sure_seeds() < plan.per_configuration() { "at most " } else { "" };
+    let trials = plan.configurations.len() * plan.spec.seeds.len() + plan.fresh().len();
+    text + &format!("{most}{trials} trials of {} iterations{first}\n", configuration.iterations)
+}
+
+/// On how many seeds a configuration is run.
+fn seeds(plan: &Plan) -> String {
+    let (least, most, fresh) = (plan.sure_seeds(), plan.spec.seeds.len(), plan.fresh().len());
+    let again = if fresh > 0 { format!(", the best again on {fresh} fresh ones") } else { String::new() };
+    match &plan.rule {
+        Rule::Fixed => format!("{most} seeds{again}"),
+        Rule::Until(sampling, _) => {
+            let half = 100.0 * sampling.precision.relative_half_width;
+            format!("{least} to {most} seeds, until the mean of {} is known to +- {half} %{again}", sampling.metric)
+        }
+        Rule::Race(..) => format!("{least} to {most} seeds, as long as it is not clearly worse than another{again}"),
+    }
 }

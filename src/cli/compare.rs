@@ -2,12 +2,12 @@
 
 use super::summary::{aligned, figure};
 use super::{Exit, fail, print, refuse_unreadable};
-use crate::report::pairs::{LEVEL, Paired, holm, paired, verdict};
+use crate::report::contrast::against;
+use crate::statistics::{LEVEL, Mean, summarise};
 use crate::store::manifest::Manifest;
-use crate::store::ranking::{Ranked, described, objective_of, rank};
-use crate::store::{SummaryRow, manifest_of, tables};
+use crate::store::ranking::{Ranked, described, rank};
+use crate::store::{manifest_of, tables};
 use clap::Args;
-use std::collections::HashMap;
 use std::path::PathBuf;
 
 /// Options of `runner compare`.
@@ -34,7 +34,7 @@ pub fn compare(args: &CompareArgs) -> Exit {
     let named: Vec<&Ranked> = ranked.iter().filter(|one| is_named(one, &args.baseline)).collect();
     match named.as_slice() {
         [baseline] => {
-            print(&table(baseline, &ranked, &rows, &manifest));
+            print(&table(baseline, &ranked, &manifest));
             Exit::Fine
         }
         several => {
@@ -60,36 +60,16 @@ fn is_named(one: &Ranked, names: &str) -> bool {
 }
 
 /// The objective of each configuration against that of the baseline.
-fn table(baseline: &Ranked, ranked: &[Ranked], rows: &[SummaryRow], manifest: &Manifest) -> String {
-    // Of several folds a seed has their mean.
-    let of = |configs: &[String]| -> HashMap<u64, f64> {
-        let mut sums: HashMap<u64, (f64, f64)> = HashMap::new();
-        for row in rows.iter().filter(|row| configs.contains(&row.config)) {
-            let Some(value) = objective_of(row, manifest) else { continue };
-            let (sum, n) = sums.entry(row.seed).or_default();
-            (*sum, *n) = (*sum + value, *n + 1.0);
-        }
-        sums.into_iter().map(|(seed, (sum, n))| (seed, sum / n)).collect()
-    };
-    let base = of(&baseline.configs);
-    let tests: Vec<(&Ranked, Option<Paired>)> = ranked
-        .iter()
-        .filter(|one| one.configs != baseline.configs)
-        .map(|one| {
-            let pairs = of(&one.configs).into_iter().filter_map(|(seed, value)| Some((seed, *base.get(&seed)?, value)));
-            let mut pairs: Vec<(u64, f64, f64)> = pairs.collect();
-            pairs.sort_by_key(|pair| pair.0);
-            (one, paired(&pairs.into_iter().map(|(_, base, value)| (base, value)).collect::<Vec<_>>()))
-        })
-        .collect();
+fn table(baseline: &Ranked, ranked: &[Ranked], manifest: &Manifest) -> String {
+    let others: Vec<&Ranked> = ranked.iter().filter(|one| one.configs != baseline.configs).collect();
     // All of them are corrected for, also those that are not listed.
-    let corrected = holm(&tests.iter().map(|(_, test)| test.as_ref().map_or(1.0, |test| test.p)).collect::<Vec<_>>());
+    let contrasts = against(baseline, &others);
     let objective = &manifest.objective.name;
     let mut lines = vec![
         [
             described(&baseline.params),
-            base.len().to_string(),
-            figure(median(&base)),
+            baseline.by_seed.len().to_string(),
+            figure(median_of(baseline)),
             "baseline".into(),
             String::new(),
             String::new(),
@@ -97,15 +77,15 @@ fn table(baseline: &Ranked, ranked: &[Ranked], rows: &[SummaryRow], manifest: &M
         ]
         .to_vec(),
     ];
-    for ((one, test), p) in tests.iter().zip(&corrected).take(LISTED) {
-        let cells = match test {
-            None => ["0".into(), "-".into(), "-".into(), "-".into(), "no seed in common".into(), "-".into()],
+    for (one, contrast) in others.iter().zip(&contrasts).take(LISTED) {
+        let cells = match &contrast.test {
+            None => ["0".into(), "-".into(), "-".into(), "-".into(), contrast.verdict.into(), "-".into()],
             Some(test) => [
                 test.n.to_string(),
-                figure(median(&of(&one.configs))),
+                figure(median_of(one)),
                 test.change(),
-                format!("{p:.4}"),
-                verdict(test, *p, tests.len()).into(),
+                format!("{:.4}", contrast.p),
+                contrast.verdict.into(),
                 test.correlation.map_or("-".into(), |r| format!("{r:.2}")),
             ],
         };
@@ -113,18 +93,17 @@ fn table(baseline: &Ranked, ranked: &[Ranked], rows: &[SummaryRow], manifest: &M
     }
     let heading = ["configuration", "seeds", objective, "against it", "p", "verdict", "correlation"];
     lines.insert(0, heading.map(String::from).to_vec());
-    let more = tests.len().saturating_sub(LISTED);
+    let more = others.len().saturating_sub(LISTED);
     let more = if more > 0 { format!("... and {more} more configurations\n") } else { String::new() };
     format!(
         "{}{more}medians; against it: geometric mean of ratios (x), or mean of differences, seed by seed; p: sign-flip test \
          with Holm's\ncorrection for {} comparisons, at the level {LEVEL}; correlation: over seeds, what comparing seed by seed \
          gains from\n",
         aligned(&lines),
-        tests.len(),
+        others.len(),
     )
 }
 
-fn median(values: &HashMap<u64, f64>) -> Option<f64> {
-    crate::report::statistics::summarise(values.values().copied(), crate::report::statistics::Mean::Geometric)
-        .map(|summary| summary.median)
+fn median_of(one: &Ranked) -> Option<f64> {
+    summarise(one.by_seed.values().copied(), Mean::Geometric).map(|summary| summary.median)
 }

@@ -2,7 +2,7 @@
 
 use super::summary::{aligned, figure};
 use super::{Exit, print, refuse_unreadable};
-use crate::report::pairs::{Paired, holm, paired, verdict};
+use crate::statistics::pairs::{Paired, holm, paired, verdict};
 use crate::store::manifest::Manifest;
 use crate::store::ranking::{described, rank};
 use crate::store::{StoreError, SummaryRow, manifest_of, tables};
@@ -132,6 +132,5 @@ fn value(row: &SummaryRow, place: usize) -> Option<f64> {
 }
 
 fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
-    crate::report::statistics::summarise(values, crate::report::statistics::Mean::Geometric)
-        .map(|summary| summary.median)
+    crate::statistics::summarise(values, crate::statistics::Mean::Geometric).map(|summary| summary.median)
 }

@@ -7,7 +7,8 @@ use crate::store::manifest::{
 };
 use crate::store::{self, Store};
 use crate::study::identity::{meanings, plugins};
-use crate::study::{Measured, Plan};
+use crate::study::rule::Rule;
+use crate::study::{Measured, Plan, Schedule};
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -17,7 +18,7 @@ pub fn timestamp() -> String {
 }
 
 /// The manifest of a run that begins.
-pub fn manifest(file: &Path, plan: &Plan, registry: &Registry, store: &Store) -> Manifest {
+pub fn manifest(file: &Path, plan: &Plan, registry: &Registry, store: &Store, schedule: &Schedule<'_>) -> Manifest {
     let first = &plan.configurations[0];
     let layer = |layer: &crate::nn::LayerPlan| LayerSummary {
         name: layer.name.clone(),
@@ -49,7 +50,6 @@ pub fn manifest(file: &Path, plan: &Plan, registry: &Registry, store: &Store) ->
     files.dedup();
     let quantities = plan.quantities();
     let validated = quantities.iter().any(|measured| measured.name() == "validation.loss");
-    let objective = plan.spec.sweep.as_ref().and_then(|sweep| sweep.objective.clone());
     Manifest {
         format: FORMAT,
         name: plan.spec.name.clone(),
@@ -62,11 +62,9 @@ pub fn manifest(file: &Path, plan: &Plan, registry: &Registry, store: &Store) ->
         plugins: plan.configurations.iter().flat_map(|configuration| plugins(&configuration.spec, registry)).collect(),
         command: command(),
         swept: plan.swept.clone(),
-        objective: match objective {
-            Some(objective) => Objective { name: objective.name, maximize: objective.maximize },
-            None if validated => Objective { name: "validation.loss".into(), maximize: false },
-            None => Objective::default(),
-        },
+        objective: Objective { name: plan.objective.name.clone(), maximize: plan.objective.maximize },
+        sampling: if let Rule::Until(sampling, _) = &plan.rule { Some(sampling.clone()) } else { None },
+        race: schedule.race(),
         layers: first.network.layers.iter().map(layer).collect(),
         parameters: first.network.size(),
         data: DataSummary {
@@ -89,7 +87,7 @@ pub fn manifest(file: &Path, plan: &Plan, registry: &Registry, store: &Store) ->
         started: store.earlier.as_ref().map_or_else(timestamp, |old| old.started.clone()),
         finished: None,
         status: StudyStatus::Running,
-        planned: plan.trials.len(),
+        planned: schedule.asked().count(),
         files,
     }
 }

@@ -65,6 +65,11 @@ impl Progress {
 }
 
 impl Watch for Progress {
+    fn asked(&self, trials: usize, iterations: u64) {
+        self.bar.inc_length(iterations);
+        self.update(|state| state.of += trials);
+    }
+
     fn advanced(&self, iterations: usize, loss: Option<f64>) {
         self.bar.inc(iterations as u64);
         self.update(|state| state.loss = loss.or(state.loss));

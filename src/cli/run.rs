@@ -16,7 +16,7 @@ use crate::store::environment::environment;
 use crate::store::manifest::{Manifest, StudyStatus};
 use crate::store::tables::Columns;
 use crate::store::{self, Opening, Store, StoreError, SummaryRow};
-use crate::study::{Executor, Measured, Plan, TrainError, TrialPlan, train};
+use crate::study::{Executor, Measured, Plan, Schedule, TrainError, TrialPlan, train};
 use crate::tensor::{Backend, DeviceError, DeviceName};
 use clap::{Args, ValueEnum};
 use dfdx::prelude::Cpu;
@@ -292,34 +292,32 @@ fn train_and_store<D: OnDevice>(
 ) -> Result<Exit, TrainError> {
     let plan = &request.plan;
     let (file, device, executor) = (request.file.clone(), D::NAME.as_str(), plan.executor.as_str());
-    let mut manifest = manifest(&request.file, plan, &request.registry, store);
-    let known: HashSet<String> = store.known().into_iter().map(|key| key.trial).collect();
-    let missing: Vec<&TrialPlan> = plan.trials.iter().filter(|trial| !known.contains(&trial.id)).collect();
-    if !args.quiet && missing.len() < plan.trials.len() {
-        complain(&format!(
-            "{}: {} of {} trials are there already\n",
-            request.out.display(),
-            plan.trials.len() - missing.len(),
-            plan.trials.len()
-        ));
+    let known = store.rows()?;
+    let mut schedule = Schedule::new(plan, &known);
+    let due = schedule.begin();
+    let mut manifest = manifest(&request.file, plan, &request.registry, store, &schedule);
+    if !args.quiet && due.len() < manifest.planned {
+        let (out, there) = (request.out.display(), manifest.planned - due.len());
+        complain(&format!("{out}: {there} of {} trials are there already\n", manifest.planned));
     }
-    if let Some(earlier) = store.earlier.as_ref().filter(|_| missing.is_empty())
+    if let Some(earlier) = store.earlier.as_ref().filter(|_| due.is_empty())
         && store.is_settled(&|config, seed| plan.rank(config, seed))
         && (nothing_new(&manifest, earlier) || asks_less(&manifest, earlier, known.len()))
     {
-        let rows = planned_rows(plan, store)?;
+        let rows = planned_rows(&schedule, store)?;
         return Ok(summarise(&rows, earlier, args.printing(), false, &settled::closing(&request.out)));
     }
     let describing = std::thread::spawn(move || environment(&file, device, executor));
     store.write_manifest(&manifest)?;
+    let missing: Vec<&TrialPlan> = due.iter().map(|place| &plan.trials[*place]).collect();
     let progress = Progress::new(missing.len(), plan.iterations(&missing), args.quiet);
     let jobs = args.jobs.map_or_else(processors, |jobs| jobs as usize);
-    let ended = train::<D>(plan, &request.registry, store, jobs, stop, &progress);
+    let finished = train::<D>((plan, &request.registry), store, &mut schedule, due, jobs, stop, &progress);
     progress.finish();
     for error in request.registry.stop_programs() {
         complain(&format!("warning: {error}\n"));
     }
-    let ended = ended?;
+    let finished = finished?;
     let metrics = plan.quantities().iter().map(Measured::name).collect();
     let thresholds = store.thresholds();
     store.compact(&Columns { metrics, recorded: plan.recorded(), swept: plan.swept.clone() }, &|config, seed| {
@@ -335,15 +333,16 @@ fn train_and_store<D: OnDevice>(
         manifest.environment = environment;
     }
     manifest.finished = Some(timestamp());
-    manifest.status = if ended.interrupted { StudyStatus::Interrupted } else { StudyStatus::Finished };
+    manifest.status = if finished { StudyStatus::Finished } else { StudyStatus::Interrupted };
+    (manifest.planned, manifest.race) = (schedule.asked().count(), schedule.race());
     store.write_manifest(&manifest)?;
     let page = write_report(request, store, &mut manifest)?;
-    Ok(summarise(&planned_rows(plan, store)?, &manifest, args.printing(), ended.interrupted, &page))
+    Ok(summarise(&planned_rows(&schedule, store)?, &manifest, args.printing(), !finished, &page))
 }
 
 /// The rows of the trials that were asked for.
-fn planned_rows(plan: &Plan, store: &Store) -> Result<Vec<SummaryRow>, StoreError> {
-    let planned: HashSet<&str> = plan.trials.iter().map(|t| t.id.as_str()).collect();
+fn planned_rows(schedule: &Schedule<'_>, store: &Store) -> Result<Vec<SummaryRow>, StoreError> {
+    let planned: HashSet<&str> = schedule.asked().map(|trial| trial.id.as_str()).collect();
     Ok(store.summary()?.into_iter().filter(|row| planned.contains(row.trial.as_str())).collect())
 }
 

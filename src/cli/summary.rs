@@ -1,10 +1,11 @@
 //! What a run prints at its end: a row a trial, or a row a configuration.
 
 use super::{Exit, complain, print};
-use crate::report::statistics::{Mean, mean_of_objective, summarise as summarise_values};
+use crate::report::seeds;
+use crate::statistics::{Mean, summarise as summarise_values};
 use crate::store::SummaryRow;
 use crate::store::manifest::{Manifest, Quantity};
-use crate::store::ranking::{self, CrossValidated};
+use crate::store::ranking::{self, CrossValidated, Ranked};
 use serde_json::json;
 
 /// How results are printed.
@@ -25,7 +26,9 @@ pub fn summarise(rows: &[SummaryRow], manifest: &Manifest, how: Printing, interr
         Printing::Quiet => {}
         Printing::Table => {
             let swept = !manifest.swept.is_empty();
-            print(&if swept { configurations(rows, manifest) } else { table(rows, manifest) });
+            let ranked = ranking::rank(rows, manifest);
+            print(&if swept { configurations(rows, &ranked, manifest) } else { table(rows, manifest) });
+            seeds::notes(manifest, &ranked).iter().for_each(|note| print(&format!("{note}\n")));
             print(closing);
         }
     }
@@ -80,23 +83,24 @@ fn table(rows: &[SummaryRow], manifest: &Manifest) -> String {
 }
 
 /// The medians of each configuration over its seeds, the best first.
-fn configurations(rows: &[SummaryRow], manifest: &Manifest) -> String {
-    let ranked = ranking::rank(rows, manifest);
+fn configurations(rows: &[SummaryRow], ranked: &[Ranked], manifest: &Manifest) -> String {
     let mut header: Vec<String> =
         ranked.first().map_or(&[][..], |first| &first.params).iter().map(|(name, _)| name.clone()).collect();
     let objective = &manifest.objective.name;
     // Folds of one split count together.
     let counted = if manifest.swept.iter().any(|name| name == ranking::FOLD) { "trials" } else { "seeds" };
-    let of = mean_of_objective(manifest);
+    let of = manifest.objective.mean();
     let interval = if of == Mean::Geometric { "95 % (geometric mean)" } else { "95 % interval" };
     header.extend([counted.into(), format!("mean {objective}"), "sd".into(), interval.into()]);
     header.extend(quantities(manifest));
+    header.extend(seeds::column(manifest));
     let mut lines = vec![header];
     for configuration in ranked.iter().take(PRINTED) {
         let mut line: Vec<String> = configuration.params.iter().map(|(_, value)| value.clone()).collect();
         line.push(configuration.completed.to_string());
         line.extend(spread(&configuration.values, of));
         line.extend(configuration.medians.iter().copied().map(figure));
+        line.extend(seeds::column(manifest).map(|_| seeds::ended(configuration, manifest)));
         lines.push(line);
     }
     let mut text = format!("medians over {counted}, ordered by {objective}\n");

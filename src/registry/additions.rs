@@ -11,6 +11,7 @@ use crate::spec::diagnostic::Diagnostics;
 use crate::spec::fields::Field;
 use crate::spec::source::Sources;
 use crate::spec::tree::Table;
+use crate::study::pruner::Pruner;
 use crate::study::sampler::Sampler;
 use crate::train::Metric;
 use crate::train::loss::{DirectLoss, EveryLoss};
@@ -123,6 +124,15 @@ impl<'a> Additions<'a> {
         build: impl Fn(&Table) -> S + Send + Sync + 'static,
     ) -> Adding<'_, super::SamplerBuild> {
         add(&mut self.registry.samplers, name, &self.origin, Box::new(move |args| Box::new(build(args))))
+    }
+
+    /// A pruner, from its checked keys.
+    pub fn pruner<P: Pruner + 'static>(
+        &mut self,
+        name: &str,
+        build: impl Fn(&Table) -> P + Send + Sync + 'static,
+    ) -> Adding<'_, super::PrunerBuild> {
+        add(&mut self.registry.pruners, name, &self.origin, Box::new(move |args| Box::new(build(args))))
     }
 }
 

@@ -11,7 +11,7 @@ use crate::spec::diagnostic::Diagnostics;
 use crate::spec::fields::{Field, Pair, Range, SEED, Type};
 use crate::spec::source::Sources;
 use crate::spec::tree::Value;
-use crate::study::sampler;
+use crate::study::{pruner, sampler};
 use crate::train::optimizer::{self, Rule};
 use crate::train::{loss, metric};
 use std::sync::Arc;
@@ -66,6 +66,7 @@ impl Registry {
         optimizers(&mut to);
         initialisers(&mut to);
         samplers(&mut to);
+        pruners(&mut to);
         files(&mut to);
         to.layer("linear", linear::LinearKind)
             .about("Dense layer without neurons: y = x W^T + b at every step")
@@ -169,4 +170,13 @@ fn samplers(to: &mut Additions<'_>) {
     to.sampler("random", |args| sampler::Random { seed: args.seed().unwrap_or(0) })
         .about("Values drawn independently and evenly, each configuration at most once")
         .fields(vec![Field::default("seed", SEED, Value::Int(0), "which configurations are drawn")]);
+}
+
+fn pruners(to: &mut Additions<'_>) {
+    let seeds = Type::Int { min: 1, max: 100_000 };
+    to.pruner("race", |args| pruner::Race { min: args.whole("min") })
+        .about("Compares configurations on ever more common seeds and drops those that are significantly worse than the best")
+        .source("Maron & Moore 1997, Artificial Intelligence Review 11, 193-225")
+        .fields(vec![Field::default("min", seeds, Value::Int(5), "seeds at the first comparison, if they can decide anything")])
+        .detail(pruner::DETAIL);
 }

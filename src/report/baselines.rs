@@ -1,7 +1,7 @@
 //! What a network is held against: predictions that need no network, fitted to the same samples.
 
-use super::statistics::{Mean, mean_of};
 use super::tables::{Results, Sample, Trial, TrialTraces};
+use crate::statistics::Mean;
 use crate::store::manifest::Manifest;
 use crate::store::ranking::FOLD;
 use crate::train::metric::{Compared, l1, mse, nmse, relative_error};
@@ -54,7 +54,7 @@ fn scored(manifest: &Manifest, results: &Results) -> Comparison {
         manifest.metrics.iter().position(|quantity| quantity.name == name)
     };
     let columns: Vec<Option<usize>> = metrics.iter().map(column).collect();
-    let mean = |column: &Option<usize>| column.map_or(Mean::Geometric, |column| mean_of(&manifest.metrics[column]));
+    let mean = |column: &Option<usize>| column.map_or(Mean::Geometric, |column| manifest.metrics[column].mean());
     let means = columns.iter().map(mean).collect();
     let trials: Vec<&Trial> = results.completed().collect();
     let of_network = |column: &Option<usize>| {

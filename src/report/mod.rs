@@ -4,11 +4,11 @@
 //! `page` fills the template. Nothing here knows how a trial is trained.
 
 mod baselines;
+pub mod contrast;
 pub mod neuron;
 mod page;
-pub mod pairs;
 mod plots;
-pub mod statistics;
+pub mod seeds;
 mod tables;
 
 use crate::store::manifest::Manifest;
@@ -72,13 +72,19 @@ struct Study {
     trials: Vec<Trial>,
     /// Configurations of a sweep, the best first; none without one.
     ranked: Vec<Ranked>,
+    /// What is said of the number of seeds.
+    seeds: Vec<String>,
 }
 
 impl Study {
     fn new(manifest: &Manifest, results: &Results) -> Study {
-        let ranked = if manifest.swept.is_empty() { Vec::new() } else { results.ranked(manifest) };
+        let mut ranked = results.ranked(manifest);
+        let seeds = seeds::notes(manifest, &ranked);
+        if manifest.swept.is_empty() {
+            ranked.clear();
+        }
         let bare = |trial: &Trial| Trial { history: Vec::new(), ..trial.clone() };
-        Study { trials: results.trials.iter().map(bare).collect(), ranked }
+        Study { trials: results.trials.iter().map(bare).collect(), ranked, seeds }
     }
 }
 
@@ -92,6 +98,7 @@ pub fn write(dir: &Path) -> Result<Written, ReportError> {
         Some(best) => all.of(&best.configs),
         None => all,
     };
+    let results = results.without(manifest.race.as_ref().map_or(&[][..], |race| &race.fresh));
     let comparison = baselines::compare(&manifest, &results);
     let figures = plots::all(&manifest, &results, &comparison)?;
     let plots = dir.join("plots");

@@ -1,9 +1,10 @@
 //! Fills the page's template. What it says in words is composed here; how it looks stands in `page.html`.
 
 use super::baselines::Comparison;
-use super::statistics::{FEWEST, Mean, Summary, mean_of, mean_of_objective, summarise};
+use super::contrast::against;
 use super::tables::{Results, Trial};
-use super::{Figure, ReportError, Study};
+use super::{Figure, ReportError, Study, seeds};
+use crate::statistics::{FEWEST, Mean, Summary, summarise};
 use crate::store::manifest::{Manifest, StudyStatus};
 use crate::store::ranking::{FOLD, Ranked, described};
 use minijinja::value::Serde;
@@ -22,6 +23,7 @@ struct Page<'a> {
     configurations: Vec<Vec<String>>,
     configuration_columns: Vec<String>,
     configurations_note: String,
+    seeds_notes: &'a [String],
     headline: Vec<Row>,
     nothing: &'static str,
     columns: Vec<String>,
@@ -73,9 +75,10 @@ pub fn fill(
         sentence: sentence(manifest, study),
         status: status(manifest, study),
         failures: failures(study),
-        configurations: study.ranked.iter().take(LISTED).map(|ranked| configuration_row(manifest, ranked)).collect(),
+        configurations: configuration_rows(manifest, study),
         configuration_columns: configuration_columns(manifest, study),
         configurations_note: configurations_note(manifest, study),
+        seeds_notes: &study.seeds,
         headline: headline(comparison),
         nothing: if results.completed().next().is_none() {
             "No trial completed, so there is nothing to compare."
@@ -167,13 +170,40 @@ fn configuration_columns(manifest: &Manifest, study: &Study) -> Vec<String> {
     columns.extend(["completed".into(), format!("mean {objective}"), "sd".into(), "95 % interval".into()]);
     columns.push(format!("loss ({})", manifest.loss.name));
     columns.extend(manifest.metrics.iter().map(|m| m.name.clone()));
+    columns.extend(seeds::column(manifest));
+    columns.extend(is_contrasted(study).then(|| format!("{objective} against the first")));
     columns
+}
+
+/// Whether configurations are tested against the first: of too many nobody reads the tests, and they take long.
+fn is_contrasted(study: &Study) -> bool {
+    (2..=LISTED).contains(&study.ranked.len())
+}
+
+fn configuration_rows(manifest: &Manifest, study: &Study) -> Vec<Vec<String>> {
+    let shown = || study.ranked.iter().take(LISTED);
+    let mut rows: Vec<Vec<String>> = shown().map(|ranked| configuration_row(manifest, ranked)).collect();
+    if seeds::column(manifest).is_some() {
+        rows.iter_mut().zip(shown()).for_each(|(row, ranked)| row.push(seeds::ended(ranked, manifest)));
+    }
+    if is_contrasted(study) {
+        let others: Vec<&Ranked> = study.ranked.iter().skip(1).collect();
+        let contrasts = against(&study.ranked[0], &others).into_iter().map(|contrast| match contrast.test {
+            None => contrast.verdict.to_string(),
+            Some(test) => {
+                let r = test.correlation.map_or(String::new(), |r| format!(", r {r:.2}"));
+                format!("{}, p {:.4}{r}: {}", test.change(), contrast.p, contrast.verdict)
+            }
+        });
+        rows.iter_mut().zip(std::iter::once("-".to_string()).chain(contrasts)).for_each(|(row, cell)| row.push(cell));
+    }
+    rows
 }
 
 fn configuration_row(manifest: &Manifest, ranked: &Ranked) -> Vec<String> {
     let mut row: Vec<String> = ranked.params.iter().map(|(_, value)| value.clone()).collect();
     row.push(format!("{} of {}", ranked.completed, ranked.completed + ranked.failed));
-    let summary = summarise(ranked.values.iter().copied(), mean_of_objective(manifest));
+    let summary = summarise(ranked.values.iter().copied(), manifest.objective.mean());
     let or_none = |value: Option<f64>| value.map_or("-".into(), figure);
     row.push(or_none(summary.as_ref().map(|summary| summary.mean)));
     row.push(or_none(summary.as_ref().and_then(|summary| summary.sd)));
@@ -192,10 +222,22 @@ fn configurations_note(manifest: &Manifest, study: &Study) -> String {
     let more = study.ranked.len().saturating_sub(LISTED);
     let more = if more > 0 { format!(" {more} more are in trials.parquet.") } else { String::new() };
     let order = if manifest.objective.maximize { "highest" } else { "lowest" };
+    let fresh = manifest.race.as_ref().is_some_and(|race| race.winner.is_some() && !race.fresh.is_empty());
+    let worth = if fresh {
+        "; on fresh seeds it has what stands below"
+    } else {
+        ", so its numbers are better than fresh seeds would show"
+    };
+    let contrast = if is_contrasted(study) {
+        " Against the first: geometric mean of ratios (x) or mean of differences, seed by seed; p of a sign-flip test with \
+         Holm's correction; r, the correlation over seeds, which is what comparing seed by seed gains from."
+    } else {
+        ""
+    };
     format!(
         "Medians over the trials that completed, the {order} {} first; beside them its mean, standard deviation and, from \
          {FEWEST} seeds on, the 95 % t interval of its geometric mean.{more} Comparison and figures below show the first \
-         one ({}). It was chosen by these very seeds, so its numbers are better than fresh seeds would show.",
+         one ({}). It was chosen by these very seeds{worth}.{contrast}",
         manifest.objective.name,
         described(&best.params)
     )
@@ -281,7 +323,7 @@ fn others(manifest: &Manifest, results: &Results, comparison: &Comparison) -> Ve
         rows.push(Row {
             name: metric.name.clone(),
             about: metric.about.clone(),
-            cells: vec![whole(cell(&values, mean_of(metric)))],
+            cells: vec![whole(cell(&values, metric.mean()))],
         });
     }
     rows
@@ -306,7 +348,7 @@ fn trial_row(trial: &Trial) -> Vec<String> {
 }
 
 /// Three digits.
-fn figure(x: f64) -> String {
+pub fn figure(x: f64) -> String {
     if x.is_nan() {
         return "not defined".into();
     }

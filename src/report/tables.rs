@@ -132,6 +132,16 @@ impl Results {
         rank(&self.trials.iter().map(row).collect::<Vec<_>>(), manifest)
     }
 
+    /// What does not belong to trials of some seeds.
+    pub fn without(mut self, seeds: &[u64]) -> Results {
+        let trials = std::mem::take(&mut self.trials);
+        let (gone, kept): (Vec<Trial>, Vec<Trial>) = trials.into_iter().partition(|trial| seeds.contains(&trial.seed));
+        let stays = |id: &str| !gone.iter().any(|trial| trial.id == id);
+        self.traces.retain(|trace| stays(&trace.trial));
+        self.baselines.retain(|row| stays(&row.trial));
+        Results { trials: kept, ..self }
+    }
+
     /// What belongs to the trials of some configurations; the states of layers stay, whosever they are.
     pub fn of(self, configs: &[String]) -> Results {
         let trials: Vec<Trial> = self.trials.into_iter().filter(|trial| configs.contains(&trial.config)).collect();

@@ -277,7 +277,11 @@ impl Checker<'_> {
             Value::Array(_) => self.list(node, key, &SEED)?,
             Value::Table(table) => {
                 let fields = seeds_fields();
+                let before = self.found.list.len();
                 let checked = self.table(table, &fields, node.span);
+                if self.found.list.len() > before || !self.is_seeds_rule(&checked, node.span) {
+                    return None;
+                }
                 Node { value: Value::Table(checked), ..node.clone() }
             }
             _ => {
@@ -299,6 +303,43 @@ impl Checker<'_> {
             }
         }
         fine.then_some(node)
+    }
+}
+
+impl Checker<'_> {
+    /// Whether a table of seeds has either `count`, or `until` and `max`.
+    fn is_seeds_rule(&mut self, seeds: &Table, at: Span) -> bool {
+        let (until, max) = (seeds.entry("until"), seeds.entry("max"));
+        let wrong = match (seeds.entry("count"), until, max) {
+            (Some(_), None, None) => return true,
+            (None, None, None) => Diagnostic::new(Problem::MissingKey("count".into()), at)
+                .label("how many seeds? `count`, or `until` and `max`"),
+            (Some(count), Some(other), _) | (Some(count), None, Some(other)) => {
+                let text = format!("`count` and `{}` exclude each other", other.key);
+                Diagnostic::new(Problem::Conflict(text), other.key_span).also(count.key_span, "the other one")
+            }
+            (None, Some(until), None) => Diagnostic::new(Problem::MissingKey("max".into()), until.key_span)
+                .label("with `until`, `max` says how many seeds there are at most"),
+            (None, None, Some(max)) => Diagnostic::new(Problem::MissingKey("until".into()), max.key_span)
+                .label("`max` goes with `until`; a fixed number of seeds is `count`"),
+            (None, Some(until), Some(max)) => {
+                let min = until.node.as_table().and_then(|until| until.get("min"));
+                let (Some(min), Some(most)) = (min, max.node.as_int()) else { return true };
+                if min.as_int().is_some_and(|min| min <= most) {
+                    return true;
+                }
+                let text = "`min` must not be above `max`".to_string();
+                let at = if until.node.as_table().is_some_and(|u| u.entry("min").is_some_and(|e| e.default)) {
+                    max.node.span
+                } else {
+                    min.span
+                };
+                Diagnostic::new(Problem::Conflict(text), at)
+                    .label(format!("the first look takes {} seeds, and there are {most}", min.as_int().unwrap_or(0)))
+            }
+        };
+        self.found.push(wrong);
+        false
     }
 }
 

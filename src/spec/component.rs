@@ -24,11 +24,13 @@ pub enum Kind {
     Initialiser,
     /// What chooses the configurations of a study.
     Sampler,
+    /// What drops some of them on the way.
+    Pruner,
 }
 
 impl Kind {
     /// All kinds, in the order in which they are listed.
-    pub const ALL: [Kind; 9] = [
+    pub const ALL: [Kind; 10] = [
         Kind::Dataset,
         Kind::Layer,
         Kind::Neuron,
@@ -38,6 +40,7 @@ impl Kind {
         Kind::Optimizer,
         Kind::Initialiser,
         Kind::Sampler,
+        Kind::Pruner,
     ];
 }
 
@@ -60,7 +63,8 @@ impl Kind {
             | Kind::Surrogate
             | Kind::Loss
             | Kind::Metric
-            | Kind::Sampler => "a",
+            | Kind::Sampler
+            | Kind::Pruner => "a",
         }
     }
 }
@@ -77,6 +81,7 @@ impl fmt::Display for Kind {
             Kind::Optimizer => "optimizer",
             Kind::Initialiser => "initialiser",
             Kind::Sampler => "sampler",
+            Kind::Pruner => "pruner",
         })
     }
 }

@@ -4,6 +4,7 @@
 
 use super::component::{Components, Kind};
 use super::tree::Value;
+use crate::statistics::FEWEST;
 
 /// A key of a table.
 #[derive(Debug, Clone)]
@@ -186,7 +187,7 @@ impl Type {
             Type::Table(_) | Type::Free => "a table".into(),
             Type::CountOr(word) => format!("\"{word}\", or a whole number of at least 1"),
             Type::Every => "a time such as \"30s\", or a whole number of iterations".into(),
-            Type::Seeds => "a list of whole numbers, or { from = .., count = .. }".into(),
+            Type::Seeds => "a list of whole numbers, { count = .. }, or { until = { .. }, max = .. }".into(),
         }
     }
 }
@@ -198,7 +199,25 @@ pub const SEED: Type = Type::Int { min: 0, max: i64::MAX };
 pub fn seeds_fields() -> Vec<Field> {
     vec![
         Field::default("from", SEED, Value::Int(0), "the first seed"),
-        Field::required("count", Type::Int { min: 1, max: 10_000_000 }, "how many seeds"),
+        Field::optional("count", Type::Int { min: 1, max: 10_000_000 }, "how many seeds"),
+        Field::optional("until", Type::Table(until_fields()), "run seeds until a mean is known well enough"),
+        Field::optional("max", Type::Int { min: FEWEST as i64, max: 100_000 }, "with `until`: how many seeds at most"),
+    ]
+}
+
+/// The keys of `seeds = { until = { .. } }`.
+fn until_fields() -> Vec<Field> {
+    let part = Range { min: 0.0, max: 1.0, above: true };
+    let about = "half the width of the interval, as a part of the mean, at which seeds are enough";
+    vec![
+        Field::required("relative_half_width", Type::Number(part), about),
+        Field::required("metric", Type::Text, "`loss` or a metric, whose mean is to be known"),
+        Field::default(
+            "min",
+            Type::Int { min: FEWEST as i64, max: 100_000 },
+            Value::Int(10),
+            "seeds at the first look",
+        ),
     ]
 }
 

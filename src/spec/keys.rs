@@ -151,6 +151,7 @@ pub fn common_fields(kind: Kind) -> Vec<Field> {
         | Kind::Metric
         | Kind::Optimizer
         | Kind::Initialiser
-        | Kind::Sampler => Vec::new(),
+        | Kind::Sampler
+        | Kind::Pruner => Vec::new(),
     }
 }

@@ -10,6 +10,9 @@ use std::path::{Path, PathBuf};
 /// Keys of one table of which only one can stand: setting one removes the others.
 const EXCLUSIVE: [&[&str]; 2] = [&["iterations", "epochs"], &["value", "uniform", "normal", "constant"]];
 
+/// The same of `[run] seeds`.
+const EXCLUSIVE_SEEDS: [&[&str]; 2] = [&["count", "until"], &["count", "max"]];
+
 /// Reads a file and all that it extends, and lays them over each other.
 pub fn load(path: &Path, sources: &mut Sources, found: &mut Diagnostics) -> Option<Table> {
     load_over(path, None, &mut Vec::new(), sources, found)
@@ -127,14 +130,14 @@ pub fn lay_over(mut base: Table, over: Table, found: &mut Diagnostics) -> Table 
                     ),
                 }
             }
-            (_, value) => merge_entry(&mut base, Entry { node: Node { value, ..entry.node }, ..entry }),
+            (_, value) => merge_entry(&mut base, Entry { node: Node { value, ..entry.node }, ..entry }, &EXCLUSIVE),
         }
     }
     base
 }
 
-fn merge_entry(base: &mut Table, over: Entry) {
-    for group in EXCLUSIVE.iter().filter(|group| group.contains(&over.key.as_str())) {
+fn merge_entry(base: &mut Table, over: Entry, exclusive: &[&[&str]]) {
+    for group in exclusive.iter().filter(|group| group.contains(&over.key.as_str())) {
         base.entries.retain(|old| old.key == over.key || !group.contains(&old.key.as_str()));
     }
     let both = match (&over.node.value, base.get_mut(&over.key).map(|old| &mut old.value)) {
@@ -142,20 +145,23 @@ fn merge_entry(base: &mut Table, over: Entry) {
         _ => None,
     };
     match both {
-        Some((old, new)) => merge_table(old, new.clone()),
+        Some((old, new)) => {
+            let exclusive = if over.key == "seeds" { &EXCLUSIVE_SEEDS } else { &EXCLUSIVE };
+            merge_table(old, new.clone(), exclusive);
+        }
         None => base.set(over),
     }
 }
 
 /// A changed `kind` drops the keys that belonged to the old one; a layer keeps its name.
-fn merge_table(base: &mut Table, over: Table) {
+fn merge_table(base: &mut Table, over: Table, exclusive: &[&[&str]]) {
     if let (Some(old), Some(new)) = (base.text("kind"), over.text("kind"))
         && old != new
     {
         base.entries.retain(|entry| entry.key == "name");
     }
     for entry in over.entries {
-        merge_entry(base, entry);
+        merge_entry(base, entry, exclusive);
     }
 }
 
@@ -170,7 +176,7 @@ fn patch_layers(layers: &mut Vec<Node>, patches: Table, found: &mut Diagnostics)
         match (position, changes.remove("remove"), changes.remove("after")) {
             (Some(at), None, None) => {
                 if let Value::Table(layer) = &mut layers[at].value {
-                    merge_table(layer, changes);
+                    merge_table(layer, changes, &EXCLUSIVE);
                 }
             }
             (Some(at), Some(Entry { node: Node { value: Value::Bool(true), .. }, .. }), None) => {

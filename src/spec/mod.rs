@@ -17,6 +17,7 @@ pub mod tree;
 mod typed;
 pub mod values;
 
+use crate::statistics::precision::Precision;
 use check::Checker;
 use component::{Components, Kind};
 use diagnostic::{Diagnostic, Diagnostics, Problem};
@@ -54,8 +55,10 @@ pub struct Spec {
     pub train: TrainSpec,
     /// Where random numbers come from.
     pub random: RandomSpec,
-    /// The seeds, one trial each.
+    /// The seeds, one trial each; with `until` all that there may be.
     pub seeds: Vec<u64>,
+    /// How many of them are enough, if that is left to the results.
+    pub until: Option<Until>,
     /// Threads of a trial.
     pub threads: usize,
     /// Which weights are stored.
@@ -164,6 +167,17 @@ pub enum Every {
     Iterations(usize),
     /// After so much time.
     Time(Duration),
+}
+
+/// When seeds are enough.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Until {
+    /// The loss or metric whose mean is to be known, and where that was said.
+    pub metric: (String, Span),
+    /// How well.
+    pub precision: Precision,
+    /// The first seed.
+    pub from: u64,
 }
 
 /// A loss in the sum.

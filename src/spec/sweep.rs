@@ -12,6 +12,9 @@ use super::{Component, Spec, merge, resolve};
 /// The dimension that `[sweep.variants]` makes.
 pub const VARIANT: &str = "variant";
 
+/// Seeds on which the winner of a race is run again, unless `fresh` says otherwise.
+const FRESH: usize = 10;
+
 /// Parts of an experiment that every trial of a folder shares, or that change no number.
 const SHARED: [&str; 8] = ["name", "about", "run", "report", "sweep", "extends", "format", "train.metrics"];
 
@@ -24,6 +27,10 @@ pub struct Sweep {
     pub trials: Option<(usize, Span)>,
     /// What makes one configuration better than another; none for the loss.
     pub objective: Option<Objective>,
+    /// What drops configurations on the way.
+    pub pruner: Option<Component>,
+    /// Further seeds on which the best configuration is run again.
+    pub fresh: usize,
     /// The dimensions, in the order of the file.
     pub dimensions: Vec<Dimension>,
     /// Where it stands.
@@ -36,7 +43,7 @@ impl Sweep {
     /// Some dimensions of no experiment, for the tests of a sampler.
     pub fn of(sampler: Component, trials: Option<(usize, Span)>, dimensions: Vec<Dimension>) -> Sweep {
         let span = sampler.span;
-        Sweep { sampler, trials, objective: None, dimensions, span, document: Table::default() }
+        Sweep { sampler, trials, objective: None, pruner: None, fresh: 0, dimensions, span, document: Table::default() }
     }
 }
 
@@ -104,6 +111,12 @@ pub fn sweep_fields() -> Vec<Field> {
         Field::optional("trials", Type::at_least(1), "configurations that are tried, each on every seed"),
         Field::optional("minimize", Type::Text, "`loss` or a metric: the lower its median over seeds, the better"),
         Field::optional("maximize", Type::Text, "a metric: the higher its median over seeds, the better"),
+        Field::optional("pruner", Type::Component(Kind::Pruner), "what drops configurations before they had all seeds"),
+        Field::optional(
+            "fresh",
+            Type::Int { min: 1, max: 100_000 },
+            "seeds after all others, on which the best configuration is run again; 10 with a pruner, else none",
+        ),
         Field::optional("over", Type::Free, "a name of `[let]` or a quoted path, and its values"),
         Field::optional("variants", Type::Free, "named patches, one dimension together"),
     ]
@@ -204,10 +217,16 @@ pub fn read(entry: &Entry, document: &Table, components: &dyn Components, found:
     if found.list.len() > before {
         return None;
     }
-    let sampler = checked.get("sampler")?;
-    let args = sampler.as_table()?.clone();
+    let component = |node: &Node| -> Option<Component> {
+        let args = node.as_table()?.clone();
+        Some(Component { kind: args.string("kind"), args, span: node.span })
+    };
+    let pruner = checked.get("pruner").and_then(component);
+    let fresh = checked.get("fresh").and_then(|node| usize::try_from(node.as_int()?).ok());
     Some(Sweep {
-        sampler: Component { kind: args.string("kind"), args, span: sampler.span },
+        sampler: component(checked.get("sampler")?)?,
+        fresh: fresh.unwrap_or(if pruner.is_some() { FRESH } else { 0 }),
+        pruner,
         trials: checked.get("trials").and_then(|node| Some((usize::try_from(node.as_int()?).ok()?, node.span))),
         objective,
         dimensions,

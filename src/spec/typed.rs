@@ -3,8 +3,9 @@
 use super::source::Span;
 use super::tree::{Node, Table, Value};
 use super::{
-    Component, EarlyStop, Every, LayerSpec, Length, RandomSpec, Save, Segments, Select, Spec, Term, TrainSpec,
+    Component, EarlyStop, Every, LayerSpec, Length, RandomSpec, Save, Segments, Select, Spec, Term, TrainSpec, Until,
 };
+use crate::statistics::precision::Precision;
 
 /// Reads a checked document into types. Keys that the check guarantees are read without a second look.
 pub fn typed(resolved: Table) -> Spec {
@@ -64,6 +65,7 @@ pub fn typed(resolved: Table) -> Spec {
             RandomSpec::Runner
         },
         seeds: seeds(&section("run")),
+        until: until(&section("run")),
         threads: section("run").whole("threads"),
         save: match section("run").text("save") {
             Some("best") => Save::Best,
@@ -102,10 +104,23 @@ fn seeds(run: &Table) -> Vec<u64> {
     match run.get("seeds").map(|node| &node.value) {
         Some(Value::Table(table)) => {
             let from = table.whole("from") as u64;
-            (from..from.saturating_add(table.whole("count") as u64)).collect()
+            let count = if table.entry("count").is_some() { "count" } else { "max" };
+            (from..from.saturating_add(table.whole(count) as u64)).collect()
         }
         _ => run.nodes("seeds").iter().filter_map(Node::as_int).map(|seed| seed as u64).collect(),
     }
+}
+
+fn until(run: &Table) -> Option<Until> {
+    let seeds = run.get("seeds")?.as_table()?;
+    let until = seeds.get("until")?.as_table()?;
+    let metric = until.get("metric")?;
+    let precision = Precision {
+        relative_half_width: until.number("relative_half_width"),
+        min: until.whole("min"),
+        max: seeds.whole("max"),
+    };
+    Some(Until { metric: (metric.as_text()?.into(), metric.span), precision, from: seeds.whole("from") as u64 })
 }
 
 impl Table {

@@ -2,6 +2,8 @@
 //!
 //! It is the only file of a result folder that says which files are ours, so `--fresh` deletes by its list.
 
+use crate::statistics::Mean;
+use crate::statistics::precision::Precision;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -40,6 +42,12 @@ pub struct Manifest {
     /// What makes one configuration better than another.
     #[serde(default)]
     pub objective: Objective,
+    /// How many seeds are enough, where results decide that.
+    #[serde(default)]
+    pub sampling: Option<Sampling>,
+    /// The race that dropped configurations, if there was one.
+    #[serde(default)]
+    pub race: Option<Race>,
     /// What the network of the first configuration is, for people: one entry a layer.
     pub layers: Vec<LayerSummary>,
     /// Learned and fixed parameters of the network, numbers in all.
@@ -91,6 +99,50 @@ impl Default for Objective {
     fn default() -> Self {
         Objective { name: "loss".into(), maximize: false }
     }
+}
+
+impl Objective {
+    /// The mean that says something of it.
+    pub fn mean(&self) -> Mean {
+        Mean::of(!self.maximize)
+    }
+}
+
+/// How many seeds each configuration needs, where that was left to the results.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Sampling {
+    /// The loss or metric whose mean is to be known.
+    pub metric: String,
+    /// How well.
+    pub precision: Precision,
+    /// The first seed.
+    pub from: u64,
+}
+
+/// How a race of configurations went.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Race {
+    /// Numbers of seeds at which configurations were compared; none where nothing was dropped by a rule.
+    pub looks: Vec<usize>,
+    /// The rule, in words.
+    pub rule: String,
+    /// The configurations that were dropped, in the order in which they were.
+    pub dropped: Vec<Dropped>,
+    /// The configuration that won, once all looks were taken.
+    pub winner: Option<String>,
+    /// Seeds that nothing was chosen on, on which the winner was run again.
+    pub fresh: Vec<u64>,
+}
+
+/// A configuration that was dropped.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Dropped {
+    /// Its id.
+    pub config: String,
+    /// After so many seeds.
+    pub seeds: usize,
+    /// How often chance alone makes it as much worse than the best.
+    pub p: f64,
 }
 
 /// State of a study when the manifest was written.
@@ -159,6 +211,13 @@ pub struct Quantity {
     pub unit: String,
     /// Whether lower values are better.
     pub lower_is_better: bool,
+}
+
+impl Quantity {
+    /// The mean that says something of it.
+    pub fn mean(&self) -> Mean {
+        Mean::of(self.lower_is_better)
+    }
 }
 
 /// Program, machine and device of the latest run.

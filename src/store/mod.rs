@@ -192,6 +192,16 @@ impl Store {
         stored.into_iter().chain(records).collect()
     }
 
+    /// A row of each trial that has ended, wherever it is stored.
+    pub fn rows(&self) -> Result<Vec<SummaryRow>, StoreError> {
+        let newer: HashSet<&str> = self.records.iter().map(|record| record.trial.as_str()).collect();
+        let stored: HashSet<&str> = self.stored.iter().map(|key| key.trial.as_str()).collect();
+        let mut rows = if stored.is_empty() { Vec::new() } else { self.summary()? };
+        rows.retain(|row| stored.contains(row.trial.as_str()) && !newer.contains(row.trial.as_str()));
+        rows.extend(self.records.iter().map(Record::row));
+        Ok(rows)
+    }
+
     /// Mean threshold of each layer of the trial whose states were kept in this run.
     pub fn thresholds(&self) -> HashMap<String, f64> {
         let traces = self.records.iter().flat_map(|record| &record.layers);
@@ -203,8 +213,8 @@ impl Store {
         tables::summary(&self.dir)
     }
 
-    /// Stores a finished trial: its weights first, then its record.
-    pub fn add(&mut self, mut record: Record, weights: Option<&Weights>) -> Result<(), StoreError> {
+    /// Stores a finished trial: its weights first, then its record, which it gives back.
+    pub fn add(&mut self, mut record: Record, weights: Option<&Weights>) -> Result<&Record, StoreError> {
         let mut path = None;
         if let Some(weights) = weights {
             let file = self.dir.join(weights_file(&record.trial));
@@ -218,8 +228,7 @@ impl Store {
             none => none.insert(journal::Writer::create(&self.dir, self.sync)?),
         };
         writer.append(&record, path)?;
-        self.records.push(record);
-        Ok(())
+        Ok(self.records.push_mut(record))
     }
 
     /// Deletes the weights of all trials but that of the lowest loss.

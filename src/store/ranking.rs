@@ -1,7 +1,9 @@
 //! Configurations of a study, by the median of their seeds.
 
 use super::SummaryRow;
-use super::manifest::Manifest;
+use super::manifest::{Manifest, Sampling};
+use crate::statistics::Mean;
+use crate::statistics::precision::Known;
 use std::collections::{BTreeMap, HashMap};
 
 /// The dimension that goes through the folds of a split.
@@ -23,11 +25,20 @@ pub struct Ranked {
     pub failed: usize,
     /// The objective of each trial that completed.
     pub values: Vec<f64>,
+    /// The objective by seed, of several folds their mean.
+    pub by_seed: BTreeMap<u64, f64>,
+    /// The objective of each trial that completed on a fresh seed; these count nowhere else.
+    pub fresh: Vec<f64>,
+    /// After how many seeds it was dropped, if it was, and how often chance makes it as much worse.
+    pub dropped: Option<(usize, f64)>,
+    /// How well its mean is known, where seeds were run until it is.
+    pub known: Option<Known>,
     /// Medians of the loss and each metric over the trials that completed.
     pub medians: Vec<Option<f64>>,
 }
 
-/// The configurations of some trials, the best by the study's objective first; those without a value last.
+/// The configurations of some trials, the best by the study's objective first, behind them those that were dropped;
+/// those without a value last.
 pub fn rank(rows: &[SummaryRow], manifest: &Manifest) -> Vec<Ranked> {
     let mut configurations: Vec<(Params, Vec<&SummaryRow>)> = Vec::new();
     let mut places: HashMap<Params, usize> = HashMap::new();
@@ -40,39 +51,70 @@ pub fn rank(rows: &[SummaryRow], manifest: &Manifest) -> Vec<Ranked> {
         });
         configurations[place].1.push(row);
     }
-    let metric = manifest.metrics.iter().position(|metric| metric.name == manifest.objective.name);
-    let column = metric.map_or(0, |metric| metric + 1);
+    let column = column_of(&manifest.objective.name, manifest).map_or(0, |metric| metric + 1);
     let mut ranked: Vec<Ranked> =
-        configurations.into_iter().map(|(params, rows)| summed(params, &rows, metric)).collect();
+        configurations.into_iter().map(|(params, rows)| summed(params, rows, manifest)).collect();
     let key = |configuration: &Ranked| {
         let value = configuration.medians.get(column).copied().flatten().filter(|value| !value.is_nan());
         let signed = value.map(|value| if manifest.objective.maximize { -value } else { value });
         signed.unwrap_or(f64::INFINITY)
     };
-    ranked.sort_by(|a, b| key(a).total_cmp(&key(b)));
+    ranked.sort_by(|a, b| a.dropped.is_some().cmp(&b.dropped.is_some()).then(key(a).total_cmp(&key(b))));
     ranked
 }
 
-fn summed(params: Params, rows: &[&SummaryRow], objective: Option<usize>) -> Ranked {
-    let mut configs: Vec<String> = rows.iter().map(|row| row.config.clone()).collect();
+/// The place of a metric; none for the loss.
+fn column_of(name: &str, manifest: &Manifest) -> Option<usize> {
+    manifest.metrics.iter().position(|metric| metric.name == name)
+}
+
+fn summed(params: Params, rows: Vec<&SummaryRow>, manifest: &Manifest) -> Ranked {
+    let objective = column_of(&manifest.objective.name, manifest);
+    let is_fresh = |row: &&SummaryRow| manifest.race.as_ref().is_some_and(|race| race.fresh.contains(&row.seed));
+    let (fresh, rows): (Vec<&SummaryRow>, Vec<&SummaryRow>) = rows.into_iter().partition(is_fresh);
+    let mut configs: Vec<String> = rows.iter().chain(&fresh).map(|row| row.config.clone()).collect();
     configs.dedup();
-    let completed: Vec<&&SummaryRow> = rows.iter().filter(|row| row.error.is_none()).collect();
-    let metrics = rows.first().map_or(0, |row| row.metrics.len());
+    let completed: Vec<&SummaryRow> = rows.iter().copied().filter(|row| row.error.is_none()).collect();
     let losses = median(completed.iter().filter_map(|row| row.loss).collect());
     let metric = |i: usize| median(completed.iter().filter_map(|row| row.metrics.get(i).copied().flatten()).collect());
+    let dropped = manifest.race.iter().flat_map(|race| &race.dropped).find(|one| configs.contains(&one.config));
     Ranked {
         values: completed.iter().filter_map(|row| value(row, objective)).collect(),
+        by_seed: by_seed(&completed, objective),
+        fresh: fresh.iter().filter(|row| row.error.is_none()).filter_map(|row| value(row, objective)).collect(),
+        dropped: dropped.map(|one| (one.seeds, one.p)),
+        known: manifest.sampling.as_ref().map(|sampling| known(&rows, sampling, manifest)),
         configs,
         params,
         completed: completed.len(),
         failed: rows.len() - completed.len(),
-        medians: std::iter::once(losses).chain((0..metrics).map(metric)).collect(),
+        medians: std::iter::once(losses).chain((0..manifest.metrics.len()).map(metric)).collect(),
     }
+}
+
+/// A metric by seed, of several folds their mean.
+fn by_seed(completed: &[&SummaryRow], metric: Option<usize>) -> BTreeMap<u64, f64> {
+    let mut sums: BTreeMap<u64, (f64, f64)> = BTreeMap::new();
+    for (seed, value) in completed.iter().filter_map(|row| Some((row.seed, value(row, metric)?))) {
+        let (sum, n) = sums.entry(seed).or_default();
+        (*sum, *n) = (*sum + value, *n + 1.0);
+    }
+    sums.into_iter().map(|(seed, (sum, n))| (seed, sum / n)).collect()
+}
+
+/// How well the mean of a configuration is known.
+fn known(rows: &[&SummaryRow], sampling: &Sampling, manifest: &Manifest) -> Known {
+    let metric = column_of(&sampling.metric, manifest);
+    let value = |row: &SummaryRow| if row.error.is_some() { f64::NAN } else { value(row, metric).unwrap_or(f64::NAN) };
+    let values: HashMap<u64, f64> = rows.iter().map(|row| (row.seed, value(row))).collect();
+    let seeds = (sampling.from..).take(sampling.precision.max);
+    let mean = metric.map_or(Mean::Geometric, |metric| manifest.metrics[metric].mean());
+    sampling.precision.known(mean, &seeds.map(|seed| values.get(&seed).copied()).collect::<Vec<_>>())
 }
 
 /// What makes one configuration better than another, of one trial.
 pub fn objective_of(row: &SummaryRow, manifest: &Manifest) -> Option<f64> {
-    value(row, manifest.metrics.iter().position(|metric| metric.name == manifest.objective.name))
+    value(row, column_of(&manifest.objective.name, manifest))
 }
 
 /// A metric of a trial, or its loss.

@@ -2,6 +2,7 @@
 //!
 //! Numbers go as bits, because JSON knows neither NaN nor infinity and rows must come back exactly.
 
+use super::SummaryRow;
 use super::tables::Key;
 use serde::{Deserialize, Serialize};
 
@@ -97,6 +98,20 @@ impl Record {
     /// Whether the trial ran to its end.
     pub fn completed(&self) -> bool {
         self.error.is_none()
+    }
+
+    /// Its row in a summary.
+    pub fn row(&self) -> SummaryRow {
+        SummaryRow {
+            trial: self.trial.clone(),
+            config: self.config.clone(),
+            params: self.params.clone(),
+            seed: self.seed,
+            error: self.error.clone(),
+            loss: self.loss.first().copied(),
+            metrics: self.metrics.iter().copied().map(Some).collect(),
+            seconds: self.duration_s.first().copied().unwrap_or(0.0),
+        }
     }
 
     /// What tells it from others.

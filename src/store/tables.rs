@@ -175,15 +175,17 @@ impl Tables {
             let mut placed: Vec<(usize, Range<usize>)> =
                 valid.filter_map(|(id, rows)| Some((*place.get(id.as_str())?, rows))).collect();
             placed.sort_by_key(|(place, rows)| (*place, rows.start));
-            let first = placed.first().map_or(0, |(place, _)| *place);
-            placed.retain(|(place, _)| most.is_none_or(|most| *place < most.max(first + 1)));
+            let mut trials = placed.iter().map(|(place, _)| *place).collect::<Vec<usize>>();
+            trials.dedup();
+            let last = most.and_then(|most| trials.get(most - 1));
+            placed.retain(|(place, _)| last.is_none_or(|last| place <= last));
             take(table, placed.into_iter().map(|(_, rows)| rows), dir)
         };
         Ok(Tables {
             history: merged(self.history, history_of(records, &columns.recorded), None)?,
             traces: merged(self.traces, traces_of(records), Some(TRACED_TRIALS))?,
             // Of the first trial that has states: one that came before it may have been stored without.
-            layers: merged(self.layers, layers_of(records), Some(0))?,
+            layers: merged(self.layers, layers_of(records), Some(1))?,
             baselines: merged(self.baselines, baselines_of(records, columns), None)?,
             trials: merged(self.trials, trials_of(records, columns), None)?,
         })

@@ -5,11 +5,15 @@ pub mod explain;
 pub mod identity;
 pub mod plan;
 pub mod predict;
+pub mod pruner;
 pub mod replay;
 pub mod resume;
+pub mod rule;
 pub mod sampler;
+pub mod schedule;
 pub mod train;
 pub mod weights;
 
 pub use plan::{Configuration, Executor, Measured, Plan, TrialPlan};
-pub use train::{Ended, TrainError, Watch, train};
+pub use schedule::Schedule;
+pub use train::{TrainError, Watch, train};

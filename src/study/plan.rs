@@ -3,6 +3,7 @@
 
 use super::check::{check_early_stop, check_parts, check_shapes, check_sizes, generator};
 use super::identity::{self, Runs};
+use super::rule::{Deciding, Rule, rule};
 use super::weights::{self, StoredWeights};
 use crate::data::DataShape;
 use crate::data::prepared::Prepared;
@@ -22,6 +23,7 @@ use crate::tensor::DeviceName;
 use crate::train::draws::Generator;
 use rayon::prelude::*;
 use std::collections::HashMap;
+use std::ops::Range;
 use std::path::PathBuf;
 
 /// What runs the neurons.
@@ -111,8 +113,13 @@ pub struct Plan {
     pub swept: Vec<String>,
     /// The configurations, one without a sweep.
     pub configurations: Vec<Configuration>,
-    /// The trials: configurations in their order, each on the file's seeds in theirs.
+    /// Every trial that there may be: configurations in their order, each on the file's seeds in theirs, then on fresh
+    /// ones. Which of them are run the [`super::Schedule`] says.
     pub trials: Vec<TrialPlan>,
+    /// On how many of its seeds a configuration is run.
+    pub rule: Rule,
+    /// What ranks configurations.
+    pub objective: Deciding,
     /// Place of each configuration by its id.
     places: HashMap<String, usize>,
 }
@@ -136,10 +143,12 @@ impl Plan {
             Some(sweep) => configurations(sweep, place)?,
         };
         check_parts(&configurations, &spec)?;
+        let (rule, objective) = rule(&spec, &configurations, registry)?;
+        let seeds: Vec<u64> = spec.seeds.iter().copied().chain(fresh_seeds(&spec)).collect();
         let trials = configurations.iter().enumerate().flat_map(|(i, configuration)| {
             let trial =
                 move |&seed: &u64| TrialPlan { id: identity::trial(&configuration.id, seed), seed, configuration: i };
-            spec.seeds.iter().map(trial)
+            seeds.iter().map(trial)
         });
         let dimensions = spec.sweep.iter().flat_map(|sweep| &sweep.dimensions);
         Ok(Plan {
@@ -150,6 +159,8 @@ impl Plan {
             content,
             swept: dimensions.map(|dimension| dimension.name.clone()).collect(),
             trials: trials.collect(),
+            rule,
+            objective,
             places: configurations.iter().enumerate().map(|(i, c)| (c.id.clone(), i)).collect(),
             configurations,
             spec,
@@ -166,6 +177,25 @@ impl Plan {
         let of_training =
             |quantity: &Measured| quantity.metric.is_some() && quantity.part.is_none_or(|part| part == Part::Train);
         self.quantities().iter().filter(|quantity| of_training(quantity)).map(Measured::name).collect()
+    }
+
+    /// Trials that a configuration may have.
+    pub fn per_configuration(&self) -> usize {
+        self.spec.seeds.len() + fresh(&self.spec)
+    }
+
+    /// The places of fresh seeds among those of a configuration.
+    pub fn fresh(&self) -> Range<usize> {
+        self.spec.seeds.len()..self.per_configuration()
+    }
+
+    /// Seeds on which every configuration is run, whatever the results are.
+    pub fn sure_seeds(&self) -> usize {
+        match &self.rule {
+            Rule::Fixed => self.spec.seeds.len(),
+            Rule::Until(sampling, _) => sampling.precision.min,
+            Rule::Race(_, contest) => contest.looks.first().copied().unwrap_or(0),
+        }
     }
 
     /// The configuration of a trial.
@@ -216,6 +246,17 @@ impl Plan {
         }
         toml(&table, Formulas::Computed)
     }
+}
+
+/// Seeds on which the best configuration is run again.
+fn fresh(spec: &Spec) -> usize {
+    spec.sweep.as_ref().map_or(0, |sweep| sweep.fresh)
+}
+
+/// They follow the largest of the others.
+fn fresh_seeds(spec: &Spec) -> Range<u64> {
+    let first = spec.seeds.iter().max().map_or(0, |last| last.saturating_add(1));
+    first..first.saturating_add(fresh(spec) as u64)
 }
 
 /// What a configuration is built from beside its spec.

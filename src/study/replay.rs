@@ -91,7 +91,9 @@ fn narrowed(spec: &str, row: &SummaryRow) -> String {
         run.put("seeds", list(Node::new(Value::Int(row.seed as i64), at)));
     }
     if let Some(Value::Table(sweep)) = document.get_mut("sweep").map(|node| &mut node.value) {
-        sweep.remove("trials");
+        ["trials", "pruner", "fresh"].iter().for_each(|key| {
+            sweep.remove(key);
+        });
         sweep.put("sampler", Node::new(Value::Text("grid".into()), at));
         for (name, text) in &row.params {
             match (sweep.get_mut("over").map(|node| &mut node.value), name == VARIANT) {

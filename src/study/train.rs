@@ -4,6 +4,8 @@
 
 use super::plan::{Configuration, Executor, Plan, TrialPlan};
 use super::resume::{SaveError, Saves};
+use super::rule::Rule;
+use super::schedule::Schedule;
 use crate::data::split::Part;
 use crate::nn::Network;
 use crate::nn::fused::FusedNetwork;
@@ -23,30 +25,23 @@ use crate::train::selection::Patience;
 use crate::train::trial::{Settings, Signals};
 use crate::train::watch::Watched;
 use crate::train::{Metric, Outcome, Progress, Trial, TrialError};
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Sees a study go on.
 pub trait Watch: Sync {
+    /// So many trials more are asked for, of so many iterations together.
+    fn asked(&self, trials: usize, iterations: u64);
+
     /// A trial did so many iterations more, and has this loss.
     fn advanced(&self, iterations: usize, loss: Option<f64>);
 
     /// A trial ended.
     fn ended(&self, record: &Record);
-}
-
-/// How a study ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ended {
-    /// Trials that ended in this run.
-    pub trained: usize,
-    /// Whether it was asked to stop before all had.
-    pub interrupted: bool,
 }
 
 /// Why a study could not go on.
@@ -82,38 +77,50 @@ struct Keep {
     weights: bool,
 }
 
-/// Trains every planned trial that the store does not have, on `jobs` workers.
+impl Keep {
+    /// Sequences of the first trials in the order of rows. Where results decide how many seeds a configuration has,
+    /// each has its share.
+    fn by_place(plan: &Plan) -> impl Fn(&TrialPlan) -> Keep + Sync {
+        let share = TRACED_TRIALS / plan.configurations.len();
+        let mut seeds = plan.spec.seeds[..plan.sure_seeds().max(share).min(plan.spec.seeds.len())].to_vec();
+        seeds.sort_unstable();
+        let weights = plan.spec.save != Save::None;
+        move |trial| {
+            let rank = seeds.binary_search(&trial.seed).ok().map(|seed| trial.configuration * seeds.len() + seed);
+            Keep { traces: rank.is_some_and(|rank| rank < TRACED_TRIALS), layers: rank == Some(0), weights }
+        }
+    }
+}
+
+/// Trains trials of the plan, from those at the places `due` on, until the schedule asks for no more, on `jobs` workers.
+/// Says whether all that was asked for has ended.
 pub fn train<D: OnDevice>(
-    plan: &Plan,
-    registry: &Registry,
+    (plan, registry): (&Plan, &Registry),
     store: &mut Store,
+    schedule: &mut Schedule<'_>,
+    due: Vec<usize>,
     jobs: usize,
     stop: &AtomicBool,
     watch: &dyn Watch,
-) -> Result<Ended, TrainError> {
-    let ranks = ranks(plan, store);
+) -> Result<bool, TrainError> {
     let dir = store.dir().to_path_buf();
-    let known: HashSet<String> = store.known().into_iter().map(|key| key.trial).collect();
-    let missing: Vec<&TrialPlan> = plan.trials.iter().filter(|trial| !known.contains(&trial.id)).collect();
-    let next = AtomicUsize::new(0);
+    // With a rule more trials may follow than are due now.
+    let most = if matches!(plan.rule, Rule::Fixed) { due.len() } else { plan.trials.len() };
+    let pools = (0..jobs.clamp(1, most.max(1))).map(|_| pool(plan)).collect::<Result<Vec<_>, _>>()?;
     let (to_writer, from_workers) = mpsc::channel();
-    let keep = |trial: &TrialPlan| {
-        let rank = ranks.get(&trial.id).copied().unwrap_or(usize::MAX);
-        Keep { traces: rank < TRACED_TRIALS, layers: rank == 0, weights: plan.spec.save != Save::None }
-    };
-    let pools = (0..jobs.clamp(1, missing.len().max(1))).map(|_| pool(plan)).collect::<Result<Vec<_>, _>>()?;
+    let (queue, keep) = (Queue::new(due), Keep::by_place(plan));
     std::thread::scope(|scope| {
         for pool in &pools {
             let to_writer = to_writer.clone();
-            let (missing, next, keep, dir) = (&missing, &next, &keep, dir.as_path());
+            let (queue, keep, dir) = (&queue, &keep, dir.as_path());
             scope.spawn(move || {
                 pool.install(|| {
                     let mut compiled = None;
-                    while let Some(trial) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        let job =
-                            Job { plan, registry, planned: trial, keep: keep(trial), dir: Some(dir), stop, watch };
-                        let Some(result) = job.run::<D>(&mut compiled) else { return };
-                        if to_writer.send(result).is_err() {
+                    while let Some(place) = queue.next() {
+                        let planned = &plan.trials[place];
+                        let job = Job { plan, registry, planned, keep: keep(planned), dir: Some(dir), stop, watch };
+                        let Some(result) = job.run::<D>(&mut compiled) else { return queue.close() };
+                        if to_writer.send((place, result)).is_err() {
                             return;
                         }
                     }
@@ -121,10 +128,68 @@ pub fn train<D: OnDevice>(
             });
         }
         drop(to_writer);
-        write_results(store, from_workers, stop, watch)
+        let mut told = |place: usize, record: &Record| {
+            watch.ended(record);
+            let due = schedule.ended(place, &record.row());
+            let more: Vec<&TrialPlan> = due.iter().map(|place| &plan.trials[*place]).collect();
+            watch.asked(more.len(), plan.iterations(&more));
+            queue.add(due);
+            if schedule.is_finished() {
+                queue.close();
+            }
+        };
+        let written = write_results(store, from_workers, &mut told);
+        if written.is_err() {
+            stop.store(true, Ordering::Relaxed);
+            queue.close();
+        }
+        written
     })?;
-    let trained = store.known().len().saturating_sub(known.len());
-    Ok(Ended { trained, interrupted: trained < missing.len() })
+    Ok(schedule.is_finished())
+}
+
+/// Trials that wait for a worker, by their places in the plan.
+struct Queue {
+    state: Mutex<Waiting>,
+    changed: Condvar,
+}
+
+struct Waiting {
+    places: VecDeque<usize>,
+    /// Whether no more will come.
+    closed: bool,
+}
+
+impl Queue {
+    fn new(places: Vec<usize>) -> Queue {
+        let closed = places.is_empty();
+        Queue { state: Mutex::new(Waiting { places: places.into(), closed }), changed: Condvar::new() }
+    }
+
+    /// The lock; what a thread that panicked left behind is whole.
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for a trial; none once the queue is closed.
+    fn next(&self) -> Option<usize> {
+        let idle = |waiting: &mut Waiting| waiting.places.is_empty() && !waiting.closed;
+        let mut waiting = self.changed.wait_while(self.lock(), idle).unwrap_or_else(PoisonError::into_inner);
+        if waiting.closed { None } else { waiting.places.pop_front() }
+    }
+
+    fn add(&self, places: Vec<usize>) {
+        if !places.is_empty() {
+            self.lock().places.extend(places);
+            self.changed.notify_all();
+        }
+    }
+
+    /// Nobody gets another trial.
+    fn close(&self) {
+        self.lock().closed = true;
+        self.changed.notify_all();
+    }
 }
 
 /// Threads for one trial at a time. dfdx's products ask rayon for threads, so only the fused executor, which asks for
@@ -147,38 +212,25 @@ pub fn once<D: OnDevice>(plan: &Plan, registry: &Registry, planned: &TrialPlan) 
 struct Silent;
 
 impl Watch for Silent {
+    fn asked(&self, _: usize, _: u64) {}
+
     fn advanced(&self, _: usize, _: Option<f64>) {}
 
     fn ended(&self, _: &Record) {}
 }
 
-/// The place of every trial, known and planned, in the order of rows.
-fn ranks(plan: &Plan, store: &Store) -> HashMap<String, usize> {
-    let known = store.known().into_iter().map(|key| (plan.rank(&key.config, key.seed), key.trial));
-    let mut all: Vec<((usize, u64), String)> = known.collect();
-    let planned = plan.trials.iter().map(|trial| ((trial.configuration, trial.seed), trial.id.clone()));
-    all.extend(planned);
-    all.sort();
-    all.dedup();
-    all.into_iter().enumerate().map(|(rank, (_, id))| (id, rank)).collect()
-}
-
+/// Stores what workers hand over, and tells of it.
 fn write_results(
     store: &mut Store,
-    from_workers: mpsc::Receiver<Result<Finished, StoreError>>,
-    stop: &AtomicBool,
-    watch: &dyn Watch,
+    from_workers: mpsc::Receiver<(usize, Result<Finished, StoreError>)>,
+    told: &mut dyn FnMut(usize, &Record),
 ) -> Result<(), StoreError> {
-    let mut store_one = |finished: Result<Finished, StoreError>| {
+    from_workers.into_iter().try_for_each(|(place, finished)| {
         let (record, weights) = finished?;
-        watch.ended(&record);
         let trial = record.trial.clone();
-        store.add(record, weights.as_ref())?;
+        told(place, store.add(record, weights.as_ref())?);
         checkpoint::forget(store.dir(), &trial)
-    };
-    from_workers
-        .into_iter()
-        .try_for_each(|finished| store_one(finished).inspect_err(|_| stop.store(true, Ordering::Relaxed)))
+    })
 }
 
 /// What a worker hands over.

@@ -10,6 +10,8 @@ use crate::spec::component::Info;
 use crate::spec::source::Sources;
 use crate::spec::sweep::{Dimension, NumberRange, Sweep, Values};
 use crate::spec::tree::{Node, Table, Value};
+use crate::statistics::Mean;
+use crate::study::pruner::{Contest, Pruner};
 use crate::tensor::{Backend, Matrix, Recorder, Steps, TensorError};
 use crate::train::Optimizer;
 use crate::train::loss::Pair;
@@ -374,6 +376,41 @@ pub fn sampler(registry: &Registry, name: &str, args: &Table, report: Report<'_>
         }
         if points(trials).as_ref() != Some(chosen) {
             report("chooses other points each time".into());
+        }
+    }
+}
+
+/// Its looks ascend to the last seed; it says the same each time, drops no equals, and of unequals never the best.
+pub fn pruner(pruner: &dyn Pruner, report: Report<'_>) {
+    const SEEDS: usize = 64;
+    let looks = match pruner.looks(SEEDS, 3) {
+        Ok(looks) => looks,
+        Err(why) => return report(format!("drops none of 3 configurations on {SEEDS} seeds: {why}")),
+    };
+    if looks.last() != Some(&SEEDS) || !looks.is_sorted_by(|a, b| a < b) || looks[0] == 0 {
+        report("has looks that do not ascend to the last seed".into());
+    }
+    for maximize in [false, true] {
+        let contest = Contest { looks: looks.clone(), configurations: 3, of: Mean::of(!maximize), maximize };
+        let base: Vec<f64> = (0..SEEDS).map(|i| 1.0 + i as f64).collect();
+        let scaled = |by: f64| base.iter().map(|value| value * by).collect::<Vec<f64>>();
+        let (low, high) = (scaled(0.1), scaled(10.0));
+        if !pruner.dropped(&[&base, &base, &base], &contest).is_empty() {
+            report("drops one of equal configurations".into());
+        }
+        let unequal = [low.as_slice(), &base, &high];
+        let dropped = pruner.dropped(&unequal, &contest);
+        let best = if maximize { 2 } else { 0 };
+        let mut places: Vec<usize> = dropped.iter().map(|(place, _)| *place).collect();
+        places.sort_unstable();
+        if places.contains(&best) {
+            report("drops the best configuration".into());
+        }
+        if places.windows(2).any(|pair| pair[0] == pair[1]) || places.iter().any(|place| *place >= unequal.len()) {
+            report("drops a configuration twice, or one that is not there".into());
+        }
+        if pruner.dropped(&unequal, &contest) != dropped {
+            report("drops others each time".into());
         }
     }
 }

@@ -12,6 +12,7 @@ mod protocol;
 mod registry;
 mod report;
 mod run;
+mod seeds;
 mod survive;
 mod sweep;
 mod tables;

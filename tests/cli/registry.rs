@@ -141,7 +141,17 @@ fn init_makes_a_folder_that_runs_and_never_overwrites() {
         "--set",
         "layer.hidden.size=4",
     ]);
-    for file in ["sqrt", "linear", "sqrt_sweep", "sqrt_torch", "linear_torch", "diabetes", "sunspots"] {
+    for file in [
+        "sqrt",
+        "linear",
+        "sqrt_sweep",
+        "sqrt_until",
+        "sqrt_race",
+        "sqrt_torch",
+        "linear_torch",
+        "diabetes",
+        "sunspots",
+    ] {
         sandbox.fine(["check", &format!("mine/gallery/{file}.toml")]);
     }
     sandbox.fine(["mine/table.toml", "--seeds", "0", "--set", "train.epochs=2"]);

@@ -144,7 +144,7 @@ fn every_mistake_of_a_sweep_is_reported_at_once() {
 [sweep]
 sampler = "grit"
 maximize = "accuracy"
-pruner = "none"
+prune = "none"
 
 [sweep.over]
 hiden = [4, 8]

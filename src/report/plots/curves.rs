@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::report::baselines::Comparison;
-use crate::report::statistics::median;
 use crate::report::tables::{Results, Sample};
+use crate::statistics::median;
 use plotters::coord::Shift;
 use plotters::series::DashedLineSeries;
 

@@ -5,6 +5,7 @@
 //! is as likely to have the other sign; the test counts how many choices of signs give a mean as far from zero.
 //! Sources: Fisher 1935, The Design of Experiments, section 21; Holm 1979, Scandinavian Journal of Statistics 6, 65-70.
 
+use super::LEVEL;
 use crate::random::Stream;
 
 /// Seeds up to which every choice of signs is counted; beyond, [`DRAWN`] are drawn.
@@ -12,9 +13,6 @@ const EXACT: usize = 20;
 
 /// Choices of signs that are drawn where there are too many.
 const DRAWN: u32 = 100_000;
-
-/// Above this probability a difference is called chance.
-pub const LEVEL: f64 = 0.05;
 
 /// Two quantities over common seeds.
 #[derive(Debug, Clone, PartialEq)]
@@ -64,8 +62,12 @@ pub fn paired(pairs: &[(f64, f64)]) -> Option<Paired> {
         return None;
     }
     let mean = differences.iter().sum::<f64>() / n as f64;
-    let least = if n <= EXACT { 0.5_f64.powi(n as i32 - 1) } else { 1.0 / f64::from(DRAWN + 1) };
-    Some(Paired { n, mean, ratio, p: sign_flip(&differences), least, correlation: correlation(&pairs) })
+    Some(Paired { n, mean, ratio, p: sign_flip(&differences), least: least(n), correlation: correlation(&pairs) })
+}
+
+/// The smallest probability that so many seeds can give.
+pub fn least(seeds: usize) -> f64 {
+    if seeds <= EXACT { 0.5_f64.powi(seeds as i32 - 1) } else { 1.0 / f64::from(DRAWN + 1) }
 }
 
 /// How often random signs give a sum at least as far from zero.
@@ -74,21 +76,22 @@ fn sign_flip(differences: &[f64]) -> f64 {
     let scale: f64 = differences.iter().map(|d| d.abs()).sum();
     // Sums that are equal but for rounding count as equal.
     let reaches = |sum: f64| sum.abs() >= observed - 1e-12 * scale;
-    let sum = |negative: &dyn Fn(usize) -> bool| {
-        differences.iter().enumerate().map(|(i, d)| if negative(i) { -d } else { *d }).sum::<f64>()
-    };
     if differences.len() <= EXACT {
-        // The other half of all choices mirrors this one.
-        let half = 1u32 << (differences.len() - 1);
-        let hits = (0..half).filter(|signs| reaches(sum(&|i| signs >> i & 1 == 1))).count();
-        return hits as f64 / f64::from(half);
+        // The first sign stays: the other half of all choices mirrors this one.
+        let (left, right) = differences[1..].split_at((differences.len() - 1) / 2);
+        let (left, right) = (sums(differences[0], left), sums(0.0, right));
+        let hits: usize = left.iter().map(|a| right.iter().filter(|b| reaches(a + *b)).count()).sum();
+        return hits as f64 / (left.len() * right.len()) as f64;
     }
     let mut stream = Stream::new(0, "report/sign flips");
-    let hits = (0..DRAWN).filter(|_| {
-        let signs: Vec<bool> = differences.iter().map(|_| stream.unit() < 0.5).collect();
-        reaches(sum(&|i| signs[i]))
-    });
-    (hits.count() + 1) as f64 / f64::from(DRAWN + 1)
+    let mut flipped = || differences.iter().map(|d| if stream.unit() < 0.5 { -d } else { *d }).sum::<f64>();
+    let hits = (0..DRAWN).filter(|_| reaches(flipped())).count();
+    (hits + 1) as f64 / f64::from(DRAWN + 1)
+}
+
+/// The sums of a number and of some others with every choice of signs.
+fn sums(first: f64, others: &[f64]) -> Vec<f64> {
+    others.iter().fold(vec![first], |sums, d| sums.iter().flat_map(|sum| [sum + d, sum - d]).collect())
 }
 
 fn correlation(pairs: &[(f64, f64)]) -> Option<f64> {

@@ -1,11 +1,19 @@
 //! One number of several seeds: the median, and what can honestly be said of its spread.
 //!
-//! Intervals of positive quantities are t on the log scale, for the geometric mean. Below five seeds none is given.
+//! `pairs` compares two experiments on common seeds, `precision` says when seeds are enough, `race` which
+//! configurations need no more of them. Intervals of positive quantities are t on the log scale, for the geometric mean. Below five seeds none is given.
 
-use crate::store::manifest::{Manifest, Quantity};
+pub mod pairs;
+pub mod precision;
+pub mod race;
+
+use statrs::distribution::{ContinuousCDF, StudentsT};
 
 /// Fewest seeds for an interval.
 pub const FEWEST: usize = 5;
+
+/// How often an interval may miss its mean, and a difference that is chance may be called none.
+pub const LEVEL: f64 = 0.05;
 
 /// Several values of one quantity.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,14 +41,11 @@ pub enum Mean {
     Arithmetic,
 }
 
-/// What is better the higher it is may be negative, such as R2.
-pub fn mean_of(metric: &Quantity) -> Mean {
-    if metric.lower_is_better { Mean::Geometric } else { Mean::Arithmetic }
-}
-
-/// That of what a study ranks configurations by.
-pub fn mean_of_objective(manifest: &Manifest) -> Mean {
-    if manifest.objective.maximize { Mean::Arithmetic } else { Mean::Geometric }
+impl Mean {
+    /// What is better the higher it is may be negative, such as R2.
+    pub fn of(lower_is_better: bool) -> Mean {
+        if lower_is_better { Mean::Geometric } else { Mean::Arithmetic }
+    }
 }
 
 /// Sums values up; none where none is defined.
@@ -52,8 +57,8 @@ pub fn summarise(values: impl IntoIterator<Item = f64>, of: Mean) -> Option<Summ
     let mean = values.iter().sum::<f64>() / n;
     let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0);
     let sd = (values.len() > 1).then(|| variance.sqrt());
-    let (median, interval) = (median(&values), interval(&values, of));
-    Some(Summary { n: values.len(), median, mean, sd, range: (first, last), interval })
+    let interval = interval(&values, of, LEVEL).map(|interval| (interval.low, interval.high));
+    Some(Summary { n: values.len(), median: median(&values), mean, sd, range: (first, last), interval })
 }
 
 /// The median of sorted values.
@@ -62,7 +67,20 @@ pub fn median(sorted: &[f64]) -> f64 {
     if sorted.len() % 2 == 1 { sorted[middle] } else { (sorted[middle - 1] + sorted[middle]) / 2.0 }
 }
 
-fn interval(values: &[f64], of: Mean) -> Option<(f64, f64)> {
+/// Where a mean lies, as far as some values tell.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Interval {
+    /// Their mean.
+    pub mean: f64,
+    /// The lower end.
+    pub low: f64,
+    /// The upper end.
+    pub high: f64,
+}
+
+/// The t interval of a mean that misses it with probability `level`; none where there are fewer than [`FEWEST`] values,
+/// or one of them has no place on its scale.
+pub fn interval(values: &[f64], of: Mean, level: f64) -> Option<Interval> {
     let fits = |v: &f64| v.is_finite() && (of == Mean::Arithmetic || *v > 0.0);
     if values.len() < FEWEST || !values.iter().all(fits) {
         return None;
@@ -73,22 +91,13 @@ fn interval(values: &[f64], of: Mean) -> Option<(f64, f64)> {
     let n = scaled.len() as f64;
     let mean = scaled.iter().sum::<f64>() / n;
     let variance = scaled.iter().map(|l| (l - mean).powi(2)).sum::<f64>() / (n - 1.0);
-    let half = t_quantile(scaled.len() - 1) * (variance / n).sqrt();
-    Some((back(mean - half), back(mean + half)))
+    let half = t_quantile(1.0 - level / 2.0, n - 1.0)? * (variance / n).sqrt();
+    Some(Interval { mean: back(mean), low: back(mean - half), high: back(mean + half) })
 }
 
-/// The 0.975 quantile of Student's t, by the expansion of Cornish and Fisher; the few degrees of freedom where that
-/// is rough come from a table. Source: Abramowitz & Stegun 1964, 26.7.5 and table 26.10.
-fn t_quantile(freedom: usize) -> f64 {
-    const FEW: [f64; 9] = [12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262];
-    if let Some(value) = FEW.get(freedom.saturating_sub(1)) {
-        return *value;
-    }
-    let (z, n) = (1.959_964_f64, freedom as f64);
-    let g1 = (z.powi(3) + z) / 4.0;
-    let g2 = (5.0 * z.powi(5) + 16.0 * z.powi(3) + 3.0 * z) / 96.0;
-    let g3 = (3.0 * z.powi(7) + 19.0 * z.powi(5) + 17.0 * z.powi(3) - 15.0 * z) / 384.0;
-    z + g1 / n + g2 / (n * n) + g3 / (n * n * n)
+/// A quantile of Student's t.
+fn t_quantile(probability: f64, freedom: f64) -> Option<f64> {
+    StudentsT::new(0.0, 1.0, freedom).ok().map(|t| t.inverse_cdf(probability))
 }
 
 #[cfg(test)]
@@ -100,13 +109,21 @@ mod tests {
         let (low, high) = summarise([0.1, 0.2, 0.3, 0.4, -0.5], Mean::Arithmetic).unwrap().interval.unwrap();
         // Mean 0.1, standard deviation sqrt(0.125), t = 2.776.
         let half = 2.776 * (0.125f64 / 5.0).sqrt();
-        assert!((low - (0.1 - half)).abs() < 1e-9 && (high - (0.1 + half)).abs() < 1e-9, "{low} {high}");
+        assert!((low - (0.1 - half)).abs() < 1e-4 && (high - (0.1 + half)).abs() < 1e-4, "{low} {high}");
     }
 
     #[test]
     fn quantiles_are_those_of_the_tables() {
-        for (freedom, expected) in [(1, 12.706), (4, 2.776), (5, 2.571), (9, 2.262), (39, 2.023), (1000, 1.962)] {
-            assert!((t_quantile(freedom) - expected).abs() < 2e-3, "{freedom}: {}", t_quantile(freedom));
+        // Abramowitz & Stegun 1964, table 26.10.
+        for (p, freedom, expected) in [
+            (0.975, 1.0, 12.706),
+            (0.975, 4.0, 2.776),
+            (0.975, 9.0, 2.262),
+            (0.975, 1000.0, 1.962),
+            (0.995, 9.0, 3.250),
+        ] {
+            let value = t_quantile(p, freedom).unwrap();
+            assert!((value - expected).abs() < 6e-4, "{p}, {freedom}: {value}");
         }
     }
 

@@ -1,0 +1,120 @@
+//! What is said of the seeds that configurations were run on, where results decided how many these are.
+
+use super::page::figure;
+use crate::statistics::precision::{Known, looks, relative_half_width};
+use crate::statistics::{Interval, LEVEL, Mean, Summary, summarise};
+use crate::store::manifest::{Manifest, Race, Sampling};
+use crate::store::ranking::{Ranked, described};
+
+/// Title of the column that says how a configuration ended; none where all have the same seeds.
+pub fn column(manifest: &Manifest) -> Option<String> {
+    let raced = manifest.race.as_ref().filter(|race| !race.looks.is_empty());
+    match (&manifest.sampling, raced) {
+        (Some(sampling), _) => Some(format!("mean {} as known", sampling.metric)),
+        (None, Some(_)) => Some("race".into()),
+        (None, None) => None,
+    }
+}
+
+/// How a configuration ended.
+pub fn ended(ranked: &Ranked, manifest: &Manifest) -> String {
+    match (&ranked.known, ranked.dropped) {
+        (Some(known), _) => known_as(known),
+        (None, Some((seeds, p))) => format!("dropped after {seeds} seeds (p = {p:.1e})"),
+        (None, None) => {
+            let won = manifest.race.as_ref().and_then(|race| race.winner.as_ref());
+            if won.is_some_and(|winner| ranked.configs.contains(winner)) { "won".into() } else { "stayed".into() }
+        }
+    }
+}
+
+/// What is said below a table: the rules by which seeds were run, and what came of them.
+pub fn notes(manifest: &Manifest, ranked: &[Ranked]) -> Vec<String> {
+    let mut notes = Vec::new();
+    if let Some(sampling) = &manifest.sampling {
+        notes.push(until(sampling, manifest));
+        if let [only] = ranked {
+            notes.push(format!("It is {}.", only.known.as_ref().map_or(String::new(), known_as)));
+        }
+    }
+    if let Some(race) = &manifest.race {
+        notes.extend(raced(race, ranked));
+        notes.extend(fresh(race, manifest, ranked));
+    }
+    notes
+}
+
+fn known_as(known: &Known) -> String {
+    let of = |n: &usize, interval: &Interval| {
+        let Interval { mean, low, high } = interval;
+        let half = 100.0 * relative_half_width(interval);
+        format!("{} [{}, {}] from {n} seeds, +- {half:.1} %", figure(*mean), figure(*low), figure(*high))
+    };
+    match known {
+        Known::Wants(n) => format!("not known yet: {n} seeds are needed"),
+        Known::Enough(n, interval) => of(n, interval),
+        Known::NotEnough(n, Some(interval)) => format!("{}, less than was asked for", of(n, interval)),
+        Known::NotEnough(n, None) => format!("not known: too few of {n} trials completed"),
+    }
+}
+
+fn until(sampling: &Sampling, manifest: &Manifest) -> String {
+    let Sampling { metric, precision, .. } = sampling;
+    let quantity = manifest.metrics.iter().find(|quantity| quantity.name == *metric);
+    let mean = match quantity.map_or(Mean::Geometric, |quantity| quantity.mean()) {
+        Mean::Geometric => "geometric mean",
+        Mean::Arithmetic => "mean",
+    };
+    format!(
+        "Seeds were run until the {mean} of {metric} was known to +- {} %. It was looked at after {} seeds; the interval of \
+         each look has the level {:.2} %, so that all of them together miss it in at most {} % of studies (Bonferroni).",
+        100.0 * precision.relative_half_width,
+        listed(&looks(precision.min, precision.max)),
+        100.0 * (1.0 - precision.level()),
+        100.0 * LEVEL
+    )
+}
+
+fn raced(race: &Race, ranked: &[Ranked]) -> Option<String> {
+    (!race.looks.is_empty()).then(|| {
+        format!(
+            "Of {} configurations {} were dropped in a race, with looks after {} seeds: {}.",
+            ranked.len(),
+            race.dropped.len(),
+            listed(&race.looks),
+            race.rule
+        )
+    })
+}
+
+/// What the winner has on the seeds that chose it, and on others.
+fn fresh(race: &Race, manifest: &Manifest, ranked: &[Ranked]) -> Option<String> {
+    let winner = race.winner.as_ref()?;
+    let winner = ranked.iter().find(|one| one.configs.contains(winner))?;
+    let of = manifest.objective.mean();
+    let summed = |values: &[f64]| summarise(values.iter().copied(), of);
+    let (chosen, fresh) = (summed(&winner.values)?, summed(&winner.fresh)?);
+    let interval = |summary: &Summary| {
+        let (low, high) = summary.interval.map_or(summary.range, |interval| interval);
+        let what = if summary.interval.is_some() { "95 %" } else { "from" };
+        format!("{what} {} to {}", figure(low), figure(high))
+    };
+    Some(format!(
+        "The best, {}, has a median {} of {} on the {} seeds that chose it and of {} ({}) on {} fresh ones.",
+        described(&winner.params),
+        manifest.objective.name,
+        figure(chosen.median),
+        chosen.n,
+        figure(fresh.median),
+        interval(&fresh),
+        fresh.n
+    ))
+}
+
+fn listed(numbers: &[usize]) -> String {
+    let texts: Vec<String> = numbers.iter().map(usize::to_string).collect();
+    match texts.as_slice() {
+        [all @ .., last] if !all.is_empty() => format!("{} and {last}", all.join(", ")),
+        _ => texts.join(""),
+    }
+}

@@ -1,0 +1,129 @@
+//! How many seeds each configuration is run on: all, as many as it takes to know a mean, or as many as it survives.
+
+use super::plan::{Configuration, Measured};
+use super::pruner::{Contest, Pruner};
+use crate::registry::Registry;
+use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem, suggest};
+use crate::spec::sweep::Sweep;
+use crate::spec::{Spec, Until};
+use crate::statistics::Mean;
+use crate::store::manifest::Sampling;
+use crate::store::ranking::FOLD;
+
+/// What decides on how many of its seeds a configuration is run.
+pub enum Rule {
+    /// All of them.
+    Fixed,
+    /// Until a mean is known well enough.
+    Until(Sampling, Deciding),
+    /// Until it is clearly worse than another.
+    Race(Box<dyn Pruner>, Contest),
+}
+
+/// One of a trial's results, which decides something of a study.
+#[derive(Debug, Clone)]
+pub struct Deciding {
+    /// `loss`, or a metric.
+    pub name: String,
+    /// Its place among the metrics; none for the loss.
+    pub metric: Option<usize>,
+    /// The mean that says something of it.
+    pub of: Mean,
+    /// Whether more is better.
+    pub maximize: bool,
+}
+
+impl Deciding {
+    /// A loss, metric or metric of a part by its name.
+    fn named(name: &str, quantities: &[Measured], registry: &Registry) -> Option<Deciding> {
+        let metric = match name {
+            "loss" => None,
+            name => Some(quantities.iter().position(|quantity| quantity.name() == name)?),
+        };
+        let kind = metric.and_then(|metric| quantities[metric].metric.as_ref());
+        let lower_is_better = kind.is_none_or(|kind| registry.metrics[kind].build.lower_is_better);
+        Some(Deciding { name: name.into(), metric, of: Mean::of(lower_is_better), maximize: !lower_is_better })
+    }
+
+    /// What a sweep ranks configurations by: what it says, else the loss, of the part that validates if there is one.
+    fn objective(sweep: Option<&Sweep>, quantities: &[Measured], registry: &Registry) -> Deciding {
+        let validated = quantities.iter().any(|quantity| quantity.name() == "validation.loss");
+        let loss = if validated { "validation.loss" } else { "loss" };
+        let said = sweep.and_then(|sweep| sweep.objective.as_ref());
+        let named = Deciding::named(said.map_or(loss, |objective| &objective.name), quantities, registry);
+        let maximize = said.is_some_and(|objective| objective.maximize);
+        let default = || Deciding { name: loss.into(), metric: None, of: Mean::Geometric, maximize };
+        named.map_or_else(default, |named| Deciding { maximize, of: Mean::of(!maximize), ..named })
+    }
+
+    /// Its value of a trial that completed.
+    pub fn value(&self, loss: Option<f64>, metrics: &[Option<f64>]) -> f64 {
+        let value = self.metric.map_or(loss, |metric| metrics.get(metric).copied().flatten());
+        value.unwrap_or(f64::NAN)
+    }
+}
+
+/// The rule of a study, and what decides in it.
+///
+/// # Errors
+/// Where the metric is not measured, seeds are too few to decide anything, or two rules are asked for.
+pub fn rule(
+    spec: &Spec,
+    configurations: &[Configuration],
+    registry: &Registry,
+) -> Result<(Rule, Deciding), Diagnostics> {
+    let quantities = configurations.first().map_or(Vec::new(), Configuration::quantities);
+    let refuse = |problem: Diagnostic| Err(Diagnostics { list: vec![problem] });
+    let folded = spec.sweep.as_ref().is_some_and(|sweep| sweep.dimensions.iter().any(|one| one.name == FOLD));
+    let objective = Deciding::objective(spec.sweep.as_ref(), &quantities, registry);
+    let pruner = spec.sweep.as_ref().and_then(|sweep| Some((sweep, sweep.pruner.as_ref()?)));
+    match (&spec.until, pruner) {
+        (None, None) => Ok((Rule::Fixed, objective)),
+        (Some(until), Some((_, pruner))) => {
+            let text = "a pruner and `until` would both say on how many seeds a configuration is run".to_string();
+            refuse(Diagnostic::new(Problem::Conflict(text), pruner.span).also(until.metric.1, "the other one"))
+        }
+        (Some(Until { metric: (_, at), .. }), None) if folded => {
+            let text =
+                "folds are compared on the same seeds, so that `until` cannot stop each of them by itself".into();
+            refuse(
+                Diagnostic::new(Problem::Conflict(text), *at)
+                    .help("`count` gives all folds the same seeds".to_string()),
+            )
+        }
+        (None, Some((_, pruner))) if folded => {
+            let text = "folds of one split are not rivals of each other, so that they cannot race".to_string();
+            refuse(Diagnostic::new(Problem::Conflict(text), pruner.span))
+        }
+        (Some(until), None) => {
+            let (name, at) = &until.metric;
+            let Some(sampled) = Deciding::named(name, &quantities, registry) else {
+                let names: Vec<String> = quantities.iter().map(Measured::name).collect();
+                let help = suggest(name, names.iter().map(String::as_str), "`[train] metrics` names what is measured");
+                let problem = Problem::UnknownName { what: "metric".into(), name: name.clone() };
+                return refuse(Diagnostic::new(problem, *at).label("not the loss, nor a metric here").help(help));
+            };
+            let sampling = Sampling { metric: name.clone(), precision: until.precision.clone(), from: until.from };
+            Ok((Rule::Until(sampling, sampled), objective))
+        }
+        (None, Some((sweep, component))) => {
+            let pruner = registry.pruner(component);
+            let contest = |looks| Contest {
+                looks,
+                configurations: configurations.len(),
+                of: objective.of,
+                maximize: objective.maximize,
+            };
+            match pruner.looks(spec.seeds.len(), configurations.len()) {
+                Ok(looks) => Ok((Rule::Race(pruner, contest(looks)), objective)),
+                Err(why) => {
+                    let text = format!("{} are too few seeds to drop anything", spec.seeds.len());
+                    let at =
+                        spec.resolved.get("run").and_then(|run| run.as_table()?.get("seeds")).map(|node| node.span);
+                    let at = at.filter(|at| at.end > at.start).unwrap_or(sweep.span);
+                    refuse(Diagnostic::new(Problem::Conflict(text), at).label(why).also(component.span, "the pruner"))
+                }
+            }
+        }
+    }
+}

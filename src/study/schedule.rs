@@ -1,0 +1,207 @@
+//! Which trials a study asks for, as a function of its plan and of the results that are there.
+//!
+//! Results are looked at only at planned numbers of seeds, and only when all of these have ended, so that neither the
+//! order in which trials end nor an interruption changes what is asked for.
+
+use super::plan::{Plan, TrialPlan};
+use super::rule::{Deciding, Rule};
+use crate::statistics::median;
+use crate::statistics::precision::Known;
+use crate::store::SummaryRow;
+use crate::store::manifest::{Dropped, Race};
+use std::collections::HashMap;
+use std::ops::Range;
+
+/// A study going on.
+pub struct Schedule<'a> {
+    plan: &'a Plan,
+    /// What each trial of the plan that has ended says.
+    ended: Vec<Option<Said>>,
+    /// Whether each trial was asked for.
+    asked: Vec<bool>,
+    /// Trials that were asked for and have not ended.
+    open: usize,
+    /// The same of each configuration.
+    open_of: Vec<usize>,
+}
+
+/// What a trial says of what decides; not a number if it failed.
+#[derive(Debug, Clone, Copy)]
+struct Said {
+    /// The objective of the sweep.
+    objective: f64,
+    /// The quantity whose mean is to be known.
+    sampled: f64,
+}
+
+/// How far a race is.
+struct Standing {
+    /// Configurations that are left.
+    left: Vec<usize>,
+    dropped: Vec<Dropped>,
+    /// Seeds that each configuration needs, so far as it is known.
+    seeds: Vec<usize>,
+}
+
+impl<'a> Schedule<'a> {
+    /// Begins a study, or goes on with one of which some trials have ended.
+    pub fn new(plan: &'a Plan, known: &[SummaryRow]) -> Schedule<'a> {
+        let (trials, configurations) = (plan.trials.len(), plan.configurations.len());
+        let (ended, asked) = (vec![None; trials], vec![false; trials]);
+        let mut schedule = Schedule { plan, ended, asked, open: 0, open_of: vec![0; configurations] };
+        let known: HashMap<&str, &SummaryRow> = known.iter().map(|row| (row.trial.as_str(), row)).collect();
+        if !known.is_empty() {
+            let said = |trial: &TrialPlan| known.get(trial.id.as_str()).map(|row| schedule.said(row));
+            schedule.ended = plan.trials.iter().map(said).collect();
+        }
+        schedule
+    }
+
+    /// The places of the trials that can be run at once and have not ended.
+    pub fn begin(&mut self) -> Vec<usize> {
+        let mut due = Vec::new();
+        match &self.plan.rule {
+            Rule::Fixed => (0..self.open_of.len()).for_each(|c| self.ask(c, 0..self.plan.spec.seeds.len(), &mut due)),
+            Rule::Until(..) => (0..self.open_of.len()).for_each(|c| self.go_on(c, &mut due)),
+            Rule::Race(..) => self.race_on(&mut due),
+        }
+        self.finish(&mut due);
+        due
+    }
+
+    /// The trial at a place ended; gives the places of the trials that can be run now.
+    pub fn ended(&mut self, place: usize, row: &SummaryRow) -> Vec<usize> {
+        let mut due = Vec::new();
+        let configuration = self.plan.trials[place].configuration;
+        let said = self.said(row);
+        if self.ended[place].replace(said).is_none() && self.asked[place] {
+            self.open -= 1;
+            self.open_of[configuration] -= 1;
+        }
+        match &self.plan.rule {
+            Rule::Until(..) if self.open_of[configuration] == 0 => self.go_on(configuration, &mut due),
+            Rule::Race(..) if self.open == 0 => self.race_on(&mut due),
+            Rule::Fixed | Rule::Until(..) | Rule::Race(..) => {}
+        }
+        self.finish(&mut due);
+        due
+    }
+
+    fn said(&self, row: &SummaryRow) -> Said {
+        let value = |deciding: &Deciding| match &row.error {
+            Some(_) => f64::NAN,
+            None => deciding.value(row.loss, &row.metrics),
+        };
+        let sampled = if let Rule::Until(_, sampled) = &self.plan.rule { value(sampled) } else { f64::NAN };
+        Said { objective: value(&self.plan.objective), sampled }
+    }
+
+    /// Whether everything that was asked for has ended.
+    pub fn is_finished(&self) -> bool {
+        self.open == 0
+    }
+
+    /// The trials that were asked for so far, ended or not.
+    pub fn asked(&self) -> impl Iterator<Item = &'a TrialPlan> + '_ {
+        self.plan.trials.iter().zip(&self.asked).filter(|(_, asked)| **asked).map(|(trial, _)| trial)
+    }
+
+    /// How the race went, if this is one, or how its winner did on fresh seeds.
+    pub fn race(&self) -> Option<Race> {
+        let fresh = self.plan.fresh();
+        let (looks, rule, dropped) = match &self.plan.rule {
+            Rule::Race(pruner, contest) => (contest.looks.clone(), pruner.rule(contest), self.standing().dropped),
+            Rule::Fixed | Rule::Until(..) if fresh.is_empty() => return None,
+            Rule::Fixed | Rule::Until(..) => (Vec::new(), String::new(), Vec::new()),
+        };
+        let winner = if self.is_finished() { self.winner() } else { None };
+        let winner = winner.map(|winner| self.plan.configurations[winner].id.clone());
+        Some(Race { looks, rule, dropped, winner, fresh: self.plan.trials[fresh].iter().map(|t| t.seed).collect() })
+    }
+
+    /// Asks for some trials of a configuration.
+    fn ask(&mut self, configuration: usize, seeds: Range<usize>, due: &mut Vec<usize>) {
+        let first = configuration * self.plan.per_configuration();
+        for place in first + seeds.start..first + seeds.end {
+            if !std::mem::replace(&mut self.asked[place], true) && self.ended[place].is_none() {
+                self.open += 1;
+                self.open_of[configuration] += 1;
+                due.push(place);
+            }
+        }
+    }
+
+    /// What a configuration's first seeds say.
+    fn first(&self, configuration: usize, seeds: usize) -> &[Option<Said>] {
+        let first = configuration * self.plan.per_configuration();
+        &self.ended[first..first + seeds]
+    }
+
+    /// Asks for the seeds that a configuration needs until its mean is known.
+    fn go_on(&mut self, configuration: usize, due: &mut Vec<usize>) {
+        let Rule::Until(sampling, sampled) = &self.plan.rule else { return };
+        let said = self.first(configuration, self.plan.spec.seeds.len());
+        let values: Vec<Option<f64>> = said.iter().map(|said| said.map(|said| said.sampled)).collect();
+        let (Known::Wants(seeds) | Known::Enough(seeds, _) | Known::NotEnough(seeds, _)) =
+            sampling.precision.known(sampled.of, &values);
+        self.ask(configuration, 0..seeds, due);
+    }
+
+    /// Asks for the seeds up to the next look of a race.
+    fn race_on(&mut self, due: &mut Vec<usize>) {
+        let seeds = self.standing().seeds;
+        seeds.into_iter().enumerate().for_each(|(configuration, seeds)| self.ask(configuration, 0..seeds, due));
+    }
+
+    /// The race from its start to the first look that some seed is missing for.
+    fn standing(&self) -> Standing {
+        let all = self.open_of.len();
+        let mut standing = Standing { left: (0..all).collect(), dropped: Vec::new(), seeds: vec![0; all] };
+        let Rule::Race(pruner, contest) = &self.plan.rule else { return standing };
+        for &seeds in &contest.looks {
+            if standing.left.len() < 2 {
+                break;
+            }
+            standing.left.iter().for_each(|c| standing.seeds[*c] = seeds);
+            let objective = |said: &Option<Said>| said.map(|said| said.objective);
+            let of = |c: &usize| self.first(*c, seeds).iter().map(objective).collect::<Option<Vec<f64>>>();
+            let Some(values) = standing.left.iter().map(of).collect::<Option<Vec<_>>>() else {
+                return standing;
+            };
+            let values: Vec<&[f64]> = values.iter().map(Vec::as_slice).collect();
+            let dropped = pruner.dropped(&values, contest);
+            standing.dropped.extend(dropped.iter().map(|(place, p)| Dropped {
+                config: self.plan.configurations[standing.left[*place]].id.clone(),
+                seeds,
+                p: *p,
+            }));
+            let mut place = 0..;
+            standing.left.retain(|_| place.next().is_none_or(|i| !dropped.iter().any(|(other, _)| *other == i)));
+        }
+        standing
+    }
+
+    /// When all else has ended, asks for the winner's fresh seeds.
+    fn finish(&mut self, due: &mut Vec<usize>) {
+        let fresh = self.plan.fresh();
+        if self.open == 0
+            && !fresh.is_empty()
+            && let Some(winner) = self.winner()
+        {
+            self.ask(winner, fresh, due);
+        }
+    }
+
+    /// The best by the median over its seeds, without fresh ones, of the configurations that are left.
+    fn winner(&self) -> Option<usize> {
+        let median_of = |c: &usize| {
+            let said = self.first(*c, self.plan.spec.seeds.len()).iter().flatten();
+            let mut values: Vec<f64> = said.map(|said| said.objective).filter(|value| !value.is_nan()).collect();
+            values.sort_by(f64::total_cmp);
+            let sign = if self.plan.objective.maximize { -1.0 } else { 1.0 };
+            (!values.is_empty()).then(|| sign * median(&values))
+        };
+        let medians = self.standing().left.into_iter().filter_map(|c| Some((c, median_of(&c)?)));
+        medians.min_by(|a, b| a.1.total_cmp(&b.1)).map(|(winner, _)| winner)
+    }
+}
