@@ -137,13 +137,9 @@ fn merge_entry(base: &mut Table, over: Entry) {
     for group in EXCLUSIVE.iter().filter(|group| group.contains(&over.key.as_str())) {
         base.entries.retain(|old| old.key == over.key || !group.contains(&old.key.as_str()));
     }
-    let both = match (&over.node.value, base.get_mut(&over.key).map(|old| &mut old.value)) {
-        (Value::Table(new), Some(Value::Table(old))) => Some((old, new)),
-        _ => None,
-    };
-    match both {
-        Some((old, new)) => merge_table(old, new.clone()),
-        None => base.set(over),
+    match (over.node.value, base.get_mut(&over.key).map(|old| &mut old.value)) {
+        (Value::Table(new), Some(Value::Table(old))) => merge_table(old, new),
+        (value, _) => base.set(Entry { node: Node { value, ..over.node }, ..over }),
     }
 }
 

@@ -8,7 +8,7 @@ use crate::spec::Spec;
 use crate::spec::component::{Components, Kind};
 use crate::spec::fields::Type;
 use crate::spec::print::{Formulas, canonical, toml};
-use crate::spec::tree::{Node, Table, Value};
+use crate::spec::tree::{Entry, Node, Table, Value};
 use std::collections::BTreeMap;
 
 /// Keys of an experiment file that do not change any number.
@@ -63,7 +63,9 @@ fn all_but(
     components: &dyn Components,
     runs: Runs,
 ) -> Vec<String> {
-    let mut table = spec.resolved.clone();
+    // Whole sections without effect, such as a long list of seeds, are not copied first.
+    let counts = |entry: &&Entry| !WITHOUT_EFFECT.contains(&entry.key.as_str());
+    let mut table = Table { entries: spec.resolved.entries.iter().filter(counts).cloned().collect() };
     paths.iter().for_each(|path| remove(&mut table, path));
     WITHOUT_EFFECT.iter().for_each(|path| remove(&mut table, path));
     // What lies at a path counts, not the path.
