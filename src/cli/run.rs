@@ -13,10 +13,10 @@ use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem};
 use crate::spec::source::{Sources, Span};
 use crate::spec::{self, Overrides, Save};
 use crate::store::environment::environment;
-use crate::store::manifest::{Manifest, StudyStatus};
+use crate::store::manifest::{Environment, Manifest, StudyStatus};
 use crate::store::tables::Columns;
 use crate::store::{self, Opening, Store, StoreError, SummaryRow};
-use crate::study::{Executor, Measured, Plan, TrainError, TrialPlan, train};
+use crate::study::{Ended, Executor, Measured, Plan, TrainError, TrialPlan, train};
 use crate::tensor::{Backend, DeviceError, DeviceName};
 use clap::{Args, ValueEnum};
 use dfdx::prelude::Cpu;
@@ -24,6 +24,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 
 /// Options of `runner run`.
 #[derive(Args)]
@@ -292,7 +293,7 @@ fn train_and_store<D: OnDevice>(
 ) -> Result<Exit, TrainError> {
     let plan = &request.plan;
     let (file, device, executor) = (request.file.clone(), D::NAME.as_str(), plan.executor.as_str());
-    let mut manifest = manifest(&request.file, plan, &request.registry, store);
+    let manifest = manifest(&request.file, plan, &request.registry, store);
     let known: HashSet<String> = store.known().into_iter().map(|key| key.trial).collect();
     let missing: Vec<&TrialPlan> = plan.trials.iter().filter(|trial| !known.contains(&trial.id)).collect();
     if !args.quiet && missing.len() < plan.trials.len() {
@@ -320,6 +321,22 @@ fn train_and_store<D: OnDevice>(
         complain(&format!("warning: {error}\n"));
     }
     let ended = ended?;
+    // What is left to be done takes no more threads than the trials did.
+    let threads = rayon::ThreadPoolBuilder::new().num_threads(jobs.min(processors())).build();
+    let threads = threads.map_err(|error| TrainError::Threads(error.to_string()))?;
+    threads.install(|| close(args, request, store, manifest, describing, ended))
+}
+
+/// Writes tables, manifest and report of trials that ended, and sums them up.
+fn close(
+    args: &RunArgs,
+    request: &Request,
+    store: &mut Store,
+    mut manifest: Manifest,
+    describing: JoinHandle<Environment>,
+    ended: Ended,
+) -> Result<Exit, TrainError> {
+    let plan = &request.plan;
     let metrics = plan.quantities().iter().map(Measured::name).collect();
     let thresholds = store.thresholds();
     store.compact(&Columns { metrics, recorded: plan.recorded(), swept: plan.swept.clone() }, &|config, seed| {
