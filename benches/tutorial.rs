@@ -32,8 +32,8 @@ fn tutorial(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("tutorial");
     for executor in [Executor::Reference, Executor::Fused] {
         let plan = plan(&registry, executor);
-        let mut trial = Compiled::new(&plan.configurations[0], &registry, executor)
-            .prepare::<Cpu>(&plan.configurations[0], &registry, 0)
+        let mut trial = Compiled::new(&plan.configurations.first, &registry, executor)
+            .prepare::<Cpu>(&plan.configurations.first, &registry, 0)
             .expect("memory");
         group.bench_function(format!("iteration, {}", executor.as_str()), |bench| {
             bench.iter(|| trial.advance(trial.iteration() + 1, &stop).expect("memory"));

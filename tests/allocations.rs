@@ -59,8 +59,8 @@ fn trial(keys: &[&str]) -> Trial {
     let mut sources = Sources::default();
     let spec = spec::read(&file, &overrides, &registry, &mut sources).unwrap();
     let plan = Plan::new(spec, &registry, &sources, Executor::Fused, DeviceName::Cpu).unwrap();
-    Compiled::new(&plan.configurations[0], &registry, Executor::Fused)
-        .prepare::<Cpu>(&plan.configurations[0], &registry, 0)
+    Compiled::new(&plan.configurations.first, &registry, Executor::Fused)
+        .prepare::<Cpu>(&plan.configurations.first, &registry, 0)
         .unwrap()
 }
 

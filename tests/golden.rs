@@ -372,8 +372,8 @@ fn golden_trainings_begin_like_the_notebook() {
         let seed = golden.meta["seed"].as_u64().unwrap();
         let name = format!("{}_torch", golden.text("mode").unwrap());
         let plan = plan(&name, &seed.to_string(), &registry, executor);
-        let mut trial = Compiled::new(&plan.configurations[0], &registry, plan.executor)
-            .prepare::<Cpu>(&plan.configurations[0], &registry, seed)
+        let mut trial = Compiled::new(&plan.configurations.first, &registry, plan.executor)
+            .prepare::<Cpu>(&plan.configurations.first, &registry, seed)
             .unwrap();
         let what = |name: &str| format!("{} ({}): {name}", golden.name, executor.as_str());
         for (path, _, values) in trial.parameters() {
@@ -419,10 +419,10 @@ fn golden_losses_over_seeds_come_from_the_same_distribution() {
     let seeds: Vec<String> = theirs.keys().map(u64::to_string).collect();
     let plan = plan("sqrt_torch", &seeds.join(","), &registry, Executor::Fused);
     let last = |seed: u64| {
-        let mut trial = Compiled::new(&plan.configurations[0], &registry, plan.executor)
-            .prepare::<Cpu>(&plan.configurations[0], &registry, seed)
+        let mut trial = Compiled::new(&plan.configurations.first, &registry, plan.executor)
+            .prepare::<Cpu>(&plan.configurations.first, &registry, seed)
             .unwrap();
-        trial.advance(plan.configurations[0].iterations, &AtomicBool::new(false)).unwrap();
+        trial.advance(plan.configurations.first.iterations, &AtomicBool::new(false)).unwrap();
         trial.latest_loss().unwrap()
     };
     let ours: Vec<f64> = theirs.keys().map(|&seed| last(seed)).collect();

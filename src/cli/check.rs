@@ -2,16 +2,16 @@
 
 use super::run::ExecutorArg;
 use super::{Exit, PluginArgs, load_registry, print, refuse};
-use crate::registry::Crate;
+use crate::registry::{Crate, Registry};
+use crate::spec::diagnostic::Diagnostics;
 use crate::spec::source::Sources;
 use crate::spec::{self, Overrides};
 use crate::store::ranking::described;
 use crate::study::Plan;
 use crate::study::rule::Rule;
-
 use crate::tensor::DeviceName;
 use clap::{Args, ValueEnum};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Options of `runner check`.
 #[derive(Args)]
@@ -52,29 +52,34 @@ pub fn check(args: &CheckArgs, crates: &[Crate]) -> Exit {
     for file in &args.files {
         let mut sources = Sources::default();
         let overrides = Overrides { set: args.set.clone(), sweep: args.sweep.clone(), seeds: args.seeds.clone() };
-        let plan = load_registry(crates, &args.files, &args.plugins, &mut sources).and_then(|registry| {
+        let shown = load_registry(crates, &args.files, &args.plugins, &mut sources).and_then(|registry| {
             let spec = spec::read(file, &overrides, &registry, &mut sources)?;
-            Plan::new(spec, &registry, &sources, args.executor.on(DeviceName::Cpu), DeviceName::Cpu)
+            let plan = Plan::new(spec, &registry, &sources, args.executor.on(DeviceName::Cpu), DeviceName::Cpu)?;
+            show(&plan, args.print, file, &registry)
         });
-        match (plan, args.print) {
-            (Err(found), _) => exit = refuse(&found, &sources),
-            (Ok(plan), None) => print(&format!("{}: fine\n\n{}\n", file.display(), summary(&plan))),
-            (Ok(plan), Some(Printed::Study)) => {
-                print(&format!("# study {}\n{}", plan.identity, plan.study_toml()));
-            }
-            (Ok(plan), Some(Printed::Trials)) => {
-                plan.trials.iter().for_each(|trial| {
-                    print(&format!("# trial {}\n{}\n", trial.id, plan.trial_toml(trial)));
-                });
-            }
+        if let Err(found) = shown {
+            exit = refuse(&found, &sources);
         }
     }
     exit
 }
 
+fn show(plan: &Plan, what: Option<Printed>, file: &Path, registry: &Registry) -> Result<(), Diagnostics> {
+    match what {
+        None => print(&format!("{}: fine\n\n{}\n", file.display(), summary(plan))),
+        Some(Printed::Study) => print(&format!("# study {}\n{}", plan.identity, plan.study_toml())),
+        Some(Printed::Trials) => {
+            for trial in &plan.trials {
+                print(&format!("# trial {}\n{}\n", trial.id, plan.trial_toml(trial, registry)?));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// The data and the network with shapes and parameter counts, and what is varied.
 fn summary(plan: &Plan) -> String {
-    let configuration = &plan.configurations[0];
+    let configuration = &plan.configurations.first;
     let (data, network) = (&configuration.data, &configuration.network);
     let (steps, batch) = (data.steps, configuration.spec.train.batch.min(data.samples));
     let mut text = format!(
@@ -109,17 +114,17 @@ fn summary(plan: &Plan) -> String {
     if !plan.swept.is_empty() {
         text += &format!(
             "{} configurations of {}, each on {}; shown is the first, {}\n",
-            plan.configurations.len(),
+            plan.configurations.list.len(),
             plan.swept.join(", "),
             seeds(plan),
-            described(&configuration.params)
+            described(&plan.configurations.list[0].params)
         );
     } else if !matches!(plan.rule, Rule::Fixed) {
         text += &format!("{}\n", seeds(plan));
     }
     let first = plan.trials.first().map_or(String::new(), |trial| format!(", the first is {}", trial.id));
     let most = if plan.sure_seeds() < plan.per_configuration() { "at most " } else { "" };
-    let trials = plan.configurations.len() * plan.spec.seeds.len() + plan.fresh().len();
+    let trials = plan.configurations.list.len() * plan.spec.seeds.len() + plan.fresh().len();
     text + &format!("{most}{trials} trials of {} iterations{first}\n", configuration.iterations)
 }
 

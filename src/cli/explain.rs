@@ -81,7 +81,7 @@ fn old_inputs(
     let registry = replay::registry(manifest, crates, &mut sources)?;
     let plan = replay::like(manifest, row, &registry, &mut sources)?;
     let place = nearest(&plan, &row.trial, row.seed, &row.params).unwrap_or(0);
-    Ok(inputs(&plan, place, &manifest.parts, &registry))
+    Ok(inputs(&plan, place, &manifest.parts, &registry)?)
 }
 
 /// Prints what a file says otherwise.
@@ -114,9 +114,12 @@ fn against(
         executor: plan.executor.as_str().into(),
         device: plan.device.as_str().into(),
         content: plan.content.clone(),
-        components: identity::meanings(&plan.spec, &registry),
+        components: identity::meanings(&identity::used(&plan.spec, &registry)),
     };
-    let new = inputs(&plan, place, &parts, &registry);
+    let new = match inputs(&plan, place, &parts, &registry) {
+        Ok(new) => new,
+        Err(found) => return refuse(&found, &sources),
+    };
     print(&format!(
         "trial {} and trial {} of {}, which comes nearest, differ in\n",
         row.trial,

@@ -19,7 +19,7 @@ pub fn timestamp() -> String {
 
 /// The manifest of a run that begins.
 pub fn manifest(file: &Path, plan: &Plan, registry: &Registry, store: &Store, schedule: &Schedule<'_>) -> Manifest {
-    let first = &plan.configurations[0];
+    let first = &plan.configurations.first;
     let layer = |layer: &crate::nn::LayerPlan| LayerSummary {
         name: layer.name.clone(),
         kind: layer.kind.clone(),
@@ -56,10 +56,10 @@ pub fn manifest(file: &Path, plan: &Plan, registry: &Registry, store: &Store, sc
         about: plan.spec.about.clone(),
         identity: plan.identity.clone(),
         request: plan.request.clone(),
-        parts: parts(plan, registry),
+        parts: parts(plan),
         experiment: std::path::absolute(file).unwrap_or_else(|_| file.to_path_buf()).display().to_string(),
         spec: plan.study_toml(),
-        plugins: plan.configurations.iter().flat_map(|configuration| plugins(&configuration.spec, registry)).collect(),
+        plugins: plugins(&plan.configurations.used, registry),
         command: command(),
         swept: plan.swept.clone(),
         objective: Objective { name: plan.objective.name.clone(), maximize: plan.objective.maximize },
@@ -93,13 +93,12 @@ pub fn manifest(file: &Path, plan: &Plan, registry: &Registry, store: &Store, sc
 }
 
 /// What ids were made from, for all configurations together.
-fn parts(plan: &Plan, registry: &Registry) -> Parts {
-    let components = plan.configurations.iter().flat_map(|configuration| meanings(&configuration.spec, registry));
+fn parts(plan: &Plan) -> Parts {
     Parts {
         executor: plan.executor.as_str().into(),
         device: plan.device.as_str().into(),
         content: plan.content.clone(),
-        components: components.collect(),
+        components: meanings(&plan.configurations.used),
     }
 }
 

@@ -80,7 +80,7 @@ fn layer(args: &ProbeArgs, registry: &Registry, sources: &mut Sources) -> Result
         table = merge::set(table, option, sources, &mut found);
     }
     let node = Node::new(Value::Table(table), at);
-    let checked = Checker { registry, found: &mut found }.component(&node, "layer", Kind::Layer, &[]);
+    let checked = Checker::new(registry, &mut found).component(&node, "layer", Kind::Layer, &[]);
     match checked.as_ref().and_then(Node::as_table) {
         Some(table) if found.is_empty() => Ok(table.clone()),
         _ => Err(found),

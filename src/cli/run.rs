@@ -13,7 +13,7 @@ use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem};
 use crate::spec::source::{Sources, Span};
 use crate::spec::{self, Overrides, Save};
 use crate::store::environment::environment;
-use crate::store::manifest::{Manifest, StudyStatus};
+use crate::store::manifest::{Environment, Manifest, StudyStatus};
 use crate::store::tables::Columns;
 use crate::store::{self, Opening, Store, StoreError, SummaryRow};
 use crate::study::{Executor, Measured, Plan, Schedule, TrainError, TrialPlan, train};
@@ -24,6 +24,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 
 /// Options of `runner run`.
 #[derive(Args)]
@@ -295,7 +296,7 @@ fn train_and_store<D: OnDevice>(
     let known = store.rows()?;
     let mut schedule = Schedule::new(plan, &known);
     let due = schedule.begin();
-    let mut manifest = manifest(&request.file, plan, &request.registry, store, &schedule);
+    let manifest = manifest(&request.file, plan, &request.registry, store, &schedule);
     if !args.quiet && due.len() < manifest.planned {
         let (out, there) = (request.out.display(), manifest.planned - due.len());
         complain(&format!("{out}: {there} of {} trials are there already\n", manifest.planned));
@@ -312,12 +313,28 @@ fn train_and_store<D: OnDevice>(
     let missing: Vec<&TrialPlan> = due.iter().map(|place| &plan.trials[*place]).collect();
     let progress = Progress::new(missing.len(), plan.iterations(&missing), args.quiet);
     let jobs = args.jobs.map_or_else(processors, |jobs| jobs as usize);
-    let finished = train::<D>((plan, &request.registry), store, &mut schedule, due, jobs, stop, &progress);
+    let finished = train::<D>(&request.registry, store, &mut schedule, due, jobs, stop, &progress);
     progress.finish();
     for error in request.registry.stop_programs() {
         complain(&format!("warning: {error}\n"));
     }
-    let finished = finished?;
+    finished?;
+    // What is left to be done takes no more threads than the trials did.
+    let threads = rayon::ThreadPoolBuilder::new().num_threads(jobs.min(processors())).build();
+    let threads = threads.map_err(|error| TrainError::Threads(error.to_string()))?;
+    threads.install(|| close(args, request, store, manifest, describing, &schedule))
+}
+
+/// Writes tables, manifest and report of trials that ended, and sums them up.
+fn close(
+    args: &RunArgs,
+    request: &Request,
+    store: &mut Store,
+    mut manifest: Manifest,
+    describing: JoinHandle<Environment>,
+    schedule: &Schedule<'_>,
+) -> Result<Exit, TrainError> {
+    let (plan, finished) = (&request.plan, schedule.is_finished());
     let metrics = plan.quantities().iter().map(Measured::name).collect();
     let thresholds = store.thresholds();
     store.compact(&Columns { metrics, recorded: plan.recorded(), swept: plan.swept.clone() }, &|config, seed| {
@@ -337,7 +354,7 @@ fn train_and_store<D: OnDevice>(
     (manifest.planned, manifest.race) = (schedule.asked().count(), schedule.race());
     store.write_manifest(&manifest)?;
     let page = write_report(request, store, &mut manifest)?;
-    Ok(summarise(&planned_rows(&schedule, store)?, &manifest, args.printing(), !finished, &page))
+    Ok(summarise(&planned_rows(schedule, store)?, &manifest, args.printing(), !finished, &page))
 }
 
 /// The rows of the trials that were asked for.

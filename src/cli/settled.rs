@@ -10,8 +10,8 @@ use crate::spec::source::Sources;
 use crate::store::manifest::Manifest;
 use crate::store::{SummaryRow, settled};
 use crate::study::Executor;
+use crate::study::configuration::content_of;
 use crate::study::identity::{self, Runs};
-use crate::study::plan::content_of;
 use crate::tensor::DeviceName;
 use std::path::{Path, PathBuf};
 

@@ -114,7 +114,7 @@ impl Manifest {
         found: &mut Diagnostics,
     ) -> Option<Manifest> {
         let before = found.list.len();
-        let checked = Checker { registry, found }.table(table, &fields(), at);
+        let checked = Checker::new(registry, found).table(table, &fields(), at);
         if found.list.len() > before {
             return None;
         }

@@ -95,26 +95,29 @@ pub struct LayerStates {
 impl Results {
     /// Reads the tables of a folder.
     pub fn read(dir: &Path) -> Result<Results, ReportError> {
-        let mut results = Results {
-            trials: trials(&Source::open(dir, "trials.parquet")?)?,
-            traces: traces(&Source::open(dir, "traces.parquet")?)?,
-            layers: layers(&Source::open(dir, "layers.parquet")?)?,
-            baselines: baselines(dir)?,
-        };
-        let history = Source::open(dir, "history.parquet")?;
-        if history.table.width() > 0 {
-            let (ids, iterations, losses) =
-                (history.texts("trial")?, history.numbers("iteration")?, history.numbers("loss")?);
-            let mut at = 0;
-            for trial in &mut results.trials {
-                // Rows of a trial lie together, in the order of trials; a trial may have none.
-                while at < ids.len() && ids[at] == trial.id {
-                    trial.history.push((iterations[at].unwrap_or(0.0), losses[at].unwrap_or(f64::NAN)));
-                    at += 1;
-                }
+        let ((trials, history), (traces, (layers, baselines))) = rayon::join(
+            || {
+                rayon::join(
+                    || trials(&Source::open(dir, "trials.parquet")?),
+                    || history(&Source::open(dir, "history.parquet")?),
+                )
+            },
+            || {
+                rayon::join(
+                    || traces(&Source::open(dir, "traces.parquet")?),
+                    || rayon::join(|| layers(&Source::open(dir, "layers.parquet")?), || baselines(dir)),
+                )
+            },
+        );
+        let mut trials = trials?;
+        let mut rows = history?.into_iter().peekable();
+        for trial in &mut trials {
+            // Rows of a trial lie together, in the order of trials; a trial may have none.
+            while let Some((_, iteration, loss)) = rows.next_if(|(id, ..)| *id == trial.id) {
+                trial.history.push((iteration, loss));
             }
         }
-        Ok(results)
+        Ok(Results { trials, traces: traces?, layers: layers?, baselines: baselines? })
     }
 
     /// Configurations, the best first.
@@ -226,6 +229,16 @@ fn trials(source: &Source) -> Result<Vec<Trial>, ReportError> {
         history: Vec::new(),
     };
     Ok(ids.into_iter().enumerate().map(trial).collect())
+}
+
+/// Trial, iteration and loss of each row.
+fn history(source: &Source) -> Result<Vec<(String, f64, f64)>, ReportError> {
+    if source.table.width() == 0 {
+        return Ok(Vec::new());
+    }
+    let (iterations, losses) = (source.numbers("iteration")?, source.numbers("loss")?);
+    let rows = source.texts("trial")?.into_iter().zip(iterations).zip(losses);
+    Ok(rows.map(|((id, iteration), loss)| (id, iteration.unwrap_or(0.0), loss.unwrap_or(f64::NAN))).collect())
 }
 
 fn traces(source: &Source) -> Result<Vec<TrialTraces>, ReportError> {

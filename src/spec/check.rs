@@ -6,9 +6,14 @@ use super::diagnostic::{Diagnostic, Diagnostics, Problem, nearest, suggest};
 use super::fields::{
     Field, PARAMETER_OPTIONS, Pair, Presence, Range, SEED, Type, parameter_fields, seeds_fields, term_fields,
 };
+use super::keys::common_fields;
 use super::merge::wrong_type;
 use super::source::Span;
 use super::tree::{Entry, Node, Table, Value};
+use std::borrow::Cow;
+use std::cell::OnceCell;
+use std::rc::Rc;
+use std::sync::LazyLock;
 
 /// Reads tables and values against their description.
 pub struct Checker<'a> {
@@ -16,19 +21,38 @@ pub struct Checker<'a> {
     pub registry: &'a dyn Components,
     /// Where mistakes go.
     pub found: &'a mut Diagnostics,
+    /// The keys of a parameter that is drawn, and of one that is given.
+    parameters: [OnceCell<Rc<[Field]>>; 2],
 }
 
-impl Checker<'_> {
+// A study with very many configurations checks each of them, so that descriptions which are always the same are made
+// once, and those of components are borrowed.
+static OF_TERMS: LazyLock<Vec<Field>> = LazyLock::new(term_fields);
+static OF_SEEDS: LazyLock<Vec<Field>> = LazyLock::new(seeds_fields);
+static OF_KINDS: LazyLock<Vec<(Kind, Vec<Field>)>> =
+    LazyLock::new(|| Kind::ALL.iter().map(|kind| (*kind, common_fields(*kind))).collect());
+static KIND: LazyLock<Field> = LazyLock::new(|| Field::required("kind", Type::Text, "which component"));
+
+impl<'a> Checker<'a> {
+    /// Looks components up in a registry and tells what is wrong.
+    pub fn new(registry: &'a dyn Components, found: &'a mut Diagnostics) -> Self {
+        Checker { registry, found, parameters: Default::default() }
+    }
+
     /// Checks a table that stands at `at`: keys in the order of `fields`, defaults written out. What is wrong is
     /// left away, after it was reported.
     pub fn table(&mut self, table: &Table, fields: &[Field], at: Span) -> Table {
-        self.deny_unknown(table, fields);
+        self.keys(table, fields.iter(), at)
+    }
+
+    fn keys<'f>(&mut self, table: &Table, fields: impl Iterator<Item = &'f Field> + Clone, at: Span) -> Table {
+        self.deny_unknown(table, fields.clone());
         let mut checked = Table::default();
         for field in fields {
             let entry = match (table.entry(&field.name), &field.presence) {
                 (Some(entry), _) => {
                     let Some(node) = self.value(&entry.node, &field.name, &field.ty) else { continue };
-                    Entry { node, ..entry.clone() }
+                    Entry { key: entry.key.clone(), key_span: entry.key_span, node, default: entry.default }
                 }
                 (None, Presence::Default(value)) => {
                     let written = Node::new(value.clone(), at);
@@ -50,12 +74,12 @@ impl Checker<'_> {
         checked
     }
 
-    fn deny_unknown(&mut self, table: &Table, fields: &[Field]) {
+    fn deny_unknown<'f>(&mut self, table: &Table, fields: impl Iterator<Item = &'f Field> + Clone) {
         for entry in &table.entries {
-            if fields.iter().any(|field| field.name == entry.key) {
+            if fields.clone().any(|field| field.name == entry.key) {
                 continue;
             }
-            let names = fields.iter().map(|field| field.name.as_str());
+            let names = fields.clone().map(|field| field.name.as_str());
             let help = suggest(&entry.key, names, "");
             self.found.push(
                 Diagnostic::new(Problem::UnknownKey(entry.key.clone()), entry.key_span)
@@ -70,7 +94,7 @@ impl Checker<'_> {
         if node.is_broken() {
             return None;
         }
-        let same = |value: Value| Some(Node { value, ..node.clone() });
+        let same = |value: Value| Some(node.holding(value));
         let fits = match ty {
             Type::Bool => matches!(node.value, Value::Bool(_)).then(|| node.clone()),
             Type::Int { min, max } => {
@@ -164,7 +188,7 @@ impl Checker<'_> {
         };
         let checked: Vec<Option<Node>> = items.iter().map(|item| self.value(item, key, inner)).collect();
         let items = checked.into_iter().collect::<Option<Vec<Node>>>()?;
-        Some(Node { value: Value::Array(items), ..node.clone() })
+        Some(node.holding(Value::Array(items)))
     }
 
     fn pair(&mut self, node: &Node, key: &str, pair: &Pair) -> Option<Node> {
@@ -183,12 +207,8 @@ impl Checker<'_> {
     /// A parameter in its full form: one of `value` and a distribution, and `learn`, `per`, `lr`.
     fn parameter(&mut self, node: &Node, key: &str) -> Option<Node> {
         let table = match &node.value {
-            Value::Int(_) | Value::Float(_) => {
-                let mut table = Table::default();
-                table.put("value", node.clone());
-                table
-            }
-            Value::Table(table) => table.clone(),
+            Value::Int(_) | Value::Float(_) => Cow::Owned(only("value", node)),
+            Value::Table(table) => Cow::Borrowed(table),
             Value::Bool(_) | Value::Text(_) | Value::Array(_) => {
                 self.found.push(wrong_type(key, &Type::Parameter.describe(), node));
                 return None;
@@ -196,7 +216,9 @@ impl Checker<'_> {
         };
         let given = table.entry("value").is_some();
         let before = self.found.list.len();
-        let checked = self.table(&table, &parameter_fields(self.registry, given), node.span);
+        let registry = self.registry;
+        let fields = self.parameters[usize::from(given)].get_or_init(|| parameter_fields(registry, given).into());
+        let checked = self.table(&table, &fields.clone(), node.span);
         let sources: Vec<&Entry> =
             checked.entries.iter().filter(|e| !PARAMETER_OPTIONS.contains(&e.key.as_str())).collect();
         if self.found.list.len() > before {
@@ -213,26 +235,22 @@ impl Checker<'_> {
     /// A component in its full form: a table that begins with `kind`; `extra` keys belong to its place.
     pub fn component(&mut self, node: &Node, key: &str, kind: Kind, extra: &[Field]) -> Option<Node> {
         let table = match &node.value {
-            Value::Text(_) => {
-                let mut table = Table::default();
-                table.put("kind", node.clone());
-                table
-            }
-            Value::Table(table) => table.clone(),
+            Value::Text(_) => Cow::Owned(only("kind", node)),
+            Value::Table(table) => Cow::Borrowed(table),
             Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Array(_) => {
                 self.found.push(wrong_type(key, &Type::Component(kind).describe(), node));
                 return None;
             }
         };
-        let mut fields = self.fields_of(&table, kind, node.span)?;
-        fields.extend(super::keys::common_fields(kind));
-        fields.extend(extra.iter().cloned());
-        let checked = self.table(&table, &fields, node.span);
+        let common = OF_KINDS.iter().filter(|(of, _)| *of == kind).flat_map(|(_, fields)| fields);
+        let own = self.fields_of(&table, kind, node.span)?;
+        let fields = std::iter::once(&*KIND).chain(own).chain(common).chain(extra);
+        let checked = self.keys(&table, fields, node.span);
         Some(Node { value: Value::Table(checked), span: node.span, formula: None })
     }
 
-    /// The keys of the component that a table's `kind` names, `kind` first.
-    pub fn fields_of(&mut self, table: &Table, kind: Kind, at: Span) -> Option<Vec<Field>> {
+    /// The keys of the component that a table's `kind` names, beside `kind`.
+    fn fields_of(&mut self, table: &Table, kind: Kind, at: Span) -> Option<&'a [Field]> {
         let Some(entry) = table.entry("kind") else {
             let names = self.registry.names(kind).join(", ");
             self.found.push(
@@ -253,21 +271,18 @@ impl Checker<'_> {
             self.found.push(unknown_component(self.registry, kind, name, entry.node.span));
             return None;
         };
-        let mut fields = vec![Field::required("kind", Type::Text, "which component")];
-        fields.extend(info.fields.iter().cloned());
-        Some(fields)
+        Some(&info.fields)
     }
 
     fn terms(&mut self, node: &Node, key: &str, kind: Kind) -> Option<Node> {
-        let extra = term_fields();
-        let items: Vec<Node> = match &node.value {
-            Value::Array(items) => items.clone(),
-            _ => vec![node.clone()],
+        let items = match &node.value {
+            Value::Array(items) => items.as_slice(),
+            _ => std::slice::from_ref(node),
         };
         if items.is_empty() {
             return self.out_of_range(node, key, &format!("at least one {kind}"));
         }
-        let checked: Vec<Option<Node>> = items.iter().map(|item| self.component(item, key, kind, &extra)).collect();
+        let checked: Vec<Option<Node>> = items.iter().map(|item| self.component(item, key, kind, &OF_TERMS)).collect();
         let items = checked.into_iter().collect::<Option<Vec<Node>>>()?;
         Some(Node { value: Value::Array(items), span: node.span, formula: None })
     }
@@ -276,9 +291,8 @@ impl Checker<'_> {
         let node = match &node.value {
             Value::Array(_) => self.list(node, key, &SEED)?,
             Value::Table(table) => {
-                let fields = seeds_fields();
                 let before = self.found.list.len();
-                let checked = self.table(table, &fields, node.span);
+                let checked = self.table(table, &OF_SEEDS, node.span);
                 if self.found.list.len() > before || !self.is_seeds_rule(&checked, node.span) {
                     return None;
                 }
@@ -341,6 +355,13 @@ impl Checker<'_> {
         self.found.push(wrong);
         false
     }
+}
+
+/// A table of one key.
+fn only(key: &str, node: &Node) -> Table {
+    let mut table = Table::default();
+    table.put(key, node.clone());
+    table
 }
 
 /// Whether a text is a name of a layer, a sweep or an experiment.

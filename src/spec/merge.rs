@@ -140,16 +140,11 @@ fn merge_entry(base: &mut Table, over: Entry, exclusive: &[&[&str]]) {
     for group in exclusive.iter().filter(|group| group.contains(&over.key.as_str())) {
         base.entries.retain(|old| old.key == over.key || !group.contains(&old.key.as_str()));
     }
-    let both = match (&over.node.value, base.get_mut(&over.key).map(|old| &mut old.value)) {
-        (Value::Table(new), Some(Value::Table(old))) => Some((old, new)),
-        _ => None,
-    };
-    match both {
-        Some((old, new)) => {
-            let exclusive = if over.key == "seeds" { &EXCLUSIVE_SEEDS } else { &EXCLUSIVE };
-            merge_table(old, new.clone(), exclusive);
+    match (over.node.value, base.get_mut(&over.key).map(|old| &mut old.value)) {
+        (Value::Table(new), Some(Value::Table(old))) => {
+            merge_table(old, new, if over.key == "seeds" { &EXCLUSIVE_SEEDS } else { &EXCLUSIVE });
         }
-        None => base.set(over),
+        (value, _) => base.set(Entry { node: Node { value, ..over.node }, ..over }),
     }
 }
 

@@ -21,13 +21,18 @@ use crate::statistics::precision::Precision;
 use check::Checker;
 use component::{Components, Kind};
 use diagnostic::{Diagnostic, Diagnostics, Problem};
+use fields::Field;
 use keys::document_fields;
 use source::{Sources, Span};
 use std::path::Path;
+use std::sync::LazyLock;
 use std::time::Duration;
 use sweep::Sweep;
 use tree::{Node, Table, Value};
 use typed::typed;
+
+/// The keys of an experiment file, made once: a study checks each of its configurations against them.
+static OF_DOCUMENTS: LazyLock<Vec<Field>> = LazyLock::new(document_fields);
 
 /// The latest format of experiment files that is read.
 pub const FORMAT: i64 = 1;
@@ -323,24 +328,26 @@ fn resolve(
         }
     }
     values::compute(&mut document, sources, &mut found);
-    let mut checker = Checker { registry: components, found: &mut found };
-    let mut resolved = checker.table(&document, &document_fields(), whole);
-    if let Some(layers) = resolved.get("layer").cloned() {
-        resolved.put("layer", checked_layers(&layers, &mut checker));
+    let mut checker = Checker::new(components, &mut found);
+    let mut resolved = checker.table(&document, &OF_DOCUMENTS, whole);
+    if let Some(layers) = resolved.get_mut("layer") {
+        checked_layers(layers, &mut checker);
     }
     check_train(&resolved, &mut found);
     if found.is_empty() { Ok(typed(resolved)) } else { Err(found) }
 }
 
-fn checked_layers(layers: &Node, checker: &mut Checker<'_>) -> Node {
-    let Value::Array(items) = &layers.value else { return layers.clone() };
+/// Puts layers into their full form.
+fn checked_layers(layers: &mut Node, checker: &mut Checker<'_>) {
+    let Value::Array(items) = &mut layers.value else { return };
     if items.is_empty() {
         let problem = Problem::MissingKey("layer".into());
         checker.found.push(Diagnostic::new(problem, layers.span).label("at least one layer is needed"));
     }
     let mut names: Vec<(String, Span)> = Vec::new();
     let mut checked = Vec::new();
-    for item in &without_patches(items, checker.found) {
+    drop_patches(items, checker.found);
+    for item in items.iter() {
         if let Some(node) = item.as_table().and_then(|table| table.get("name"))
             && let Some(name) = node.as_text()
         {
@@ -355,15 +362,15 @@ fn checked_layers(layers: &Node, checker: &mut Checker<'_>) -> Node {
         let node = checker.component(item, "layer", Kind::Layer, &[]);
         checked.extend(node.map(|node| Node { value: name_first(node.value), ..node }));
     }
-    Node::new(Value::Array(checked), layers.span)
+    *layers = Node::new(Value::Array(checked), layers.span);
 }
 
 /// In TOML, `[layer.NAME]` below `[[layer]]` is a table inside the last layer, which nobody means.
-fn without_patches(layers: &[Node], found: &mut Diagnostics) -> Vec<Node> {
-    let names: Vec<&str> = layers.iter().filter_map(|layer| layer.as_table()?.text("name")).collect();
-    let is_patch = |entry: &tree::Entry| entry.node.as_table().is_some() && names.contains(&entry.key.as_str());
-    let mut cleaned = layers.to_vec();
-    for table in cleaned.iter_mut().filter_map(|node| match &mut node.value {
+fn drop_patches(layers: &mut [Node], found: &mut Diagnostics) {
+    let name = |layer: &Node| layer.as_table()?.text("name").map(String::from);
+    let names: Vec<String> = layers.iter().filter_map(name).collect();
+    let is_patch = |entry: &tree::Entry| entry.node.as_table().is_some() && names.contains(&entry.key);
+    for table in layers.iter_mut().filter_map(|node| match &mut node.value {
         Value::Table(table) => Some(table),
         _ => None,
     }) {
@@ -374,7 +381,6 @@ fn without_patches(layers: &[Node], found: &mut Diagnostics) -> Vec<Node> {
         }
         table.entries.retain(|entry| !is_patch(entry));
     }
-    cleaned
 }
 
 fn name_first(value: Value) -> Value {

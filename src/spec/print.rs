@@ -1,6 +1,7 @@
 //! A checked document as TOML again, and in the canonical form that digests are taken of.
 
 use super::tree::{Entry, Node, Table, Value};
+use std::fmt::Write;
 
 /// Whether formulas or their results are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,20 +37,36 @@ pub fn value_toml(node: &Node) -> String {
 
 /// A document in one line with sorted keys and computed values: equal exactly where the meaning is equal.
 pub fn canonical(table: &Table) -> String {
-    let mut entries: Vec<_> = table.entries.iter().collect();
-    entries.sort_by(|a, b| a.key.cmp(&b.key));
-    let parts: Vec<String> = entries.iter().map(|e| format!("{} = {}", key(&e.key), canonical_node(&e.node))).collect();
-    format!("{{{}}}", parts.join(", "))
+    let mut out = String::new();
+    write_canonical(table, &mut out);
+    out
 }
 
-fn canonical_node(node: &Node) -> String {
+fn write_canonical(table: &Table, out: &mut String) {
+    let mut entries: Vec<&Entry> = table.entries.iter().collect();
+    entries.sort_by(|a, b| a.key.cmp(&b.key));
+    out.push('{');
+    for (i, entry) in entries.into_iter().enumerate() {
+        out.push_str(if i > 0 { ", " } else { "" });
+        write_key(&entry.key, out);
+        out.push_str(" = ");
+        write_canonical_node(&entry.node, out);
+    }
+    out.push('}');
+}
+
+fn write_canonical_node(node: &Node, out: &mut String) {
     match &node.value {
-        Value::Table(table) => canonical(table),
+        Value::Table(table) => write_canonical(table, out),
         Value::Array(items) => {
-            let parts: Vec<String> = items.iter().map(canonical_node).collect();
-            format!("[{}]", parts.join(", "))
+            out.push('[');
+            for (i, item) in items.iter().enumerate() {
+                out.push_str(if i > 0 { ", " } else { "" });
+                write_canonical_node(item, out);
+            }
+            out.push(']');
         }
-        Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Text(_) => inline(node, Formulas::Computed),
+        Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Text(_) => write_plain(&node.value, out),
     }
 }
 
@@ -83,10 +100,11 @@ fn inline(node: &Node, formulas: Formulas) -> String {
         return quoted(formula);
     }
     match &node.value {
-        Value::Bool(b) => b.to_string(),
-        Value::Int(i) => i.to_string(),
-        Value::Float(f) => format!("{f:?}"),
-        Value::Text(text) => quoted(text),
+        Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Text(_) => {
+            let mut out = String::new();
+            write_plain(&node.value, &mut out);
+            out
+        }
         Value::Array(items) => {
             let parts: Vec<String> = items.iter().map(|item| inline(item, formulas)).collect();
             format!("[{}]", parts.join(", "))
@@ -99,19 +117,49 @@ fn inline(node: &Node, formulas: Formulas) -> String {
     }
 }
 
+/// A value that holds no others.
+fn write_plain(value: &Value, out: &mut String) {
+    // Writing to a string does not fail.
+    let _ = match value {
+        Value::Bool(b) => write!(out, "{b}"),
+        Value::Int(i) => write!(out, "{i}"),
+        Value::Float(f) => write!(out, "{f:?}"),
+        Value::Text(text) => {
+            write_quoted(text, out);
+            Ok(())
+        }
+        Value::Array(_) | Value::Table(_) => Ok(()),
+    };
+}
+
 fn key(text: &str) -> String {
+    let mut out = String::new();
+    write_key(text, &mut out);
+    out
+}
+
+fn write_key(text: &str, out: &mut String) {
     let bare = !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
-    if bare { text.into() } else { quoted(text) }
+    if bare { out.push_str(text) } else { write_quoted(text, out) }
 }
 
 fn quoted(text: &str) -> String {
-    let escape = |c: char| match c {
-        '"' => "\\\"".into(),
-        '\\' => "\\\\".into(),
-        '\n' => "\\n".into(),
-        '\t' => "\\t".into(),
-        c if c.is_control() => format!("\\u{:04X}", c as u32),
-        c => c.to_string(),
-    };
-    format!("\"{}\"", text.chars().map(escape).collect::<String>())
+    let mut out = String::new();
+    write_quoted(text, &mut out);
+    out
+}
+
+fn write_quoted(text: &str, out: &mut String) {
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\t' => out.push_str("\\t"),
+            c if c.is_control() => out.push_str(&format!("\\u{:04X}", c as u32)),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
 }

@@ -197,7 +197,7 @@ pub fn read(entry: &Entry, document: &Table, components: &dyn Components, found:
         found.push(merge::wrong_type("sweep", "a table", &entry.node));
         return None;
     };
-    let mut checker = Checker { registry: components, found };
+    let mut checker = Checker::new(components, found);
     let checked = checker.table(table, &sweep_fields(), span);
     let mut dimensions = Vec::new();
     for entry in checked.get("over").and_then(Node::as_table).map_or(&[][..], |over| &over.entries) {

@@ -45,6 +45,11 @@ impl Node {
         Node { value, span, formula: None }
     }
 
+    /// The same place and formula with another value.
+    pub fn holding(&self, value: Value) -> Self {
+        Node { value, span: self.span, formula: self.formula.clone() }
+    }
+
     /// Whether this is a formula that could not be computed, which was reported.
     pub fn is_broken(&self) -> bool {
         self.formula.is_some() && self.formula.as_deref() == self.as_text()

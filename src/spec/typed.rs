@@ -9,7 +9,8 @@ use crate::statistics::precision::Precision;
 
 /// Reads a checked document into types. Keys that the check guarantees are read without a second look.
 pub fn typed(resolved: Table) -> Spec {
-    let section = |key: &str| resolved.get(key).and_then(Node::as_table).cloned().unwrap_or_default();
+    let nothing = Table::default();
+    let section = |key: &str| resolved.get(key).and_then(Node::as_table).unwrap_or(&nothing);
     let train = section("train");
     let terms = train.nodes("loss").iter().map(|node| {
         let loss = component(node);
@@ -64,8 +65,8 @@ pub fn typed(resolved: Table) -> Spec {
         } else {
             RandomSpec::Runner
         },
-        seeds: seeds(&section("run")),
-        until: until(&section("run")),
+        seeds: seeds(section("run")),
+        until: until(section("run")),
         threads: section("run").whole("threads"),
         save: match section("run").text("save") {
             Some("best") => Save::Best,

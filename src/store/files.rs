@@ -15,6 +15,15 @@ pub fn replace_durably(
     path: &Path,
     write: impl FnOnce(&mut BufWriter<&mut File>) -> std::io::Result<()>,
 ) -> Result<(), StoreError> {
+    replace_synced(path, write)?;
+    sync_folder_of(path)
+}
+
+/// As [`replace_durably`] without the name, which several files of a folder have made durable by [`sync_folder_of`].
+pub fn replace_synced(
+    path: &Path,
+    write: impl FnOnce(&mut BufWriter<&mut File>) -> std::io::Result<()>,
+) -> Result<(), StoreError> {
     replace_with(path, |file| {
         // Parquet is written byte by byte.
         let mut buffered = BufWriter::new(&mut *file);
@@ -22,8 +31,7 @@ pub fn replace_durably(
         buffered.flush()?;
         drop(buffered);
         file.sync_all()
-    })?;
-    sync_folder_of(path)
+    })
 }
 
 /// Makes the names in a file's folder durable.

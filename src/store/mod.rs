@@ -360,8 +360,7 @@ pub const SCALE: &str = "scale";
 impl Weights {
     fn to_safetensors(&self, path: &Path) -> Result<Vec<u8>, StoreError> {
         let failed = |error: String| StoreError::Table { dir: path.into(), error };
-        let bytes: Vec<Vec<u8>> =
-            self.parameters.iter().map(|(.., values)| values.iter().flat_map(|v| v.to_le_bytes()).collect()).collect();
+        let bytes: Vec<Vec<u8>> = self.parameters.iter().map(|(.., values)| little_endian(values)).collect();
         let views = self.parameters.iter().zip(&bytes).map(|((name, shape, _), bytes)| {
             let view = safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape.clone(), bytes);
             view.map(|view| (name.clone(), view)).map_err(|e| failed(e.to_string()))
@@ -371,6 +370,14 @@ impl Weights {
         let metadata = units.map(|units| HashMap::from([(SCALE.to_string(), units)]));
         safetensors::serialize(&views, metadata).map_err(|e| failed(e.to_string()))
     }
+}
+
+/// Numbers as bytes, the lowest first.
+fn little_endian(values: &[f32]) -> Vec<u8> {
+    if cfg!(target_endian = "little") {
+        return bytemuck::cast_slice(values).to_vec();
+    }
+    values.iter().flat_map(|value| value.to_le_bytes()).collect()
 }
 
 /// Reads weights: values by path; none if the file is not there.

@@ -3,10 +3,11 @@
 //! Rows are in the order of trials: configurations in the order of the plan, seeds ascending. Only the three times
 //! of `trials.parquet` depend on when and where a trial ran.
 
-use super::files::replace_durably;
+use super::files::{replace_synced, sync_folder_of};
 use super::record::Record;
 use super::{StoreError, SummaryRow};
 use polars::prelude::*;
+use rayon::prelude::*;
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::ops::Range;
@@ -181,29 +182,52 @@ impl Tables {
             placed.retain(|(place, _)| last.is_none_or(|last| place <= last));
             take(table, placed.into_iter().map(|(_, rows)| rows), dir)
         };
-        Ok(Tables {
-            history: merged(self.history, history_of(records, &columns.recorded), None)?,
-            traces: merged(self.traces, traces_of(records), Some(TRACED_TRIALS))?,
-            // Of the first trial that has states: one that came before it may have been stored without.
-            layers: merged(self.layers, layers_of(records), Some(1))?,
-            baselines: merged(self.baselines, baselines_of(records, columns), None)?,
-            trials: merged(self.trials, trials_of(records, columns), None)?,
-        })
+        let Tables { trials, history, traces, layers, baselines } = self;
+        // Of states those of the first trial that has any: one that came before it may have been stored without.
+        let ((history, trials), (traces, (layers, baselines))) = rayon::join(
+            || {
+                rayon::join(
+                    || merged(history, history_of(records, &columns.recorded), None),
+                    || merged(trials, trials_of(records, columns), None),
+                )
+            },
+            || {
+                rayon::join(
+                    || merged(traces, traces_of(records), Some(TRACED_TRIALS)),
+                    || {
+                        rayon::join(
+                            || merged(layers, layers_of(records), Some(1)),
+                            || merged(baselines, baselines_of(records, columns), None),
+                        )
+                    },
+                )
+            },
+        );
+        Ok(Tables { trials: trials?, history: history?, traces: traces?, layers: layers?, baselines: baselines? })
     }
 
-    /// Writes the tables, each by atomic rename, `trials.parquet` last; the disk has them when this returns.
+    /// Writes the tables, each by atomic rename, `trials.parquet` after the disk has the others; it has all of them when
+    /// this returns.
     pub fn write(&mut self, dir: &Path) -> Result<(), StoreError> {
-        let names = ["history.parquet", "traces.parquet", "layers.parquet", "baselines.parquet", TRIALS];
-        let tables = [&mut self.history, &mut self.traces, &mut self.layers, &mut self.baselines, &mut self.trials];
-        for (name, table) in names.into_iter().zip(tables) {
-            let path = dir.join(name);
-            table.rechunk_mut();
-            replace_durably(&path, |file| {
-                ParquetWriter::new(file).set_parallel(false).finish(table).map(|_| ()).map_err(io_error)
-            })?;
-        }
-        Ok(())
+        let others = [
+            ("history.parquet", &mut self.history),
+            ("traces.parquet", &mut self.traces),
+            ("layers.parquet", &mut self.layers),
+            ("baselines.parquet", &mut self.baselines),
+        ];
+        let path = dir.join(TRIALS);
+        others.into_par_iter().try_for_each(|(name, table)| write_one(&dir.join(name), table))?;
+        sync_folder_of(&path)?;
+        write_one(&path, &mut self.trials)?;
+        sync_folder_of(&path)
     }
+}
+
+fn write_one(path: &Path, table: &mut DataFrame) -> Result<(), StoreError> {
+    table.rechunk_mut();
+    replace_synced(path, |file| {
+        ParquetWriter::new(file).set_parallel(false).finish(table).map(|_| ()).map_err(io_error)
+    })
 }
 
 /// What went wrong with the file, where that is what it was.

@@ -1,6 +1,6 @@
 //! What needs several values of an experiment at once: sizes, shapes, signals, parts, and the order of PyTorch's draws.
 
-use super::plan::{Configuration, Measured};
+use super::plan::Measured;
 use crate::data::DataShape;
 use crate::data::prepared::Prepared;
 use crate::data::split::Part;
@@ -11,16 +11,15 @@ use crate::spec::tree::{Node, Table};
 use crate::spec::{RandomSpec, Spec};
 use crate::train::draws::{Generator, default_order};
 
-/// All trials of a folder have the same columns, and what ranks them is one of these.
-pub fn check_parts(configurations: &[Configuration], spec: &Spec) -> Result<(), Diagnostics> {
-    let Some(first) = configurations.first() else { return Ok(()) };
-    let quantities = first.quantities();
+/// All trials of a folder have the same columns, and what ranks them is one of these. `differs` is where a
+/// configuration leads to other columns.
+pub fn check_parts(quantities: &[Measured], differs: Option<Span>, spec: &Spec) -> Result<(), Diagnostics> {
     let refuse = |problem: Problem, at: Span, help: Option<String>| {
         Err(Diagnostics { list: vec![Diagnostic::new(problem, at).help(help)] })
     };
-    if let Some(other) = configurations.iter().find(|other| other.quantities() != quantities) {
+    if let Some(at) = differs {
         let text = "configurations of one study have the same parts, but these differ in them".to_string();
-        return refuse(Problem::Conflict(text), other.spec.data.span, None);
+        return refuse(Problem::Conflict(text), at, None);
     }
     let Some((sweep, objective)) = spec.sweep.as_ref().and_then(|sweep| Some((sweep, sweep.objective.as_ref()?)))
     else {

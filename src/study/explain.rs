@@ -2,7 +2,7 @@
 
 use super::identity;
 use super::plan::Plan;
-use crate::spec::component::Components;
+use crate::registry::Registry;
 use crate::spec::diagnostic::Diagnostics;
 use crate::spec::print::value_toml;
 use crate::spec::source::Sources;
@@ -15,20 +15,28 @@ const STANDS_AT: &str = " stands at";
 
 /// The inputs of a trial's id by name: resolved keys, the meaning of each component, executor, device, data and seed.
 /// What components and data mean is taken from `parts`, where these say it.
-pub fn inputs(plan: &Plan, place: usize, parts: &Parts, components: &dyn Components) -> BTreeMap<String, String> {
+///
+/// # Errors
+/// As [`Plan::build`].
+pub fn inputs(
+    plan: &Plan,
+    place: usize,
+    parts: &Parts,
+    registry: &Registry,
+) -> Result<BTreeMap<String, String>, Diagnostics> {
     let trial = &plan.trials[place];
-    let mut inputs = flattened(&plan.trial_toml(trial));
+    let mut inputs = flattened(&plan.trial_toml(trial, registry)?);
     let under = |path: &str, key: &str| path == key || path.strip_prefix(key).is_some_and(|rest| rest.starts_with('.'));
     inputs.retain(|path, _| !identity::WITHOUT_EFFECT.iter().any(|key| under(path, key)));
     inputs.insert("seed".into(), trial.seed.to_string());
     inputs.insert("executor".into(), parts.executor.clone());
     inputs.insert("device".into(), parts.device.clone());
     inputs.extend(parts.content.iter().map(|content| ("content of the data".to_string(), content.clone())));
-    for (name, meaning) in identity::meanings(&plan.configuration(trial).spec, components) {
+    for (name, meaning) in identity::meanings(&identity::used(&plan.build(trial, registry)?.spec, registry)) {
         let meaning = parts.components.get(&name).cloned().unwrap_or(meaning);
         inputs.insert(format!("meaning of {name}"), meaning);
     }
-    inputs
+    Ok(inputs)
 }
 
 /// A TOML document as paths with their values; layers go by their names.

@@ -8,7 +8,7 @@ use crate::spec::Spec;
 use crate::spec::component::{Components, Kind};
 use crate::spec::fields::Type;
 use crate::spec::print::{Formulas, canonical, toml};
-use crate::spec::tree::{Node, Table, Value};
+use crate::spec::tree::{Entry, Node, Table, Value};
 use std::collections::BTreeMap;
 
 /// Keys of an experiment file that do not change any number.
@@ -23,9 +23,18 @@ pub struct Runs {
     pub device: &'static str,
 }
 
-/// The digest of a configuration: all but the seed. `content` is that of its dataset.
-pub fn configuration(spec: &Spec, content: Option<String>, components: &dyn Components, runs: Runs) -> String {
-    digest("configuration", &all_but(spec, &[], content, components, runs))
+/// Components, each with what stands for it in an identity: its version, or the digest of its text.
+pub type Used = BTreeMap<(Kind, String), String>;
+
+/// The digest of a configuration: all but the seed. `content` is that of its dataset, `used` what it names.
+pub fn configuration(
+    spec: &Spec,
+    content: Option<String>,
+    used: &Used,
+    components: &dyn Components,
+    runs: Runs,
+) -> String {
+    digest("configuration", &all_but(spec, &[], content, used, components, runs))
 }
 
 /// The digest of a folder, which all of its trials share: what is swept counts by its name, not by its values.
@@ -33,7 +42,7 @@ pub fn configuration(spec: &Spec, content: Option<String>, components: &dyn Comp
 pub fn study(spec: &Spec, content: Option<String>, components: &dyn Components, runs: Runs) -> String {
     let dimensions = spec.sweep.as_ref().map_or(&[][..], |sweep| &sweep.dimensions);
     let names: Vec<&str> = dimensions.iter().map(|dimension| dimension.name.as_str()).collect();
-    let mut parts = all_but(spec, &names, content, components, runs);
+    let mut parts = all_but(spec, &names, content, &used(spec, components), components, runs);
     let mut sorted = names.clone();
     sorted.sort_unstable();
     parts.push(sorted.join("\n"));
@@ -50,16 +59,18 @@ fn all_but(
     spec: &Spec,
     paths: &[&str],
     content: Option<String>,
+    used: &Used,
     components: &dyn Components,
     runs: Runs,
 ) -> Vec<String> {
-    let mut table = spec.resolved.clone();
+    // Whole sections without effect, such as a long list of seeds, are not copied first.
+    let counts = |entry: &&Entry| !WITHOUT_EFFECT.contains(&entry.key.as_str());
+    let mut table = Table { entries: spec.resolved.entries.iter().filter(counts).cloned().collect() };
     paths.iter().for_each(|path| remove(&mut table, path));
     WITHOUT_EFFECT.iter().for_each(|path| remove(&mut table, path));
     // What lies at a path counts, not the path.
     places(spec, components).iter().for_each(|path| remove(&mut table, path));
-    let used: Vec<String> =
-        used(spec, components).iter().map(|((kind, name), value)| format!("{kind} {name} {value}")).collect();
+    let used: Vec<String> = used.iter().map(|((kind, name), value)| format!("{kind} {name} {value}")).collect();
     let mut parts = vec![canonical(&table), runs.executor.into(), runs.device.into(), used.join("\n")];
     parts.extend(content);
     parts
@@ -106,15 +117,14 @@ pub fn request(spec: &Spec, content: Option<String>, components: &dyn Components
     Some(digest("request", &[study, toml(&spec.resolved, Formulas::Kept), meanings.collect::<Vec<_>>().join("\n")]))
 }
 
-/// What each component that a spec names means: its version, or the digest of its text.
-pub fn meanings(spec: &Spec, components: &dyn Components) -> BTreeMap<String, String> {
-    used(spec, components).into_iter().map(|((kind, name), value)| (format!("{kind} {name}"), value)).collect()
+/// What each component means, by kind and name in words.
+pub fn meanings(used: &Used) -> BTreeMap<String, String> {
+    used.iter().map(|((kind, name), value)| (format!("{kind} {name}"), value.clone())).collect()
 }
 
-/// Text of each plugin that a spec uses and that is not built in, by file.
-pub fn plugins(spec: &Spec, components: &dyn Components) -> BTreeMap<String, String> {
-    let infos = used(spec, components);
-    let texts = infos.keys().filter_map(|(kind, name)| components.info(*kind, name)?.origin.text());
+/// Text of each plugin among some components that is not built in, by file.
+pub fn plugins(used: &Used, components: &dyn Components) -> BTreeMap<String, String> {
+    let texts = used.keys().filter_map(|(kind, name)| components.info(*kind, name)?.origin.text());
     texts.map(|(file, text)| (file.to_string(), text.to_string())).collect()
 }
 
@@ -127,8 +137,8 @@ fn digest(purpose: &str, parts: &[String]) -> String {
     hasher.finalize().to_hex()[..16].to_string()
 }
 
-/// Every component that a spec names, with what stands for it in an identity.
-fn used(spec: &Spec, components: &dyn Components) -> BTreeMap<(Kind, String), String> {
+/// Every component that a spec names.
+pub fn used(spec: &Spec, components: &dyn Components) -> Used {
     let mut names = vec![(Kind::Dataset, spec.data.kind.clone()), (Kind::Optimizer, spec.optimizer.kind.clone())];
     names.extend(spec.train.loss.iter().map(|term| (Kind::Loss, term.loss.kind.clone())));
     names.extend(spec.train.metrics.iter().map(|metric| (Kind::Metric, metric.kind.clone())));

@@ -1,6 +1,7 @@
 //! Studies: which trials a spec means, what identifies them, and the workers that train them.
 
 mod check;
+pub mod configuration;
 pub mod explain;
 pub mod identity;
 pub mod plan;
@@ -14,6 +15,7 @@ pub mod schedule;
 pub mod train;
 pub mod weights;
 
-pub use plan::{Configuration, Executor, Measured, Plan, TrialPlan};
+pub use configuration::{Configuration, ConfigurationPlan};
+pub use plan::{Executor, Measured, Plan, TrialPlan};
 pub use schedule::Schedule;
 pub use train::{TrainError, Watch, train};

@@ -1,30 +1,20 @@
 //! The plan: trials with their ids, the network and the data they share. It is made, and checked, before anything is
 //! computed.
 
-use super::check::{check_early_stop, check_parts, check_shapes, check_sizes, generator};
+use super::configuration::{Configuration, ConfigurationPlan, Configurations, content_of};
 use super::identity::{self, Runs};
 use super::rule::{Deciding, Rule, rule};
-use super::weights::{self, StoredWeights};
-use crate::data::DataShape;
-use crate::data::prepared::Prepared;
 use crate::data::split::Part;
-use crate::nn::NetworkPlan;
-use crate::nn::network::{Kinds, plan as plan_network};
 use crate::registry::Registry;
+use crate::spec::Spec;
 use crate::spec::component::{Components, Info, Kind, Origin};
-use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem};
-use crate::spec::print::{Formulas, toml, value_toml};
+use crate::spec::diagnostic::Diagnostics;
+use crate::spec::print::{Formulas, toml};
 use crate::spec::source::{Sources, Span};
-use crate::spec::sweep::Sweep;
 use crate::spec::tree::{Node, Value};
-use crate::spec::{Length, Spec};
-use crate::store::ranking::described;
 use crate::tensor::DeviceName;
-use crate::train::draws::Generator;
-use rayon::prelude::*;
-use std::collections::HashMap;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::sync::Arc;
 
 /// What runs the neurons.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,30 +42,8 @@ pub struct TrialPlan {
     pub id: String,
     /// Its seed.
     pub seed: u64,
-    /// Its configuration, an index into [`Plan::configurations`].
+    /// Its configuration, an index into [`Configurations::list`].
     pub configuration: usize,
-}
-
-/// What the trials of all seeds share.
-pub struct Configuration {
-    /// Its id.
-    pub id: String,
-    /// Each dimension of the sweep with its value as TOML.
-    pub params: Vec<(String, String)>,
-    /// The experiment.
-    pub spec: Spec,
-    /// The network of every trial.
-    pub network: NetworkPlan,
-    /// The dataset and its split.
-    pub dataset: Prepared,
-    /// Its shape.
-    pub data: DataShape,
-    /// Where random numbers come from.
-    pub generator: Generator,
-    /// Updates of a trial.
-    pub iterations: usize,
-    /// Parameters to begin with, in place of drawn ones.
-    pub weights: Option<StoredWeights>,
 }
 
 /// A column of results beside the loss: a metric, or with a split the loss or a metric of a part.
@@ -112,7 +80,7 @@ pub struct Plan {
     /// Names of the dimensions that are swept.
     pub swept: Vec<String>,
     /// The configurations, one without a sweep.
-    pub configurations: Vec<Configuration>,
+    pub configurations: Configurations,
     /// Every trial that there may be: configurations in their order, each on the file's seeds in theirs, then on fresh
     /// ones. Which of them are run the [`super::Schedule`] says.
     pub trials: Vec<TrialPlan>,
@@ -120,8 +88,8 @@ pub struct Plan {
     pub rule: Rule,
     /// What ranks configurations.
     pub objective: Deciding,
-    /// Place of each configuration by its id.
-    places: HashMap<String, usize>,
+    /// The texts of the experiment.
+    sources: Sources,
 }
 
 impl Plan {
@@ -137,15 +105,11 @@ impl Plan {
         let content = content_of(&spec, registry, sources)?;
         let request = identity::request(&spec, content.clone(), registry, runs);
         let identity = identity::study(&spec, content.clone(), registry, runs);
-        let place = Surroundings { registry, sources, runs };
-        let configurations = match &spec.sweep {
-            None => vec![Configuration::new(spec.clone(), Vec::new(), place)?],
-            Some(sweep) => configurations(sweep, place)?,
-        };
-        check_parts(&configurations, &spec)?;
-        let (rule, objective) = rule(&spec, &configurations, registry)?;
+        let configurations = Configurations::of(&spec, registry, sources, runs)?;
+        let measured = configurations.first.quantities();
+        let (rule, objective) = rule(&spec, &measured, configurations.list.len(), registry)?;
         let seeds: Vec<u64> = spec.seeds.iter().copied().chain(fresh_seeds(&spec)).collect();
-        let trials = configurations.iter().enumerate().flat_map(|(i, configuration)| {
+        let trials = configurations.list.iter().enumerate().flat_map(|(i, configuration)| {
             let trial =
                 move |&seed: &u64| TrialPlan { id: identity::trial(&configuration.id, seed), seed, configuration: i };
             seeds.iter().map(trial)
@@ -161,15 +125,15 @@ impl Plan {
             trials: trials.collect(),
             rule,
             objective,
-            places: configurations.iter().enumerate().map(|(i, c)| (c.id.clone(), i)).collect(),
             configurations,
+            sources: sources.clone(),
             spec,
         })
     }
 
     /// Columns of results beside the loss, in their order.
     pub fn quantities(&self) -> Vec<Measured> {
-        self.configurations.first().map_or(Vec::new(), Configuration::quantities)
+        self.configurations.first.quantities()
     }
 
     /// Names of the columns of the history beside the loss.
@@ -199,27 +163,37 @@ impl Plan {
     }
 
     /// The configuration of a trial.
-    pub fn configuration(&self, trial: &TrialPlan) -> &Configuration {
-        &self.configurations[trial.configuration]
+    pub fn configuration(&self, trial: &TrialPlan) -> &ConfigurationPlan {
+        &self.configurations.list[trial.configuration]
+    }
+
+    /// Builds the configuration of a trial.
+    ///
+    /// # Errors
+    /// As [`Configurations::build`].
+    pub fn build(&self, trial: &TrialPlan, registry: &Registry) -> Result<Arc<Configuration>, Diagnostics> {
+        let runs = Runs { executor: self.executor.as_str(), device: self.device.as_str() };
+        self.configurations.build(trial.configuration, &self.spec, registry, &self.sources, runs)
     }
 
     /// The place of a trial's row: configurations of this plan first, in their order, then seeds.
     pub fn rank(&self, configuration: &str, seed: u64) -> (usize, u64) {
-        (self.places.get(configuration).copied().unwrap_or(usize::MAX), seed)
+        (self.configurations.place(configuration).unwrap_or(usize::MAX), seed)
     }
 
     /// The programs that the trials would start, each with the place that names it.
     pub fn programs<'a>(&self, registry: &'a Registry) -> Vec<(&'a Info, Span)> {
+        let metrics = self.spec.train.metrics.iter().map(|metric| {
+            let at = metric.args.get("kind").map_or(metric.span, |node| node.span);
+            (Kind::Metric, &metric.kind, at)
+        });
+        let datasets = self.configurations.datasets.iter().map(|(name, at)| (Kind::Dataset, name, *at));
         let mut list: Vec<(&Info, Span)> = Vec::new();
-        for spec in self.configurations.iter().map(|configuration| &configuration.spec) {
-            let metrics = spec.train.metrics.iter().map(|metric| (Kind::Metric, metric));
-            for (kind, component) in std::iter::once((Kind::Dataset, &spec.data)).chain(metrics) {
-                let Some(info) = registry.info(kind, &component.kind) else { continue };
-                let at = component.args.get("kind").map_or(component.span, |node| node.span);
-                let known = list.iter().any(|(other, _)| std::ptr::eq(*other, info));
-                if matches!(info.origin, Origin::Program { .. }) && !known {
-                    list.push((info, at));
-                }
+        for (kind, name, at) in datasets.chain(metrics) {
+            let Some(info) = registry.info(kind, name) else { continue };
+            let known = list.iter().any(|(other, _)| std::ptr::eq(*other, info));
+            if matches!(info.origin, Origin::Program { .. }) && !known {
+                list.push((info, at));
             }
         }
         list
@@ -236,15 +210,18 @@ impl Plan {
     }
 
     /// A trial as TOML: formulas computed, its own values and its seed alone.
-    pub fn trial_toml(&self, trial: &TrialPlan) -> String {
-        let mut table = self.configuration(trial).spec.resolved.clone();
+    ///
+    /// # Errors
+    /// As [`Plan::build`].
+    pub fn trial_toml(&self, trial: &TrialPlan, registry: &Registry) -> Result<String, Diagnostics> {
+        let mut table = self.build(trial, registry)?.spec.resolved.clone();
         table.remove("let");
         if let Some(Value::Table(run)) = table.get_mut("run").map(|node| &mut node.value) {
             let at = Span { source: 0, start: 0, end: 0 };
             let seed = Node::new(Value::Int(trial.seed as i64), at);
             run.put("seeds", Node::new(Value::Array(vec![seed]), at));
         }
-        toml(&table, Formulas::Computed)
+        Ok(toml(&table, Formulas::Computed))
     }
 }
 
@@ -257,157 +234,4 @@ fn fresh(spec: &Spec) -> usize {
 fn fresh_seeds(spec: &Spec) -> Range<u64> {
     let first = spec.seeds.iter().max().map_or(0, |last| last.saturating_add(1));
     first..first.saturating_add(fresh(spec) as u64)
-}
-
-/// What a configuration is built from beside its spec.
-#[derive(Clone, Copy)]
-struct Surroundings<'a> {
-    registry: &'a Registry,
-    sources: &'a Sources,
-    runs: Runs,
-}
-
-/// The configurations that a sweep's sampler chooses. A mistake that several share is reported once.
-fn configurations(sweep: &Sweep, place: Surroundings<'_>) -> Result<Vec<Configuration>, Diagnostics> {
-    let Surroundings { registry, sources, .. } = place;
-    let points = registry.sampler(&sweep.sampler).points(sweep).map_err(|one| Diagnostics { list: vec![one] })?;
-    let mut found = Diagnostics::default();
-    let mut list: Vec<Configuration> = Vec::new();
-    let mut seen = HashMap::new();
-    let build = |point: &Vec<Node>| {
-        let names_of = sweep.dimensions.iter().map(|dimension| dimension.name.clone());
-        let params: Vec<(String, String)> = names_of.zip(point.iter().map(value_toml)).collect();
-        sweep.configuration(point, registry, sources).and_then(|spec| Configuration::new(spec, params, place))
-    };
-    // Pieces of the list, so that a mistake that all share ends it early.
-    for built in points.chunks(1024).flat_map(|piece| piece.par_iter().map(build).collect::<Vec<_>>()) {
-        match built {
-            Ok(configuration) => {
-                if let Some(first) = seen.insert(configuration.id.clone(), list.len()) {
-                    let both = [&list[first], &configuration].map(|c| described(&c.params));
-                    let text = format!("`{}` and `{}` are the same experiment", both[0], both[1]);
-                    found.push(Diagnostic::new(Problem::Conflict(text), sweep.span));
-                }
-                list.push(configuration);
-            }
-            Err(more) => {
-                let new = |one: &Diagnostic| {
-                    let said = one.problem.to_string();
-                    !found.list.iter().any(|old| old.span == one.span && old.problem.to_string() == said)
-                };
-                let more: Vec<Diagnostic> = more.list.into_iter().filter(new).collect();
-                found.list.extend(more);
-            }
-        }
-        // Nobody reads more mistakes than these, and a large study has as many configurations as one likes.
-        if found.list.len() >= 50 {
-            break;
-        }
-    }
-    if found.is_empty() { Ok(list) } else { Err(found) }
-}
-
-impl Configuration {
-    fn new(
-        spec: Spec,
-        params: Vec<(String, String)>,
-        Surroundings { registry, sources, runs }: Surroundings<'_>,
-    ) -> Result<Configuration, Diagnostics> {
-        let mut found = Diagnostics::default();
-        let dataset = Prepared::new(registry.dataset(&spec.data, sources)?, &spec.data)?;
-        let data = dataset.shape();
-        let layers = spec.layers.iter().map(|layer| registry.layer_kind(&layer.component.kind)).collect();
-        let kinds = Kinds { layers, surrogates: registry };
-        let network = plan_network(&spec.layers, &kinds, data.inputs.len(), registry);
-        check_sizes(&spec, &network, &data, &mut found);
-        check_shapes(&spec, &network, &data, &mut found);
-        let generator = generator(&spec, &network, &mut found);
-        check_early_stop(&spec, &dataset, &mut found);
-        let stored = spec
-            .init_weights
-            .as_ref()
-            .map(|node| weights::read(&weights_path(node, sources), &network, Some(node.span)));
-        let stored = match stored {
-            Some(Err(more)) => {
-                found.list.extend(more.list);
-                None
-            }
-            Some(Ok(stored)) => Some(stored),
-            None => None,
-        };
-        if !found.is_empty() {
-            return Err(found);
-        }
-        Ok(Configuration {
-            id: {
-                let content = content(dataset.content(), stored.as_ref().map(|stored| stored.digest.clone()));
-                identity::configuration(&spec, content, registry, runs)
-            },
-            params,
-            iterations: match spec.train.length {
-                Length::Iterations(n) => n,
-                Length::Epochs(n) => n * dataset.trained_on().div_ceil(spec.train.batch),
-            },
-            network,
-            dataset,
-            data,
-            generator,
-            weights: stored,
-            spec,
-        })
-    }
-
-    /// A configuration that belongs to no study, on the processor.
-    ///
-    /// # Errors
-    /// As [`Plan::new`].
-    pub fn alone(
-        spec: Spec,
-        registry: &Registry,
-        sources: &Sources,
-        executor: Executor,
-    ) -> Result<Configuration, Diagnostics> {
-        let runs = Runs { executor: executor.as_str(), device: DeviceName::Cpu.as_str() };
-        Configuration::new(spec, Vec::new(), Surroundings { registry, sources, runs })
-    }
-
-    /// Columns of results beside the loss, in their order.
-    pub fn quantities(&self) -> Vec<Measured> {
-        let metrics = |part: Option<Part>| {
-            self.spec.train.metrics.iter().map(move |metric| Measured { part, metric: Some(metric.kind.clone()) })
-        };
-        let parts = self.dataset.parts();
-        if parts.is_empty() {
-            return metrics(None).collect();
-        }
-        let of = |(part, _): &(Part, usize)| {
-            let loss = (*part == Part::Validation).then_some(Measured { part: Some(*part), metric: None });
-            metrics(Some(*part)).chain(loss).collect::<Vec<_>>()
-        };
-        parts.iter().flat_map(of).collect()
-    }
-}
-
-/// Where the file of `[init] weights` lies.
-fn weights_path(node: &Node, sources: &Sources) -> PathBuf {
-    sources.folder(node.span).join(node.as_text().unwrap_or(""))
-}
-
-/// The digest of what a study reads beside the experiment, before anything is swept.
-///
-/// # Errors
-/// Where its dataset cannot be read.
-pub fn content_of(spec: &Spec, registry: &Registry, sources: &Sources) -> Result<Option<String>, Diagnostics> {
-    let dataset = registry.dataset(&spec.data, sources)?;
-    // Weights that cannot be read are reported with the configuration that begins with them.
-    let weights = spec.init_weights.as_ref().and_then(|node| std::fs::read(weights_path(node, sources)).ok());
-    Ok(content(dataset.content(), weights.map(|bytes| blake3::hash(&bytes).to_hex().to_string())))
-}
-
-/// Digests of what is read beside the experiment, as one.
-fn content(data: Option<String>, weights: Option<String>) -> Option<String> {
-    match (data, weights) {
-        (data, None) => data,
-        (data, Some(weights)) => Some(format!("{}, weights {weights}", data.unwrap_or_default())),
-    }
 }

@@ -1,8 +1,9 @@
 //! The kept weights of a trial, applied to rows of another file.
 
-use super::plan::{Configuration, Executor};
+use super::configuration::Configuration;
+use super::plan::Executor;
 use super::train::Compiled;
-use super::weights;
+use super::weights::WeightsFile;
 use crate::data::DataError;
 use crate::data::scale::Scale;
 use crate::data::table::UNLABELLED;
@@ -81,7 +82,7 @@ pub fn predict<D: OnDevice>(
         let problem = Problem::Data(format!("dataset `{kind}` has no rows, so there is nothing to predict"));
         return Err(one(Diagnostic::new(problem, at)));
     }
-    let stored = weights::read(&dir.join(weights_file(&trial.trial)), &plan.network, None)?;
+    let stored = WeightsFile::read(&dir.join(weights_file(&trial.trial)), None)?.of(&plan.network, None)?;
     let scale: Scale =
         stored.metadata.get(SCALE).and_then(|text| serde_json::from_str(text).ok()).ok_or_else(|| {
             let text = format!("the weights of trial {} do not say in which units they were fitted", trial.trial);

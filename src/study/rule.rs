@@ -1,6 +1,6 @@
 //! How many seeds each configuration is run on: all, as many as it takes to know a mean, or as many as it survives.
 
-use super::plan::{Configuration, Measured};
+use super::plan::Measured;
 use super::pruner::{Contest, Pruner};
 use crate::registry::Registry;
 use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem, suggest};
@@ -69,13 +69,13 @@ impl Deciding {
 /// Where the metric is not measured, seeds are too few to decide anything, or two rules are asked for.
 pub fn rule(
     spec: &Spec,
-    configurations: &[Configuration],
+    quantities: &[Measured],
+    configurations: usize,
     registry: &Registry,
 ) -> Result<(Rule, Deciding), Diagnostics> {
-    let quantities = configurations.first().map_or(Vec::new(), Configuration::quantities);
     let refuse = |problem: Diagnostic| Err(Diagnostics { list: vec![problem] });
     let folded = spec.sweep.as_ref().is_some_and(|sweep| sweep.dimensions.iter().any(|one| one.name == FOLD));
-    let objective = Deciding::objective(spec.sweep.as_ref(), &quantities, registry);
+    let objective = Deciding::objective(spec.sweep.as_ref(), quantities, registry);
     let pruner = spec.sweep.as_ref().and_then(|sweep| Some((sweep, sweep.pruner.as_ref()?)));
     match (&spec.until, pruner) {
         (None, None) => Ok((Rule::Fixed, objective)),
@@ -97,7 +97,7 @@ pub fn rule(
         }
         (Some(until), None) => {
             let (name, at) = &until.metric;
-            let Some(sampled) = Deciding::named(name, &quantities, registry) else {
+            let Some(sampled) = Deciding::named(name, quantities, registry) else {
                 let names: Vec<String> = quantities.iter().map(Measured::name).collect();
                 let help = suggest(name, names.iter().map(String::as_str), "`[train] metrics` names what is measured");
                 let problem = Problem::UnknownName { what: "metric".into(), name: name.clone() };
@@ -108,13 +108,8 @@ pub fn rule(
         }
         (None, Some((sweep, component))) => {
             let pruner = registry.pruner(component);
-            let contest = |looks| Contest {
-                looks,
-                configurations: configurations.len(),
-                of: objective.of,
-                maximize: objective.maximize,
-            };
-            match pruner.looks(spec.seeds.len(), configurations.len()) {
+            let contest = |looks| Contest { looks, configurations, of: objective.of, maximize: objective.maximize };
+            match pruner.looks(spec.seeds.len(), configurations) {
                 Ok(looks) => Ok((Rule::Race(pruner, contest(looks)), objective)),
                 Err(why) => {
                     let text = format!("{} are too few seeds to drop anything", spec.seeds.len());

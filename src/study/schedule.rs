@@ -46,7 +46,7 @@ struct Standing {
 impl<'a> Schedule<'a> {
     /// Begins a study, or goes on with one of which some trials have ended.
     pub fn new(plan: &'a Plan, known: &[SummaryRow]) -> Schedule<'a> {
-        let (trials, configurations) = (plan.trials.len(), plan.configurations.len());
+        let (trials, configurations) = (plan.trials.len(), plan.configurations.list.len());
         let (ended, asked) = (vec![None; trials], vec![false; trials]);
         let mut schedule = Schedule { plan, ended, asked, open: 0, open_of: vec![0; configurations] };
         let known: HashMap<&str, &SummaryRow> = known.iter().map(|row| (row.trial.as_str(), row)).collect();
@@ -55,6 +55,11 @@ impl<'a> Schedule<'a> {
             schedule.ended = plan.trials.iter().map(said).collect();
         }
         schedule
+    }
+
+    /// The plan.
+    pub fn plan(&self) -> &'a Plan {
+        self.plan
     }
 
     /// The places of the trials that can be run at once and have not ended.
@@ -115,7 +120,7 @@ impl<'a> Schedule<'a> {
             Rule::Fixed | Rule::Until(..) => (Vec::new(), String::new(), Vec::new()),
         };
         let winner = if self.is_finished() { self.winner() } else { None };
-        let winner = winner.map(|winner| self.plan.configurations[winner].id.clone());
+        let winner = winner.map(|winner| self.plan.configurations.list[winner].id.clone());
         Some(Race { looks, rule, dropped, winner, fresh: self.plan.trials[fresh].iter().map(|t| t.seed).collect() })
     }
 
@@ -171,7 +176,7 @@ impl<'a> Schedule<'a> {
             let values: Vec<&[f64]> = values.iter().map(Vec::as_slice).collect();
             let dropped = pruner.dropped(&values, contest);
             standing.dropped.extend(dropped.iter().map(|(place, p)| Dropped {
-                config: self.plan.configurations[standing.left[*place]].id.clone(),
+                config: self.plan.configurations.list[standing.left[*place]].id.clone(),
                 seeds,
                 p: *p,
             }));

@@ -2,7 +2,8 @@
 //!
 //! A trial depends on its plan alone, so neither the number of workers nor their order changes a row.
 
-use super::plan::{Configuration, Executor, Plan, TrialPlan};
+use super::configuration::Configuration;
+use super::plan::{Executor, Plan, TrialPlan};
 use super::resume::{SaveError, Saves};
 use super::rule::Rule;
 use super::schedule::Schedule;
@@ -10,6 +11,7 @@ use crate::data::split::Part;
 use crate::nn::Network;
 use crate::nn::fused::FusedNetwork;
 use crate::registry::{OnDevice, Registry};
+use crate::spec::diagnostic::Diagnostics;
 use crate::spec::{Save, Select, Term};
 use crate::store::checkpoint;
 use crate::store::record::{LayerTrace, Record, Traces};
@@ -67,6 +69,9 @@ enum AttemptError {
     /// It could not be saved.
     #[error(transparent)]
     Save(#[from] SaveError),
+    /// Its configuration, which was checked, is not what it was.
+    #[error("the configuration cannot be built again: {0}")]
+    Configuration(String),
 }
 
 /// What of a trial is kept beside its loss and history.
@@ -81,7 +86,7 @@ impl Keep {
     /// Sequences of the first trials in the order of rows. Where results decide how many seeds a configuration has,
     /// each has its share.
     fn by_place(plan: &Plan) -> impl Fn(&TrialPlan) -> Keep + Sync {
-        let share = TRACED_TRIALS / plan.configurations.len();
+        let share = TRACED_TRIALS / plan.configurations.list.len();
         let mut seeds = plan.spec.seeds[..plan.sure_seeds().max(share).min(plan.spec.seeds.len())].to_vec();
         seeds.sort_unstable();
         let weights = plan.spec.save != Save::None;
@@ -95,7 +100,7 @@ impl Keep {
 /// Trains trials of the plan, from those at the places `due` on, until the schedule asks for no more, on `jobs` workers.
 /// Says whether all that was asked for has ended.
 pub fn train<D: OnDevice>(
-    (plan, registry): (&Plan, &Registry),
+    registry: &Registry,
     store: &mut Store,
     schedule: &mut Schedule<'_>,
     due: Vec<usize>,
@@ -103,7 +108,7 @@ pub fn train<D: OnDevice>(
     stop: &AtomicBool,
     watch: &dyn Watch,
 ) -> Result<bool, TrainError> {
-    let dir = store.dir().to_path_buf();
+    let (plan, dir) = (schedule.plan(), store.dir().to_path_buf());
     // With a rule more trials may follow than are due now.
     let most = if matches!(plan.rule, Rule::Fixed) { due.len() } else { plan.trials.len() };
     let pools = (0..jobs.clamp(1, most.max(1))).map(|_| pool(plan)).collect::<Result<Vec<_>, _>>()?;
@@ -115,11 +120,11 @@ pub fn train<D: OnDevice>(
             let (queue, keep, dir) = (&queue, &keep, dir.as_path());
             scope.spawn(move || {
                 pool.install(|| {
-                    let mut compiled = None;
+                    let mut built = None;
                     while let Some(place) = queue.next() {
                         let planned = &plan.trials[place];
                         let job = Job { plan, registry, planned, keep: keep(planned), dir: Some(dir), stop, watch };
-                        let Some(result) = job.run::<D>(&mut compiled) else { return queue.close() };
+                        let Some(result) = job.run::<D>(&mut built) else { return queue.close() };
                         if to_writer.send((place, result)).is_err() {
                             return;
                         }
@@ -250,20 +255,15 @@ struct Job<'a> {
 
 impl Job<'_> {
     /// Trains the trial; nothing if it was asked to stop. Whatever goes wrong inside is the trial's failure alone.
-    /// What is compiled for its configuration is left for the next trial, which mostly is one of the same.
-    fn run<D: OnDevice>(&self, compiled: &mut Option<(usize, Compiled)>) -> Option<Result<Finished, StoreError>> {
+    /// What was built for its configuration is left for the next trial, which mostly is one of the same.
+    fn run<D: OnDevice>(&self, built: &mut Option<Built>) -> Option<Result<Finished, StoreError>> {
         let started = now();
         // A clock that is set back while a trial runs does not let it end before it began.
         let clock = Instant::now();
         let finished = || started + clock.elapsed().as_micros() as i64;
         let attempt = catch_unwind(AssertUnwindSafe(|| {
-            let configuration = self.planned.configuration;
-            let known = compiled.take().filter(|(of, _)| *of == configuration);
-            let (_, compiled) = compiled.insert(known.unwrap_or_else(|| {
-                let plan = self.plan.configuration(self.planned);
-                (configuration, Compiled::new(plan, self.registry, self.plan.executor))
-            }));
-            self.attempt::<D>(compiled)
+            let known = built.take();
+            self.attempt::<D>(built.insert(self.build(known)?))
         }));
         let failure = |error: String| Record { error: Some(error), ..blank(self.plan, self.planned, started) };
         match attempt {
@@ -279,9 +279,28 @@ impl Job<'_> {
         }
     }
 
-    fn attempt<D: OnDevice>(&self, compiled: &Compiled) -> Result<Option<Finished>, AttemptError> {
+    /// Builds and compiles the configuration, as far as `before` is not that of this trial too.
+    fn build(&self, before: Option<Built>) -> Result<Built, AttemptError> {
+        let of = self.planned.configuration;
+        let before = match before {
+            Some(built) if built.of == of => return Ok(built),
+            before => before,
+        };
+        let failed = |found: Diagnostics| {
+            let texts = found.list.iter().map(|diagnostic| diagnostic.problem.to_string());
+            AttemptError::Configuration(texts.collect::<Vec<_>>().join("; "))
+        };
+        let configuration = self.plan.build(self.planned, self.registry).map_err(failed)?;
+        let compiled = match before {
+            Some(before) if same_network(&before.configuration, &configuration) => before.compiled,
+            _ => Compiled::new(&configuration, self.registry, self.plan.executor),
+        };
+        Ok(Built { of, configuration, compiled })
+    }
+
+    fn attempt<D: OnDevice>(&self, built: &Built) -> Result<Option<Finished>, AttemptError> {
         let Job { plan, registry, planned, keep, dir, stop, watch } = *self;
-        let configuration = plan.configuration(planned);
+        let Built { configuration, compiled, .. } = built;
         let mut trial = compiled.prepare::<D>(configuration, registry, planned.seed)?;
         let output = configuration.network.output();
         let shown = trial.parts().shown();
@@ -381,6 +400,27 @@ fn blank(plan: &Plan, planned: &TrialPlan, started: i64) -> Record {
         layers: Vec::new(),
         weights_bytes: None,
     }
+}
+
+/// What a worker leaves for its next trial.
+struct Built {
+    /// The configuration's place in the plan.
+    of: usize,
+    configuration: Arc<Configuration>,
+    compiled: Compiled,
+}
+
+/// Whether two configurations have the same network with the same losses on it, so that what is compiled for one of them
+/// serves the other.
+fn same_network(a: &Configuration, b: &Configuration) -> bool {
+    let loss = |of: &Configuration| {
+        of.spec.train.loss.iter().map(|term| (term.loss.kind.clone(), signal_of(of, term))).collect::<Vec<_>>()
+    };
+    let inputs = |of: &Configuration| of.data.inputs.len();
+    a.spec.resolved.get("layer") == b.spec.resolved.get("layer")
+        && inputs(a) == inputs(b)
+        && loss(a) == loss(b)
+        && a.spec.train.tbptt == b.spec.train.tbptt
 }
 
 /// What the trials of a configuration share beside its plan: compiled layers, where the executor compiles.

@@ -5,7 +5,7 @@ use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem, suggest};
 use crate::spec::source::Span;
 use safetensors::{Dtype, SafeTensors};
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Parameters of a network.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,21 +18,55 @@ pub struct StoredWeights {
     pub digest: String,
 }
 
-/// Reads all parameters of a network.
-///
-/// # Errors
-/// Where the file cannot be read, or its tensors are not exactly those of the network; `at` is underlined.
-pub fn read(path: &Path, network: &NetworkPlan, at: Option<Span>) -> Result<StoredWeights, Diagnostics> {
+/// A file of parameters, read but not yet understood.
+pub struct WeightsFile {
+    path: PathBuf,
+    bytes: Vec<u8>,
+    digest: String,
+}
+
+impl WeightsFile {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// Where it cannot be read; `at` is underlined.
+    pub fn read(path: &Path, at: Option<Span>) -> Result<WeightsFile, Diagnostics> {
+        let shown = path.display();
+        let bytes = std::fs::read(path).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => one(format!("{shown}: file not found"), at),
+            _ => one(format!("{shown}: cannot be read: {error}"), at),
+        })?;
+        Ok(WeightsFile { path: path.into(), digest: blake3::hash(&bytes).to_hex().to_string(), bytes })
+    }
+
+    /// All parameters of a network.
+    ///
+    /// # Errors
+    /// Where the tensors of the file are not exactly those of the network; `at` is underlined.
+    pub fn of(&self, network: &NetworkPlan, at: Option<Span>) -> Result<StoredWeights, Diagnostics> {
+        let (values, metadata) = parameters(&self.path, &self.bytes, network, at)?;
+        Ok(StoredWeights { values, metadata, digest: self.digest.clone() })
+    }
+}
+
+fn refuse(text: String, at: Option<Span>) -> Diagnostic {
+    Diagnostic { span: at, ..Diagnostic::without_place(Problem::Data(text)) }
+}
+
+fn one(text: String, at: Option<Span>) -> Diagnostics {
+    Diagnostics { list: vec![refuse(text, at)] }
+}
+
+/// Values by path, and what a file says beside them.
+type Contents = (HashMap<String, Vec<f32>>, HashMap<String, String>);
+
+fn parameters(path: &Path, bytes: &[u8], network: &NetworkPlan, at: Option<Span>) -> Result<Contents, Diagnostics> {
     let shown = path.display();
-    let refuse = |text: String| Diagnostic { span: at, ..Diagnostic::without_place(Problem::Data(text)) };
-    let one = |text: String| Diagnostics { list: vec![refuse(text)] };
-    let bytes = std::fs::read(path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => one(format!("{shown}: file not found")),
-        _ => one(format!("{shown}: cannot be read: {error}")),
-    })?;
+    let refuse = |text: String| refuse(text, at);
+    let one = |text: String| one(text, at);
     let not_tensors = |error| one(format!("{shown}: not safetensors: {error}"));
-    let tensors = SafeTensors::deserialize(&bytes).map_err(not_tensors)?;
-    let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(not_tensors)?;
+    let tensors = SafeTensors::deserialize(bytes).map_err(not_tensors)?;
+    let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(not_tensors)?;
     let mut found = Diagnostics::default();
     let mut values = HashMap::new();
     let mut names: Vec<&str> = tensors.names();
@@ -67,6 +101,5 @@ pub fn read(path: &Path, network: &NetworkPlan, at: Option<Span>) -> Result<Stor
     if !found.is_empty() {
         return Err(found);
     }
-    let metadata = metadata.metadata().clone().unwrap_or_default();
-    Ok(StoredWeights { values, metadata, digest: blake3::hash(&bytes).to_hex().to_string() })
+    Ok((values, metadata.metadata().clone().unwrap_or_default()))
 }

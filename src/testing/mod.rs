@@ -128,7 +128,7 @@ impl Suite {
         }
         let mut found = Diagnostics::default();
         let node = Node::new(Value::Table(table), NOWHERE);
-        let checked = Checker { registry: &self.registry, found: &mut found }.component(&node, "test", kind, &[]);
+        let checked = Checker::new(&self.registry, &mut found).component(&node, "test", kind, &[]);
         match (found.list.first(), checked.as_ref().and_then(Node::as_table)) {
             (None, Some(table)) => Ok(table.clone()),
             (Some(wrong), _) => Err(format!("has keys that do not pass their own check: {}", wrong.problem)),

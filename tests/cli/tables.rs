@@ -442,7 +442,7 @@ fn an_interrupted_trial_that_stops_early_ends_with_the_same_rows() {
     let spec = runner::spec::read(&sandbox.path("wave.toml"), &Default::default(), &registry, &mut sources).unwrap();
     use runner::study::{Executor, Plan};
     let plan = Plan::new(spec, &registry, &sources, Executor::Fused, runner::tensor::DeviceName::Cpu).unwrap();
-    let configuration = &plan.configurations[0];
+    let configuration = &plan.configurations.first;
     let compiled = runner::study::train::Compiled::new(configuration, &registry, Executor::Fused);
     let trial = || compiled.prepare::<dfdx::prelude::Cpu>(configuration, &registry, 0).unwrap();
     let (mut whole, mut first, mut second) = (trial(), trial(), trial());

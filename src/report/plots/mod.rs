@@ -13,6 +13,7 @@ use super::{Figure, ReportError};
 use crate::store::manifest::Manifest;
 use plotters::prelude::*;
 use plotters::style::{FontDesc, RGBColor};
+use rayon::prelude::*;
 
 /// Width of every picture, in pixels.
 const WIDTH: u32 = 800;
@@ -30,14 +31,18 @@ const GRID: RGBColor = RGBColor(0xE4, 0xE4, 0xE4);
 
 /// Draws every figure of a report, in the order in which the page shows them.
 pub fn all(manifest: &Manifest, results: &Results, comparison: &Comparison) -> Result<Vec<Figure>, ReportError> {
-    let mut figures = Vec::new();
-    figures.extend(curves::output(manifest, results)?);
-    figures.extend(curves::loss(manifest, results)?);
-    figures.extend(curves::by_seed(manifest, results, comparison)?);
-    for layer in &results.layers {
-        figures.extend(layers::states(manifest, results, layer)?);
-    }
-    Ok(figures)
+    let ((output, loss), (by_seed, layers)) = rayon::join(
+        || rayon::join(|| curves::output(manifest, results), || curves::loss(manifest, results)),
+        || {
+            rayon::join(
+                || curves::by_seed(manifest, results, comparison),
+                || results.layers.par_iter().map(|layer| layers::states(manifest, results, layer)).collect(),
+            )
+        },
+    );
+    let layers: Vec<Result<Option<Figure>, ReportError>> = layers;
+    let figures = [output, loss, by_seed].into_iter().chain(layers).collect::<Result<Vec<_>, _>>()?;
+    Ok(figures.into_iter().flatten().collect())
 }
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;

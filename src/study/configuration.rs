@@ -1,0 +1,376 @@
+//! Configurations: what the trials of all seeds share.
+//!
+//! A plan builds each of them once, to check it, and keeps what tells it from others; a worker that comes to its trials
+//! builds it again. So a study may have very many. What they read is read once, whoever builds them.
+
+use super::check::{check_early_stop, check_parts, check_shapes, check_sizes, generator};
+use super::identity::{self, Runs, Used};
+use super::plan::{Executor, Measured};
+use super::sampler::Point;
+use super::weights::{StoredWeights, WeightsFile};
+use crate::data::DataShape;
+use crate::data::prepared::Prepared;
+use crate::data::split::Part;
+use crate::nn::NetworkPlan;
+use crate::nn::network::{Kinds, plan as plan_network};
+use crate::registry::Registry;
+use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem};
+use crate::spec::print::{canonical, value_toml};
+use crate::spec::source::{Sources, Span};
+use crate::spec::sweep::Sweep;
+use crate::spec::tree::Node;
+use crate::spec::{Component, Length, Spec};
+use crate::store::ranking::described;
+use crate::tensor::DeviceName;
+use crate::train::draws::Generator;
+use rayon::prelude::*;
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A configuration that is to be run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigurationPlan {
+    /// Its id.
+    pub id: String,
+    /// Each dimension of the sweep with its value as TOML.
+    pub params: Vec<(String, String)>,
+    /// Updates of a trial.
+    pub iterations: usize,
+}
+
+/// What the trials of a configuration are made of.
+pub struct Configuration {
+    /// The experiment.
+    pub spec: Spec,
+    /// The network of every trial.
+    pub network: NetworkPlan,
+    /// The dataset and its split.
+    pub dataset: Arc<Prepared>,
+    /// Its shape.
+    pub data: DataShape,
+    /// Where random numbers come from.
+    pub generator: Generator,
+    /// Updates of a trial.
+    pub iterations: usize,
+    /// Parameters to begin with, in place of drawn ones.
+    pub weights: Option<StoredWeights>,
+}
+
+/// What configurations are built from beside their specs.
+#[derive(Clone, Copy)]
+pub struct Surroundings<'a> {
+    /// The components.
+    pub registry: &'a Registry,
+    /// The texts of the experiment.
+    pub sources: &'a Sources,
+    /// What runs the trials.
+    pub runs: Runs,
+    /// What was read.
+    pub read: &'a Reads,
+}
+
+/// What configurations read, each once: datasets by their keys, and files of weights.
+#[derive(Default)]
+pub struct Reads {
+    datasets: Shared<String, Prepared>,
+    weights: Shared<PathBuf, WeightsFile>,
+}
+
+/// Things that are made once, by key.
+type Shared<K, T> = Mutex<HashMap<K, Arc<T>>>;
+
+/// The thing of a key; of two threads that make it at once the first one's counts.
+fn once<K: Hash + Eq, T>(
+    shared: &Shared<K, T>,
+    key: K,
+    make: impl FnOnce() -> Result<T, Diagnostics>,
+) -> Result<Arc<T>, Diagnostics> {
+    // Nothing panics while it holds the lock.
+    let lock = || shared.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(there) = lock().get(&key) {
+        return Ok(there.clone());
+    }
+    let made = Arc::new(make()?);
+    Ok(lock().entry(key).or_insert(made).clone())
+}
+
+impl Reads {
+    fn dataset(&self, component: &Component, place: Surroundings<'_>) -> Result<Arc<Prepared>, Diagnostics> {
+        let Surroundings { registry, sources, .. } = place;
+        // A path is relative to the file that it stands in.
+        let stands: Vec<usize> = component.args.entries.iter().map(|entry| entry.node.span.source).collect();
+        let key = format!("{} {stands:?}", canonical(&component.args));
+        once(&self.datasets, key, || Prepared::new(registry.dataset(component, sources)?, component))
+    }
+
+    fn weights(&self, node: &Node, sources: &Sources) -> Result<Arc<WeightsFile>, Diagnostics> {
+        let path = weights_path(node, sources);
+        once(&self.weights, path.clone(), || WeightsFile::read(&path, Some(node.span)))
+    }
+}
+
+/// Where the file of `[init] weights` lies.
+pub fn weights_path(node: &Node, sources: &Sources) -> PathBuf {
+    sources.folder(node.span).join(node.as_text().unwrap_or(""))
+}
+
+/// All configurations of a study.
+pub struct Configurations {
+    /// These, one without a sweep.
+    pub list: Vec<ConfigurationPlan>,
+    /// The first of them.
+    pub first: Arc<Configuration>,
+    /// Every component that one of them names.
+    pub used: Used,
+    /// The datasets among these, each with the place that names it first.
+    pub datasets: Vec<(String, Span)>,
+    /// The value of each dimension in each of them; empty without a sweep.
+    points: Vec<Point>,
+    /// Place of each by its id.
+    places: HashMap<String, usize>,
+    read: Reads,
+}
+
+/// What is kept of a configuration that was built and checked.
+struct Checked {
+    planned: ConfigurationPlan,
+    used: Used,
+    dataset: (String, Span),
+    quantities: Vec<Measured>,
+    /// All of it, of the first alone.
+    whole: Option<Configuration>,
+}
+
+impl Checked {
+    fn new(
+        configuration: Configuration,
+        params: Vec<(String, String)>,
+        keep: bool,
+        Surroundings { registry, runs, .. }: Surroundings<'_>,
+    ) -> Checked {
+        let spec = &configuration.spec;
+        let used = identity::used(spec, registry);
+        let id = identity::configuration(spec, configuration.content(), &used, registry, runs);
+        let at = spec.data.args.get("kind").map_or(spec.data.span, |node| node.span);
+        Checked {
+            planned: ConfigurationPlan { id, params, iterations: configuration.iterations },
+            used,
+            dataset: (spec.data.kind.clone(), at),
+            quantities: configuration.quantities(),
+            whole: keep.then_some(configuration),
+        }
+    }
+}
+
+/// Configurations that are built together, so that a mistake that all share ends a long list early.
+const PIECE: usize = 1024;
+
+/// Mistakes after which nobody reads on; a large study has as many configurations as one likes.
+const MOST_MISTAKES: usize = 50;
+
+impl Configurations {
+    /// Builds and checks all configurations of a study. A mistake that several share is reported once.
+    ///
+    /// # Errors
+    /// What is wrong with them, each or together.
+    pub fn of(spec: &Spec, registry: &Registry, sources: &Sources, runs: Runs) -> Result<Configurations, Diagnostics> {
+        let read = Reads::default();
+        let place = Surroundings { registry, sources, runs, read: &read };
+        let Some(sweep) = &spec.sweep else {
+            let only = Checked::new(Configuration::new(spec.clone(), place)?, Vec::new(), true, place);
+            let mut gathered = Gathered::default();
+            gathered.add(only, spec.data.span);
+            return gathered.finish(spec, Vec::new(), read);
+        };
+        let points = registry.sampler(&sweep.sampler).points(sweep).map_err(|one| Diagnostics { list: vec![one] })?;
+        let build = |(i, point): (usize, &Point)| {
+            let configuration = Configuration::new(sweep.configuration(point, registry, sources)?, place)?;
+            Ok(Checked::new(configuration, params(sweep, point), i == 0, place))
+        };
+        let mut gathered = Gathered::default();
+        for (i, piece) in points.chunks(PIECE).enumerate() {
+            let numbered = piece.par_iter().enumerate().map(|(j, point)| (i * PIECE + j, point));
+            for built in numbered.map(build).collect::<Vec<_>>() {
+                match built {
+                    Ok(checked) => gathered.add(checked, sweep.span),
+                    Err(more) => gathered.refuse(more),
+                }
+            }
+            if gathered.found.list.len() >= MOST_MISTAKES {
+                break;
+            }
+        }
+        gathered.finish(spec, points, read)
+    }
+
+    /// Builds a configuration again.
+    ///
+    /// # Errors
+    /// None that its check did not find, as long as the registry is the same.
+    pub fn build(
+        &self,
+        place: usize,
+        study: &Spec,
+        registry: &Registry,
+        sources: &Sources,
+        runs: Runs,
+    ) -> Result<Arc<Configuration>, Diagnostics> {
+        match (&study.sweep, self.points.get(place)) {
+            (Some(sweep), Some(point)) if place > 0 => {
+                let surroundings = Surroundings { registry, sources, runs, read: &self.read };
+                Configuration::new(sweep.configuration(point, registry, sources)?, surroundings).map(Arc::new)
+            }
+            _ => Ok(self.first.clone()),
+        }
+    }
+
+    /// The place of a configuration in the list.
+    pub fn place(&self, id: &str) -> Option<usize> {
+        self.places.get(id).copied()
+    }
+}
+
+/// Each dimension of a sweep with its value as TOML.
+fn params(sweep: &Sweep, point: &Point) -> Vec<(String, String)> {
+    let names = sweep.dimensions.iter().map(|dimension| dimension.name.clone());
+    names.zip(point.iter().map(value_toml)).collect()
+}
+
+/// Configurations as they come, in their order.
+#[derive(Default)]
+struct Gathered {
+    list: Vec<ConfigurationPlan>,
+    first: Option<Configuration>,
+    used: Used,
+    datasets: Vec<(String, Span)>,
+    places: HashMap<String, usize>,
+    /// Columns of results, and the first dataset that leads to others.
+    quantities: Option<Vec<Measured>>,
+    differs: Option<Span>,
+    found: Diagnostics,
+}
+
+impl Gathered {
+    fn add(&mut self, checked: Checked, sweep: Span) {
+        let Checked { planned, used, dataset, quantities, whole } = checked;
+        if let Some(first) = self.places.insert(planned.id.clone(), self.list.len()) {
+            let both = [&self.list[first], &planned].map(|configuration| described(&configuration.params));
+            let text = format!("`{}` and `{}` are the same experiment", both[0], both[1]);
+            self.found.push(Diagnostic::new(Problem::Conflict(text), sweep));
+        }
+        if *self.quantities.get_or_insert_with(|| quantities.clone()) != quantities {
+            self.differs = self.differs.or(Some(dataset.1));
+        }
+        if !self.datasets.iter().any(|(kind, _)| *kind == dataset.0) {
+            self.datasets.push(dataset);
+        }
+        self.used.extend(used);
+        self.first = self.first.take().or(whole);
+        self.list.push(planned);
+    }
+
+    fn refuse(&mut self, more: Diagnostics) {
+        for one in more.list {
+            let said = one.problem.to_string();
+            let old = |old: &Diagnostic| old.span == one.span && old.problem.to_string() == said;
+            if !self.found.list.iter().any(old) {
+                self.found.push(one);
+            }
+        }
+    }
+
+    fn finish(self, study: &Spec, points: Vec<Point>, read: Reads) -> Result<Configurations, Diagnostics> {
+        let Gathered { list, used, datasets, places, found, .. } = self;
+        let Some(first) = self.first.filter(|_| found.is_empty()) else { return Err(found) };
+        check_parts(&first.quantities(), self.differs, study)?;
+        Ok(Configurations { list, first: Arc::new(first), used, datasets, points, places, read })
+    }
+}
+
+impl Configuration {
+    fn new(spec: Spec, place: Surroundings<'_>) -> Result<Configuration, Diagnostics> {
+        let Surroundings { registry, sources, read, .. } = place;
+        let mut found = Diagnostics::default();
+        let dataset = read.dataset(&spec.data, place)?;
+        let data = dataset.shape();
+        let layers = spec.layers.iter().map(|layer| registry.layer_kind(&layer.component.kind)).collect();
+        let kinds = Kinds { layers, surrogates: registry };
+        let network = plan_network(&spec.layers, &kinds, data.inputs.len(), registry);
+        check_sizes(&spec, &network, &data, &mut found);
+        check_shapes(&spec, &network, &data, &mut found);
+        let generator = generator(&spec, &network, &mut found);
+        check_early_stop(&spec, &dataset, &mut found);
+        let stored = spec.init_weights.as_ref().map(|node| read.weights(node, sources)?.of(&network, Some(node.span)));
+        let weights = match stored.transpose() {
+            Ok(weights) => weights,
+            Err(more) => {
+                found.list.extend(more.list);
+                None
+            }
+        };
+        if !found.is_empty() {
+            return Err(found);
+        }
+        let iterations = match spec.train.length {
+            Length::Iterations(n) => n,
+            Length::Epochs(n) => n * dataset.trained_on().div_ceil(spec.train.batch),
+        };
+        Ok(Configuration { iterations, network, dataset, data, generator, weights, spec })
+    }
+
+    /// A configuration that belongs to no study, on the processor.
+    ///
+    /// # Errors
+    /// As [`Configurations::of`].
+    pub fn alone(
+        spec: Spec,
+        registry: &Registry,
+        sources: &Sources,
+        executor: Executor,
+    ) -> Result<Configuration, Diagnostics> {
+        let runs = Runs { executor: executor.as_str(), device: DeviceName::Cpu.as_str() };
+        Configuration::new(spec, Surroundings { registry, sources, runs, read: &Reads::default() })
+    }
+
+    /// Columns of results beside the loss, in their order.
+    pub fn quantities(&self) -> Vec<Measured> {
+        let metrics = |part: Option<Part>| {
+            self.spec.train.metrics.iter().map(move |metric| Measured { part, metric: Some(metric.kind.clone()) })
+        };
+        let parts = self.dataset.parts();
+        if parts.is_empty() {
+            return metrics(None).collect();
+        }
+        let of = |(part, _): &(Part, usize)| {
+            let loss = (*part == Part::Validation).then_some(Measured { part: Some(*part), metric: None });
+            metrics(Some(*part)).chain(loss).collect::<Vec<_>>()
+        };
+        parts.iter().flat_map(of).collect()
+    }
+
+    /// A digest of what it reads.
+    fn content(&self) -> Option<String> {
+        content(self.dataset.content(), self.weights.as_ref().map(|stored| stored.digest.clone()))
+    }
+}
+
+/// The digest of what a study reads beside the experiment, before anything is swept.
+///
+/// # Errors
+/// Where its dataset cannot be read.
+pub fn content_of(spec: &Spec, registry: &Registry, sources: &Sources) -> Result<Option<String>, Diagnostics> {
+    let dataset = registry.dataset(&spec.data, sources)?;
+    // Weights that cannot be read are reported with the configuration that begins with them.
+    let weights = spec.init_weights.as_ref().and_then(|node| std::fs::read(weights_path(node, sources)).ok());
+    Ok(content(dataset.content(), weights.map(|bytes| blake3::hash(&bytes).to_hex().to_string())))
+}
+
+/// Digests of what is read beside the experiment, as one.
+fn content(data: Option<String>, weights: Option<String>) -> Option<String> {
+    match (data, weights) {
+        (data, None) => data,
+        (data, Some(weights)) => Some(format!("{}, weights {weights}", data.unwrap_or_default())),
+    }
+}
