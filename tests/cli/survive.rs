@@ -234,3 +234,71 @@ fn every_record_can_be_synced_before_the_next() {
     sandbox.fine(["small.toml", "--seeds", "0..3", "--out", "group"]);
     assert_same_content(&sandbox.path("every"), &sandbox.path("group"));
 }
+
+/// A clock that was ahead when a study was killed, and is right when it goes on: everything it left is from the future.
+#[test]
+fn a_clock_that_was_set_back_costs_nothing() {
+    let (sandbox, _) = killed_study();
+    let folder = sandbox.path("results/small");
+    let ahead = std::time::SystemTime::now() + Duration::from_secs(100 * 365 * 86_400);
+    for file in ["manifest.json", "journal/0.log", ".lock"] {
+        let file = std::fs::OpenOptions::new().append(true).open(folder.join(file)).unwrap();
+        file.set_modified(ahead).unwrap();
+    }
+    let manifest = std::fs::read_to_string(folder.join("manifest.json")).unwrap();
+    let started = manifest.lines().find(|line| line.contains("\"started\"")).unwrap();
+    let later = manifest.replace(started, "  \"started\": \"2126-01-01T00:00:00Z\",");
+    std::fs::write(folder.join("manifest.json"), later).unwrap();
+    sandbox.fine(["small.toml", "--seeds", "0..5"]);
+    sandbox.fine(["small.toml", "--seeds", "0..5", "--out", "whole"]);
+    assert_same_tables(&folder, &sandbox.path("whole"));
+    let trials = table(&folder, "trials.parquet");
+    let micros = |name: &str| trials.column(name).unwrap().cast(&polars::prelude::DataType::Int64).unwrap();
+    let (started, finished) = (micros("started"), micros("finished"));
+    let pairs = started.i64().unwrap().iter().zip(finished.i64().unwrap().iter());
+    assert!(pairs.into_iter().all(|(from, to)| from <= to), "no trial ends before it began");
+    assert!(sandbox.fine(["small.toml", "--seeds", "0..5"]).stdout.contains("nothing to do"));
+    sandbox.fine(["results"]);
+}
+
+/// Where nothing can be written: a folder without the right to, or, for those whom no right is denied, one of the kernel's.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_folder_that_cannot_be_written_is_refused_before_anything_is_computed() {
+    use std::os::unix::fs::PermissionsExt;
+    let sandbox = Sandbox::with("small.toml", &batches(100_000_000));
+    let mut closed = sandbox.path("closed");
+    std::fs::create_dir(&closed).unwrap();
+    std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o555)).unwrap();
+    if std::fs::create_dir(closed.join("probe")).is_ok() {
+        closed = "/sys/kernel".into();
+    }
+    let out = closed.join("out");
+    let ran = sandbox.runner(["small.toml", "--out", out.to_str().unwrap()]);
+    assert_eq!(ran.status, 2, "{}\n{}", ran.stdout, ran.stderr);
+    assert!(ran.stderr.contains(&format!("error: {}: ", out.display())), "{}", ran.stderr);
+    assert!(ran.stderr.contains("`--out DIR` names a folder that can be written"), "{}", ran.stderr);
+    assert!(!out.exists());
+}
+
+/// Results that may only be read are read by everything that only reads.
+#[cfg(unix)]
+#[test]
+fn a_finished_folder_that_may_only_be_read_has_nothing_to_do() {
+    use std::os::unix::fs::PermissionsExt;
+    let sandbox = Sandbox::with("small.toml", SMALL);
+    sandbox.fine(["small.toml", "--seeds", "0..3"]);
+    let folder = sandbox.path("results/small");
+    let set = |mode| std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(mode)).unwrap();
+    set(0o555);
+    assert!(sandbox.fine(["small.toml", "--seeds", "0..3"]).stdout.contains("nothing to do"));
+    sandbox.fine(["verify", "results/small"]);
+    sandbox.fine(["results"]);
+    let more = sandbox.runner(["small.toml", "--seeds", "0..4"]);
+    set(0o755);
+    // Those whom no right is denied go on.
+    if more.status != 0 {
+        assert_eq!(more.status, 2, "{}", more.stderr);
+        assert!(more.stderr.contains("names a folder that can be written"), "{}", more.stderr);
+    }
+}
