@@ -308,8 +308,11 @@ fn train_and_store<D: OnDevice>(
         let rows = planned_rows(&schedule, store)?;
         return Ok(summarise(&rows, earlier, args.printing(), false, &settled::closing(&request.out)));
     }
+    // Nothing has been computed yet, so that this is still the request's fault.
+    if let Err(error) = store.write_manifest(&manifest) {
+        return Ok(refuse_folder(&error));
+    }
     let describing = std::thread::spawn(move || environment(&file, device, executor));
-    store.write_manifest(&manifest)?;
     let missing: Vec<&TrialPlan> = due.iter().map(|place| &plan.trials[*place]).collect();
     let progress = Progress::new(missing.len(), plan.iterations(&missing), args.quiet);
     let jobs = args.jobs.map_or_else(processors, |jobs| jobs as usize);
