@@ -16,12 +16,19 @@ use crate::spec::source::{Sources, Span};
 use crate::spec::tree::{Entry, Node, Table};
 use crate::spec::values::{formula_error, inside};
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// A dataset as its text describes it.
 #[derive(Debug, Clone)]
 pub struct FunctionModel {
     /// What the registry shows.
     pub info: Info,
+    formulas: Arc<Formulas>,
+}
+
+/// What it computes, which its datasets share.
+#[derive(Debug)]
+struct Formulas {
     draws: Vec<Draw>,
     inputs: Vec<(String, Expr)>,
     targets: Vec<(String, Expr)>,
@@ -76,9 +83,7 @@ impl FunctionModel {
         let detail: String = inputs.iter().chain(&targets).map(line).collect();
         (found.list.len() == before).then(|| FunctionModel {
             info: info(table, fields, detail),
-            draws,
-            inputs,
-            targets,
+            formulas: Arc::new(Formulas { draws, inputs, targets }),
         })
     }
 
@@ -88,14 +93,14 @@ impl FunctionModel {
         Box::new(FunctionDataset {
             steps: args.whole("steps"),
             samples: args.whole("samples"),
-            given: self.draws.iter().map(given).collect(),
-            model: self.clone(),
+            given: self.formulas.draws.iter().map(given).collect(),
+            formulas: self.formulas.clone(),
         })
     }
 }
 
 struct FunctionDataset {
-    model: FunctionModel,
+    formulas: Arc<Formulas>,
     steps: usize,
     samples: usize,
     /// Values in place of draws.
@@ -108,30 +113,30 @@ impl Dataset for FunctionDataset {
         DataShape {
             steps: self.steps,
             samples: self.samples,
-            inputs: names(&self.model.inputs),
-            targets: names(&self.model.targets),
+            inputs: names(&self.formulas.inputs),
+            targets: names(&self.formulas.targets),
         }
     }
 
     fn draw(&self, draws: &mut dyn Draws) -> Result<Data, DataError> {
         let drawn: Vec<Vec<f32>> =
-            self.model.draws.iter().zip(&self.given).map(|(draw, given)| self.one(draw, *given, draws)).collect();
+            self.formulas.draws.iter().zip(&self.given).map(|(draw, given)| self.one(draw, *given, draws)).collect();
         let mut data = Data { steps: self.steps, samples: self.samples, ..Data::default() };
         let mut values = HashMap::new();
         for step in 0..self.steps {
             for sample in 0..self.samples {
                 let last = (self.steps - 1).max(1) as f64;
                 values.insert("t", step as f64 / last);
-                for (draw, drawn) in self.model.draws.iter().zip(&drawn) {
+                for (draw, drawn) in self.formulas.draws.iter().zip(&drawn) {
                     values.insert(&draw.name, f64::from(drawn[sample % drawn.len()]));
                 }
                 // Channels are checked on reading, so a formula that fails here has no value at this point.
-                for (name, expr) in &self.model.inputs {
+                for (name, expr) in &self.formulas.inputs {
                     let value = expr.eval(&|name| values.get(name).copied()).unwrap_or(f64::NAN) as f32;
                     values.insert(name, f64::from(value));
                     data.inputs.push(value);
                 }
-                for (name, expr) in &self.model.targets {
+                for (name, expr) in &self.formulas.targets {
                     let value = expr.eval(&|name| values.get(name).copied()).unwrap_or(f64::NAN) as f32;
                     values.insert(name, f64::from(value));
                     data.targets.push(value);

@@ -46,6 +46,30 @@ fn a_trial_of_a_sweep_is_the_trial_of_the_same_values_set_by_hand() {
 }
 
 #[test]
+fn what_a_worker_keeps_from_one_configuration_to_the_next_changes_no_weights() {
+    // Neighbours share their network, or change its sizes, the length of its sequences, or the loss on it.
+    let swept = "[sweep.over]\nhidden = [4, 8]\n\"data.steps\" = [12, 9]\n\"train.loss\" = [\"mse\", \"l1\"]\n\"optimizer.lr\" = [1e-3, 1e-2]\n";
+    let sandbox = Sandbox::with("small.toml", &format!("{SMALL}\n{swept}"));
+    sandbox.write("plain.toml", SMALL);
+    sandbox.fine(["small.toml", "--jobs", "1", "--out", "swept"]);
+    let mut compared = 0;
+    for (hidden, steps, loss, lr) in [("4", "12", "mse", "1e-2"), ("4", "9", "l1", "1e-3"), ("8", "9", "l1", "1e-2")] {
+        let values = [("let.hidden", hidden), ("data.steps", steps), ("train.loss", loss), ("optimizer.lr", lr)];
+        let set = values.iter().flat_map(|(key, value)| ["--set".to_string(), format!("{key}={value}")]);
+        let ran: super::Ran =
+            sandbox.command().args(["plain.toml", "--fresh", "--out", "alone"]).args(set).output().unwrap().into();
+        assert_eq!(ran.status, 0, "{}", ran.stderr);
+        for weights in std::fs::read_dir(sandbox.path("alone/weights")).unwrap() {
+            let weights = weights.unwrap();
+            let same = sandbox.path("swept/weights").join(weights.file_name());
+            assert!(std::fs::read(weights.path()).unwrap() == std::fs::read(same).unwrap(), "{values:?}");
+            compared += 1;
+        }
+    }
+    assert_eq!(compared, 3);
+}
+
+#[test]
 fn rows_say_their_values_and_a_table_ranks_the_configurations() {
     let sandbox = swept();
     let ran = sandbox.fine(["small.toml", "--seeds", "0..3"]);

@@ -457,3 +457,20 @@ fn an_interrupted_trial_that_stops_early_ends_with_the_same_rows() {
     second.select().unwrap();
     assert_eq!(whole.parameters(), second.parameters());
 }
+
+#[test]
+fn what_a_plan_has_read_is_not_read_again_when_its_configurations_are_built() {
+    let text = format!("{WINDOWS}\n[sweep.over]\n\"optimizer.lr\" = [1e-3, 1e-2]\n");
+    let sandbox = Sandbox::with("wave.toml", &text);
+    sandbox.write("wave.csv", wave());
+    let registry = runner::registry::Registry::builtin(&mut Default::default()).unwrap();
+    let mut sources = Default::default();
+    let spec = runner::spec::read(&sandbox.path("wave.toml"), &Default::default(), &registry, &mut sources).unwrap();
+    use runner::study::{Executor, Plan};
+    let plan = Plan::new(spec, &registry, &sources, Executor::Fused, runner::tensor::DeviceName::Cpu).unwrap();
+    std::fs::remove_file(sandbox.path("wave.csv")).unwrap();
+    assert!(plan.trials.len() > 1);
+    for trial in &plan.trials {
+        assert_eq!(plan.build(trial, &registry).unwrap().data, plan.configurations.first.data);
+    }
+}
