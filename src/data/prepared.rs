@@ -6,6 +6,7 @@ use super::{Data, DataError, DataShape, Dataset};
 use crate::random::Draws;
 use crate::spec::Component;
 use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem};
+use crate::spec::tree::Node;
 use std::sync::Arc;
 
 /// A dataset and how it is cut up.
@@ -69,7 +70,10 @@ impl Prepared {
         let Some(split) = &self.split else { return };
         let asked = |part: Part| match part {
             Part::Train => true,
-            part => component.args.get("split").and_then(|split| split.as_table()?.get(part.as_str())).is_some(),
+            part => {
+                let share = component.args.get("split").and_then(|split| split.as_table()?.get(part.as_str()));
+                share.and_then(Node::as_number).is_some_and(|share| share > 0.0)
+            }
         };
         let mut empty = false;
         for (part, count) in Part::ALL.into_iter().zip(self.counts) {

@@ -6,7 +6,7 @@ use super::tables::{Results, Trial};
 use super::{Figure, ReportError, Study, seeds};
 use crate::statistics::{FEWEST, Mean, Summary, summarise};
 use crate::store::manifest::{Manifest, StudyStatus};
-use crate::store::ranking::{FOLD, Ranked, described};
+use crate::store::ranking::{Ranked, described, resampled};
 use minijinja::value::Serde;
 use minijinja::{Environment, Value};
 use serde::Serialize;
@@ -213,11 +213,19 @@ fn configuration_row(manifest: &Manifest, ranked: &Ranked) -> Vec<String> {
     row
 }
 
+/// What the trials of a seed are called, if their mean stands for it.
+fn resampled_by(manifest: &Manifest) -> Option<&'static str> {
+    manifest.swept.iter().find_map(|name| resampled(name))
+}
+
 /// Which configuration the page shows, and what its choice is worth.
 fn configurations_note(manifest: &Manifest, study: &Study) -> String {
     let Some(best) = study.ranked.first() else { return String::new() };
     if study.ranked.len() == 1 {
-        return "Medians over all folds and seeds, which belong together.".into();
+        return match resampled_by(manifest) {
+            Some(called) => format!("Medians over seeds, of which each has its mean over {called}."),
+            None => "Medians over seeds.".into(),
+        };
     }
     let more = study.ranked.len().saturating_sub(LISTED);
     let more = if more > 0 { format!(" {more} more are in trials.parquet.") } else { String::new() };
@@ -234,8 +242,10 @@ fn configurations_note(manifest: &Manifest, study: &Study) -> String {
     } else {
         ""
     };
+    let of = resampled_by(manifest)
+        .map_or("the trials that completed".into(), |called| format!("seeds of their means over {called}"));
     format!(
-        "Medians over the trials that completed, the {order} {} first; beside them its mean, standard deviation and, from \
+        "Medians over {of}, the {order} {} first; beside them its mean, standard deviation and, from \
          {FEWEST} seeds on, the 95 % t interval of its geometric mean.{more} Comparison and figures below show the first \
          one ({}). It was chosen by these very seeds{worth}.{contrast}",
         manifest.objective.name,
@@ -299,7 +309,7 @@ fn headline_note(results: &Results, comparison: &Comparison) -> String {
             "Median of {n} seeds and, in brackets, the 95 % t interval of the geometric mean, or of the mean of what may be negative."
         ),
     };
-    let folded = results.trials.iter().any(|trial| trial.params.iter().any(|(name, _)| name == FOLD));
+    let folded = results.trials.iter().any(|trial| trial.params.iter().any(|(name, _)| resampled(name).is_some()));
     let trials = if n < results.completed().count() && !folded {
         format!(" Of {} trials the first {n} are compared.", results.completed().count())
     } else {
@@ -311,7 +321,7 @@ fn headline_note(results: &Results, comparison: &Comparison) -> String {
 /// Loss and metrics of the table that the comparison does not have.
 fn others(manifest: &Manifest, results: &Results, comparison: &Comparison) -> Vec<Row> {
     // Folds of one seed share their rows, so that their number says nothing of a spread.
-    let folded = manifest.swept.iter().any(|name| name == FOLD);
+    let folded = resampled_by(manifest).is_some();
     let whole = |cell: Cell| if folded { Cell { spread: String::new(), ..cell } } else { cell };
     let mut rows = vec![Row {
         name: format!("loss ({})", manifest.loss.name),

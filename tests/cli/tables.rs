@@ -136,6 +136,7 @@ refused! {
     a_file_that_is_not_there_is_underlined: "own.csv" => "owm.csv";
     an_empty_part_is_refused: SPLIT => "[data.split]\nvalidation = 0.01\ntest = 0.2\n\n[[layer]]\nname = \"readout\"";
     shares_above_one_are_refused: SPLIT => "[data.split]\ntrain = 0.9\ntest = 0.2\n\n[[layer]]\nname = \"readout\"";
+    shares_below_one_are_refused_at_random: SPLIT => "[data.split]\ntrain = 0.5\ntest = 0.2\n\n[[layer]]\nname = \"readout\"";
     a_fold_beyond_the_last_is_refused: SPLIT => "[data.split]\nfolds = 5\nfold = 5\n\n[[layer]]\nname = \"readout\"";
     a_part_that_nobody_knows_is_named: SPLIT => "[data.split]\ncolumn = \"name\"\n\n[[layer]]\nname = \"readout\"";
     early_stopping_without_validation_is_refused: "epochs = 60" => "epochs = 60\nearly_stop = { patience = 3 }";
@@ -413,6 +414,44 @@ fn folds_belong_together_and_their_means_stand_beside_baselines_on_the_same_fold
         page.contains("Values are means over the folds of a seed") && page.contains("linear regression on the inputs")
     );
     assert!(!page.contains("chosen by these very seeds"));
+}
+
+#[test]
+fn origins_leave_later_rows_out_and_each_seed_has_its_mean_over_them() {
+    let split = "train = 0.4\nvalidation = 0.2\ntest = 0";
+    let text = WINDOWS.replace("validation = 0.2\ntest = 0.2", split).replace("epochs = 3", "epochs = 1");
+    let sandbox = Sandbox::with("wave.toml", &text);
+    sandbox.write("wave.csv", wave());
+    // Rows 6 to 39 are targets of the first part, 40 to 59 of the second; nobody reads the rest.
+    let checked = sandbox.fine(["check", "wave.toml"]).stdout;
+    assert!(checked.contains("in order, the first 60 % alone: train 34, validation 20\n"), "{checked}");
+    let origins = "data.split.train=0.4,0.6";
+    let ran = sandbox.fine(["wave.toml", "--sweep", origins, "--seeds", "0..2", "--out", "alone"]);
+    assert!(ran.stdout.contains("mean over 2 origins, then over 2 seeds: validation.rmse "), "{}", ran.stdout);
+    sandbox.write("rivals.toml", text + "\n[sweep]\nminimize = \"validation.rmse\"\n");
+    let sizes = "layer.hidden.size=2,4";
+    let ran = sandbox.fine(["rivals.toml", "--sweep", origins, "--sweep", sizes, "--seeds", "0..2"]);
+    let lines: Vec<&str> = ran.stdout.lines().collect();
+    assert_eq!(lines[0], "medians over seeds of means over origins, ordered by validation.rmse");
+    // Two sizes are ranked, and the value of one is the mean over its four trials.
+    let column = |name: &str| frame(&sandbox, "trials.parquet").column(name).unwrap().clone();
+    let rmse: Vec<f64> = column("validation.rmse").f64().unwrap().iter().flatten().collect();
+    let sizes = column("param.layer.hidden.size").cast(&DataType::String).unwrap();
+    for line in &lines[2..4] {
+        let cells: Vec<&str> = line.split_whitespace().collect();
+        let own: Vec<f64> = sizes
+            .str()
+            .unwrap()
+            .iter()
+            .zip(&rmse)
+            .filter(|(size, _)| *size == Some(cells[0]))
+            .map(|(_, rmse)| *rmse)
+            .collect();
+        let mean = own.iter().sum::<f64>() / 4.0;
+        assert!(own.len() == 4 && cells[1] == "2", "{line}");
+        assert!((cells[2].parse::<f64>().unwrap() - mean).abs() < 1e-4, "{line} {own:?}");
+    }
+    assert!(lines[4].starts_with("report"), "{}", ran.stdout);
 }
 
 #[test]
