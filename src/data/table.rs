@@ -10,7 +10,7 @@ use crate::spec::Component;
 use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem, suggest};
 use crate::spec::fields::{Field, Type};
 use crate::spec::source::{Sources, Span};
-use crate::spec::tree::{Node, Value};
+use crate::spec::tree::{Node, Table, Value};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -203,12 +203,31 @@ impl TableDataset {
     /// As [`Columns::read`].
     pub fn read(component: &Component, sources: &Sources, tables: &Tables) -> Result<TableDataset, Diagnostics> {
         let args = &component.args;
+        let mut found = Diagnostics::default();
+        check_targets(args, &mut found);
+        let columns = Columns::read(component, sources, tables);
+        if !found.is_empty() {
+            found.list.extend(columns.err().map_or(Vec::new(), |more| more.list));
+            return Err(found);
+        }
         Ok(TableDataset {
-            columns: Columns::read(component, sources, tables)?,
+            columns: columns?,
             steps: args.whole("steps"),
             encode: Encode::read(&args.string("encode")),
             last: args.string("score") == "last",
         })
+    }
+}
+
+/// Refuses targets that go in: in one row they are known already.
+fn check_targets(args: &Table, found: &mut Diagnostics) {
+    for target in args.nodes("targets") {
+        if let Some(input) = args.nodes("inputs").iter().find(|input| input.value == target.value) {
+            let text = format!("column `{}` is an input and a target", target.as_text().unwrap_or(""));
+            let diagnostic = Diagnostic::new(Problem::Conflict(text), target.span).also(input.span, "goes in here");
+            let help = "leave it out of one of them; `kind = \"series\"` predicts a column from its own past";
+            found.push(diagnostic.label("the network would be given what it is to find").help(help.to_string()));
+        }
     }
 }
 
