@@ -81,12 +81,11 @@ impl Columns {
         let unlabelled = args.get(UNLABELLED).is_some();
         // Their units are fitted already.
         let scaling = if unlabelled { Scaling::None } else { scaling };
-        let input_values = columns(&file, args.nodes("inputs"), "inputs", at, scaling, &mut found);
+        let input_values = columns(&file, args, "inputs", scaling, &mut found);
         // Where targets are not known they are of use as what predictions begin from, and for nothing else.
         let begins = matches!(args.get("difference").map(|node| &node.value), Some(Value::Bool(true)));
         let known = !unlabelled || begins;
-        let target_values =
-            if known { columns(&file, args.nodes("targets"), "targets", at, scaling, &mut found) } else { Vec::new() };
+        let target_values = if known { columns(&file, args, "targets", scaling, &mut found) } else { Vec::new() };
         let labels = split::column(component).and_then(|node| labels(&file, node, &mut found));
         let transform = Transform::read(&args.string("transform"));
         let transformed = |values: Vec<Vec<f64>>, key: &str, found: &mut Diagnostics| {
@@ -117,17 +116,12 @@ pub fn said(error: &TableError, at: Span) -> Diagnostic {
     Diagnostic::new(Problem::Data(error.to_string()), at).help(error.help())
 }
 
-fn columns(
-    file: &TableFile,
-    names: &[Node],
-    key: &str,
-    path: Span,
-    scaling: Scaling,
-    found: &mut Diagnostics,
-) -> Vec<Vec<f64>> {
-    if names.is_empty() {
-        let at = path;
-        found.push(Diagnostic::new(Problem::OutOfRange { key: key.into() }, at).label("expected at least one column"));
+/// The columns that a key names.
+fn columns(file: &TableFile, args: &Table, key: &str, scaling: Scaling, found: &mut Diagnostics) -> Vec<Vec<f64>> {
+    let names = args.nodes(key);
+    if let Some(node) = args.get(key).filter(|_| names.is_empty()) {
+        let problem = Problem::OutOfRange { key: key.into() };
+        found.push(Diagnostic::new(problem, node.span).label("expected at least one column"));
     }
     let mut columns = Vec::new();
     for (i, node) in names.iter().enumerate() {

@@ -133,6 +133,7 @@ const SPLIT: &str = "[[layer]]\nname = \"readout\"";
 refused! {
     an_unknown_column_is_underlined_with_a_suggestion: "\"a\", \"b\"" => "\"a\", \"B\"";
     a_target_that_is_an_input_is_underlined: "targets = [\"y\"]" => "targets = [\"y\", \"b\"]";
+    no_column_at_all_is_underlined: "inputs = [\"a\", \"b\"]" => "inputs = []";
     a_number_without_a_root_is_named: "targets = [\"y\"]" => "targets = [\"y\"]\ntransform = \"sqrt\"";
     a_file_that_is_not_there_is_underlined: "own.csv" => "owm.csv";
     an_empty_part_is_refused: SPLIT => "[data.split]\nvalidation = 0.01\ntest = 0.2\n\n[[layer]]\nname = \"readout\"";
