@@ -112,6 +112,7 @@ refused_files! {
     text_in_a_column_of_numbers_names_file_row_and_column: "a,b,y\n1,2,3\n2,three,4\n3,NA,5\n";
     a_row_with_a_cell_too_many_is_named: "a,b,y\n1,2,3\n2,3,4,5\n";
     a_column_that_never_changes_is_refused: "a,b,y\n1,2,3\n2,2,4\n3,2,5\n";
+    a_number_too_large_for_single_precision_is_named: "a,b,y\n1,2,3\n2,1e300,4\n3,2,5\n";
     an_empty_file_is_refused: "";
     a_header_without_rows_is_refused: "a,b,y\n";
     bytes_that_are_no_text_are_refused: b"a,b,y\n1,\xff\xfe,3\n";
