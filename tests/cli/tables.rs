@@ -458,6 +458,58 @@ fn origins_leave_later_rows_out_and_each_seed_has_its_mean_over_them() {
 }
 
 #[test]
+fn a_column_that_one_split_leaves_constant_is_refused_where_it_is_known_and_else_named_with_its_seed() {
+    let split = "[data.split]\ntest = 0.5\n\n[[layer]]\nname = \"readout\"";
+    let sandbox = sandbox(SPLIT, split);
+    // Only the last row differs, and every other seed or so tests on it.
+    sandbox.write("own.csv", "a,b,y\n1,0,3\n2,0,4\n3,0,5\n4,0,6\n5,0,7\n6,1,8\n");
+    let ran = sandbox.runner(["own.toml", "--seeds", "0..8"]);
+    assert_eq!(ran.status, 1, "{}", ran.stderr);
+    let failed: Vec<&str> = ran.stderr.lines().filter(|line| line.starts_with("error: trial ")).collect();
+    let said = |line: &&str, seed: u64| {
+        line.ends_with(&format!(
+            "(seed {seed}) failed: own.csv: column `b` is 0 in every training row, so it has no scale, as seed {seed} \
+             splits; `[data.split] seed` fixes one split"
+        ))
+    };
+    let seeds: Vec<u64> = (0..8).filter(|seed| failed.iter().any(|line| said(line, *seed))).collect();
+    assert!(!seeds.is_empty() && seeds.len() < 8 && seeds.len() == failed.len(), "{}", ran.stderr);
+    let fixed = |key: &str, seed: u64| -> super::Ran {
+        let set = format!("{key}={seed}");
+        sandbox.command().args(["own.toml", "--out", "fixed", "--fresh", "--set", &set]).output().unwrap().into()
+    };
+    let fine = (0..8).find(|seed| !seeds.contains(seed)).unwrap();
+    for key in ["data.seed", "data.split.seed"] {
+        let (refused, fine) = (fixed(key, seeds[0]), fixed(key, fine));
+        assert_eq!((refused.status, fine.status), (2, 0), "{key}: {} {}", refused.stderr, fine.stderr);
+        assert!(
+            refused.stderr.starts_with("error: own.csv: column `b` is 0 in every training row"),
+            "{}",
+            refused.stderr
+        );
+    }
+    sandbox.write("order.toml", TABLE.replace(SPLIT, &split.replace("test", "by = \"order\"\ntest")));
+    insta::assert_snapshot!(refusal(&sandbox, &["order.toml"]));
+}
+
+#[test]
+fn rows_encoded_as_spikes_train_and_verify() {
+    for (encode, most) in [("rate", 0.5), ("latency", 0.5)] {
+        let steps = format!("steps = 20\nencode = \"{encode}\"");
+        let sandbox = sandbox("steps = 3", &steps);
+        sandbox.fine(["own.toml"]);
+        let history = frame(&sandbox, "history.parquet");
+        let losses: Vec<f64> = history.column("loss").unwrap().f64().unwrap().iter().flatten().collect();
+        // The mean over an epoch of five batches, before and after.
+        let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
+        let (first, last) = (mean(&losses[..5]), mean(&losses[losses.len() - 5..]));
+        assert!(last < most * first, "{encode}: {first} to {last}");
+        let ran = sandbox.fine(["verify", "results/own"]);
+        assert!(ran.stdout.contains("1 identical, 0 within tolerance, 0 different"), "{}", ran.stdout);
+    }
+}
+
+#[test]
 fn persistence_and_an_autoregression_stand_beside_windows() {
     let sandbox = Sandbox::with("wave.toml", WINDOWS);
     sandbox.write("wave.csv", wave());
