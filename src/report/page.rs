@@ -121,7 +121,7 @@ fn sentence(manifest: &Manifest, study: &Study) -> String {
         several => format!("seeds {}", several.join(", ")),
     };
     let trials = match (study.trials.len(), study.ranked.len()) {
-        (0, _) => "no trial yet".to_string(),
+        (0, _) => "No trial yet".to_string(),
         (n, 0) => format!("{}, {seeds}", count(n, "trial")),
         (n, c) => {
             format!("{} in {} of {}, {seeds}", count(n, "trial"), count(c, "configuration"), dimensions(manifest))
@@ -141,16 +141,23 @@ fn sentence(manifest: &Manifest, study: &Study) -> String {
         }
         None => String::new(),
     };
-    format!(
-        "A network of {} ({}; {} parameters) was trained on `{}` ({}, {}) for {}: {trials}.{split}",
+    let network = format!(
+        "network of {} ({}; {} parameters)",
         count(manifest.layers.len(), "layer"),
         layers.join(", "),
         manifest.parameters,
+    );
+    let data = format!(
+        "`{}` ({}, {})",
         manifest.data.kind,
         count(manifest.data.steps, "step"),
         count(manifest.data.samples, "sample"),
-        iterations,
-    )
+    );
+    match manifest.swept.is_empty() {
+        true => format!("A {network} was trained on {data} for {iterations}: {trials}.{split}"),
+        // The manifest describes one network, and what is swept may change any of this.
+        false => format!("{trials}, each for {iterations}. The first configuration is a {network} on {data}.{split}"),
+    }
 }
 
 /// Which weights are kept, in words.

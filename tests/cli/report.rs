@@ -35,6 +35,21 @@ fn several_channels_have_a_panel_each_and_no_common_width() {
 }
 
 #[test]
+fn a_sweep_says_of_which_configuration_its_network_is() {
+    let sweep = "\n[sweep.over]\nhidden = [4, 8]\n";
+    let sandbox = Sandbox::with("small.toml", &format!("{SMALL}{sweep}"));
+    sandbox.fine(["small.toml", "--seeds", "0..2"]);
+    let text = page(&sandbox);
+    let expected = "4 trials in 2 configurations of `hidden`, seeds 0, 1, each for 20 iterations. The first configuration is a \
+                    network of 2 layers (leaky 4, leaky 1; ";
+    assert!(text.contains(expected), "{text}");
+    sandbox.write("plain.toml", SMALL.replace("\"small\"", "\"plain\""));
+    sandbox.fine(["plain.toml"]);
+    let plain = std::fs::read_to_string(sandbox.path("results/plain/report.html")).unwrap();
+    assert!(plain.contains("A network of 2 layers (leaky 8, leaky 1; "), "{plain}");
+}
+
+#[test]
 fn what_is_not_defined_is_called_so() {
     let dataset = "kind = \"dataset\"\nname = \"flat\"\n[inputs]\nx = \"t\"\n[targets]\ny = \"1\"\n";
     let sandbox = Sandbox::with("small.toml", &SMALL.replace("kind = \"sqrt\"", "kind = \"flat\""));
