@@ -196,6 +196,9 @@ fn a_linear_task_is_learned_and_metrics_are_in_the_unit_of_the_target() {
     let r2 = row["metrics"]["train.r2"].as_f64().unwrap();
     assert!(row["metrics"].get("rmse").is_none() && row["metrics"].get("r2").is_none(), "{row}");
     assert!((rmse.powi(2) / (1.0 - r2)).sqrt() > 4.0, "{row}");
+    let page = std::fs::read_to_string(sandbox.path("results/own/report.html")).unwrap();
+    assert!(page.contains("4 of 10 samples of the test part are shown."), "{page}");
+    assert!(page.contains("first sample of the test part"), "{page}");
     // Traces come back in the columns' own units, and are of the part that is tested on.
     let traces = frame(&sandbox, "traces.parquet");
     let numbers = |name: &str| -> Vec<f64> {

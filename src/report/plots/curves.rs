@@ -37,10 +37,16 @@ pub fn output(manifest: &Manifest, results: &Results) -> Result<Option<Figure>, 
         Ok(())
     })?;
     let seed = results.trials.iter().find(|t| t.id == trial.trial).map_or(0, |t| t.seed);
-    let part = if panels.len() < manifest.data.samples * names.len() {
-        format!(" {} of {} samples are shown.", panels.len().div_ceil(names.len().max(1)), manifest.data.samples)
-    } else {
-        String::new()
+    // Traces are of the part that was trained on least.
+    let (of_part, samples) = match manifest.data.parts.last() {
+        Some((part, samples)) => (format!(" of the {part} part"), *samples),
+        None => (String::new(), manifest.data.samples),
+    };
+    let shown = panels.len().div_ceil(names.len().max(1));
+    let part = match shown < samples {
+        true => format!(" {shown} of {samples} samples{of_part} are shown."),
+        false if of_part.is_empty() => String::new(),
+        false => format!(" The samples are those{of_part}."),
     };
     Ok(Some(Figure {
         name: "output".into(),

@@ -38,7 +38,8 @@ pub fn states(manifest: &Manifest, results: &Results, layer: &LayerStates) -> Re
     let kind = summary.map_or("", |s| s.kind.as_str());
     let seed = results.trials.iter().find(|trial| trial.id == layer.trial).map(|trial| trial.seed);
     let seed = seed.map_or(" (of another configuration)".into(), |seed| format!(" (seed {seed})"));
-    let trial = format!("Trial {}{seed}, first sample. ", layer.trial);
+    let part = manifest.data.parts.last().map_or(String::new(), |(part, _)| format!(" of the {part} part"));
+    let trial = format!("Trial {}{seed}, first sample{part}. ", layer.trial);
     Ok(Some(Figure {
         name,
         title: format!("Layer {} ({kind})", layer.name),
