@@ -50,6 +50,24 @@ fn a_sweep_says_of_which_configuration_its_network_is() {
 }
 
 #[test]
+fn axes_of_steps_and_iterations_have_whole_numbers_and_any_axis_two_ticks() {
+    let text = SMALL.replace("steps = 12", "steps = 2").replace("iterations = 20", "iterations = 3");
+    let sandbox = Sandbox::with("small.toml", &text);
+    sandbox.fine(["small.toml", "--seeds", "0..2"]);
+    for (name, whole) in [("output", ["0", "1"].as_slice()), ("loss", &["0", "1", "2"]), ("by_seed", &["0", "1"])] {
+        let svg = std::fs::read_to_string(sandbox.path(&format!("results/small/plots/{name}.svg"))).unwrap();
+        // Labels of the x axis are centred, those of the y axis end at it; each text stands in a line of its own.
+        let ticks = |anchor: &str| -> Vec<&str> {
+            let texts = svg.split("<text ").skip(1).filter(|text| text.contains(&format!("text-anchor=\"{anchor}\"")));
+            let inner = texts.map(|text| text.split_once('>').unwrap().1.split("</text>").next().unwrap().trim());
+            inner.filter(|text| text.parse::<f64>().is_ok()).collect()
+        };
+        assert_eq!(ticks("middle"), whole, "{name}");
+        assert!(ticks("end").len() >= 2, "{name}: {:?}", ticks("end"));
+    }
+}
+
+#[test]
 fn what_is_not_defined_is_called_so() {
     let dataset = "kind = \"dataset\"\nname = \"flat\"\n[inputs]\nx = \"t\"\n[targets]\ny = \"1\"\n";
     let sandbox = Sandbox::with("small.toml", &SMALL.replace("kind = \"sqrt\"", "kind = \"flat\""));

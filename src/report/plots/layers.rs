@@ -86,10 +86,10 @@ fn raster(area: &Area<'_>, layer: &LayerStates, steps: usize) -> Result<(), Box<
         .axis_desc_style(font(16).color(&INK))
         .x_desc("Time (steps)")
         .y_desc("Neuron")
-        .x_labels(8)
+        .x_labels(ticks(steps as f64))
         .y_labels(neurons.min(5))
-        .x_label_formatter(&|x| tick(x.round()))
-        .y_label_formatter(&|y| tick(y.round()))
+        .x_label_formatter(&|x| whole(*x))
+        .y_label_formatter(&|y| whole(*y))
         .draw()?;
     let spikes = layer.spk.iter().take(neurons).enumerate().flat_map(|(neuron, spk)| {
         spk.iter().enumerate().filter(|(_, s)| **s > 0.0).map(move |(step, _)| (step as f64, neuron as f64))
@@ -124,7 +124,7 @@ fn membranes(
         .x_label_area_size(44)
         .y_label_area_size(64)
         .build_cartesian_2d(-0.5..last + 0.5, low..high)?;
-    axes!(chart, "Time (steps)", "Membrane potential");
+    axes!(chart, "Time (steps)", "Membrane potential", steps as f64);
     let mut keys: Vec<(String, RGBColor)> = Vec::new();
     for (&neuron, colour) in chosen.iter().zip(PALETTE) {
         let points = layer.mem[neuron].iter().enumerate().map(|(t, v)| (t as f64, *v));
