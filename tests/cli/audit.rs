@@ -241,6 +241,15 @@ fn configurations_are_held_against_a_named_one_with_correction() {
 }
 
 #[test]
+fn a_folder_without_a_sweep_has_nothing_to_compare() {
+    let sandbox = Sandbox::with("small.toml", SMALL);
+    sandbox.fine(["small.toml"]);
+    let ran = sandbox.runner(["compare", "results/small", "--baseline", "hidden=8"]);
+    assert_eq!(ran.status, 2);
+    insta::assert_snapshot!(ran.stderr);
+}
+
+#[test]
 fn an_export_overwrites_nothing() {
     let sandbox = Sandbox::with("small.toml", SMALL);
     sandbox.fine(["small.toml"]);
