@@ -496,6 +496,17 @@ fn a_column_that_one_split_leaves_constant_is_refused_where_it_is_known_and_else
 }
 
 #[test]
+fn verify_says_which_file_it_misses_and_where_it_looked() {
+    let sandbox = sandbox("own.csv", "own.csv");
+    sandbox.fine(["own.toml"]);
+    std::fs::remove_file(sandbox.path("own.csv")).unwrap();
+    let ran = sandbox.runner(["verify", "results/own"]);
+    assert_eq!(ran.status, 2);
+    let folder = sandbox.path("").canonicalize().unwrap().display().to_string();
+    insta::assert_snapshot!(ran.stderr.replace(&folder, "FOLDER"));
+}
+
+#[test]
 fn rows_encoded_as_spikes_train_and_verify() {
     for (encode, most) in [("rate", 0.5), ("latency", 0.5)] {
         let steps = format!("steps = 20\nencode = \"{encode}\"");
