@@ -148,6 +148,7 @@ fn results_lists_studies_with_their_state() {
     assert_eq!(lines[0][..5], ["folder", "state", "completed", "failed", "planned"]);
     assert_eq!(lines[1][..5], ["results/deep/er", "finished", "2", "0", "2"]);
     assert_eq!(lines[2][..5], ["results/small", "finished", "3", "0", "3"]);
+    assert_eq!(lines[2][5..8], ["lowest", "median", "loss:"]);
     let none = sandbox.runner(["results", "nowhere"]);
     assert_eq!(
         (none.status, none.stderr.as_str()),
