@@ -195,11 +195,13 @@ fn configuration_rows(manifest: &Manifest, study: &Study) -> Vec<Vec<String>> {
     }
     if is_contrasted(study) {
         let others: Vec<&Ranked> = study.ranked.iter().skip(1).collect();
-        let contrasts = against(&study.ranked[0], &others).into_iter().map(|contrast| match contrast.test {
-            None => contrast.verdict.to_string(),
-            Some(test) => {
-                let r = test.correlation.map_or(String::new(), |r| format!(", r {r:.2}"));
-                format!("{}, p {:.4}{r}: {}", test.change(), contrast.p, contrast.verdict)
+        let contrasts = against(&study.ranked[0], &others, manifest.objective.mean()).into_iter().map(|contrast| {
+            match contrast.test {
+                None => contrast.verdict.to_string(),
+                Some(test) => {
+                    let r = test.correlation.map_or(String::new(), |r| format!(", r {r:.2}"));
+                    format!("{}, p {:.4}{r}: {}", test.change(), contrast.p, contrast.verdict)
+                }
             }
         });
         rows.iter_mut().zip(std::iter::once("-".to_string()).chain(contrasts)).for_each(|(row, cell)| row.push(cell));

@@ -496,6 +496,17 @@ fn a_column_that_one_split_leaves_constant_is_refused_where_it_is_known_and_else
 }
 
 #[test]
+fn r2_is_compared_by_differences_and_errors_by_ratios() {
+    let sandbox = sandbox("own.csv", "own.csv");
+    sandbox.fine(["own.toml", "--seeds", "0..3", "--out", "a"]);
+    sandbox.fine(["own.toml", "--seeds", "0..3", "--out", "b", "--set", "train.epochs=20"]);
+    let ran = sandbox.fine(["diff", "a", "b"]);
+    let line = |name: &str| ran.stdout.lines().find(|line| line.trim_start().starts_with(name)).unwrap();
+    assert!(line("rmse").contains(" x "), "{}", ran.stdout);
+    assert!(line("r2").contains(" -0.") && !line("r2").contains(" x "), "{}", ran.stdout);
+}
+
+#[test]
 fn verify_says_which_file_it_misses_and_where_it_looked() {
     let sandbox = sandbox("own.csv", "own.csv");
     sandbox.fine(["own.toml"]);
@@ -508,16 +519,17 @@ fn verify_says_which_file_it_misses_and_where_it_looked() {
 
 #[test]
 fn rows_encoded_as_spikes_train_and_verify() {
-    for (encode, most) in [("rate", 0.5), ("latency", 0.5)] {
+    for encode in ["rate", "latency"] {
         let steps = format!("steps = 20\nencode = \"{encode}\"");
         let sandbox = sandbox("steps = 3", &steps);
-        sandbox.fine(["own.toml"]);
-        let history = frame(&sandbox, "history.parquet");
-        let losses: Vec<f64> = history.column("loss").unwrap().f64().unwrap().iter().flatten().collect();
-        // The mean over an epoch of five batches, before and after.
-        let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
-        let (first, last) = (mean(&losses[..5]), mean(&losses[losses.len() - 5..]));
-        assert!(last < most * first, "{encode}: {first} to {last}");
+        let r2 = |epochs: &str| {
+            let set = format!("train.epochs={epochs}");
+            let ran = sandbox.fine(["own.toml", "--json", "--fresh", "--set", &set]);
+            let row: serde_json::Value = serde_json::from_str(ran.stdout.lines().next().unwrap()).unwrap();
+            row["metrics"]["r2"].as_f64().unwrap()
+        };
+        let (untrained, trained) = (r2("0"), r2("60"));
+        assert!(trained > 0.5 && trained > untrained + 0.3, "{encode}: {untrained} {trained}");
         let ran = sandbox.fine(["verify", "results/own"]);
         assert!(ran.stdout.contains("1 identical, 0 within tolerance, 0 different"), "{}", ran.stdout);
     }
