@@ -8,7 +8,7 @@ use crate::statistics::{FEWEST, Mean, Summary, summarise};
 use crate::store::manifest::{Manifest, StudyStatus};
 use crate::store::ranking::{Ranked, described, resampled};
 use minijinja::value::Serde;
-use minijinja::{Environment, Value};
+use minijinja::{Environment, HtmlEscape, Value};
 use serde::Serialize;
 
 /// Trials that are listed at most.
@@ -68,6 +68,7 @@ pub fn fill(
 ) -> Result<String, ReportError> {
     let failed = |error: minijinja::Error| ReportError::Page(error.to_string());
     let mut environment = Environment::new();
+    environment.add_filter("breakable", breakable);
     environment.add_template("page.html", include_str!("page.html")).map_err(failed)?;
     let picture = |figure: &'_ Figure| Value::from_safe_string(figure.svg.clone());
     let page = Page {
@@ -103,6 +104,11 @@ pub fn fill(
     };
     let template = environment.get_template("page.html").map_err(failed)?;
     template.render(Serde(&page)).map_err(failed)
+}
+
+/// A name whose dots are places where a narrow column may break it.
+fn breakable(name: String) -> Value {
+    Value::from_safe_string(HtmlEscape(&name).to_string().replace('.', ".<wbr>"))
 }
 
 /// What was run, in one sentence.

@@ -35,6 +35,15 @@ fn several_channels_have_a_panel_each_and_no_common_width() {
 }
 
 #[test]
+fn every_table_scrolls_in_a_narrow_window_and_its_headings_break_at_dots() {
+    let sandbox = Sandbox::with("small.toml", &format!("{SMALL}\n[sweep.over]\n\"optimizer.lr\" = [1e-3, 1e-2]\n"));
+    sandbox.fine(["small.toml"]);
+    let page = page(&sandbox);
+    assert_eq!(page.matches("<table").count(), page.matches("<div class=\"scroll\"><table").count());
+    assert!(page.contains("<th scope=\"col\" class=\"number\">optimizer.<wbr>lr</th>"), "{page}");
+}
+
+#[test]
 fn a_sweep_says_of_which_configuration_its_network_is() {
     let sweep = "\n[sweep.over]\nhidden = [4, 8]\n";
     let sandbox = Sandbox::with("small.toml", &format!("{SMALL}{sweep}"));
