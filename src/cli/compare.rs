@@ -30,6 +30,11 @@ pub fn compare(args: &CompareArgs) -> Exit {
         Ok(read) => read,
         Err(error) => return refuse_unreadable(&error, "compare` takes a folder"),
     };
+    if manifest.swept.is_empty() {
+        let text = format!("nothing was swept in {}, so it has one configuration", args.dir.display());
+        let help = "`runner diff A B` compares two folders; `--sweep` and `[sweep]` run several configurations";
+        return fail(text, Some(help), Exit::Request);
+    }
     let ranked = rank(&rows, &manifest);
     let named: Vec<&Ranked> = ranked.iter().filter(|one| is_named(one, &args.baseline)).collect();
     match named.as_slice() {
@@ -63,7 +68,7 @@ fn is_named(one: &Ranked, names: &str) -> bool {
 fn table(baseline: &Ranked, ranked: &[Ranked], manifest: &Manifest) -> String {
     let others: Vec<&Ranked> = ranked.iter().filter(|one| one.configs != baseline.configs).collect();
     // All of them are corrected for, also those that are not listed.
-    let contrasts = against(baseline, &others);
+    let contrasts = against(baseline, &others, manifest.objective.mean());
     let objective = &manifest.objective.name;
     let mut lines = vec![
         [

@@ -2,6 +2,7 @@
 
 use super::summary::{aligned, figure};
 use super::{Exit, print, refuse_unreadable};
+use crate::statistics::Mean;
 use crate::statistics::pairs::{Paired, holm, paired, verdict};
 use crate::store::manifest::Manifest;
 use crate::store::ranking::{described, rank};
@@ -86,7 +87,7 @@ fn results(a: &Side, b: &Side) -> String {
         .filter_map(|(name, of_a, of_b)| {
             let pairs = common.iter().filter_map(|(x, y)| Some((value(x, of_a)?, value(y, of_b)?)));
             let pairs: Vec<(f64, f64)> = pairs.collect();
-            let test = paired(&pairs)?;
+            let test = paired(&pairs, of_a.checked_sub(1).map_or(Mean::Geometric, |i| a.manifest.metrics[i].mean()))?;
             let medians = [median(pairs.iter().map(|pair| pair.0)), median(pairs.iter().map(|pair| pair.1))];
             Some(Compared { name, medians, test })
         })

@@ -14,7 +14,7 @@ pub struct InitArgs {
 }
 
 /// What is written, by path in the folder.
-const FILES: [(&str, &str); 16] = [
+const FILES: [(&str, &str); 17] = [
     ("README.md", include_str!("init/README.md")),
     ("first.toml", include_str!("init/first.toml")),
     ("table.toml", include_str!("init/table.toml")),
@@ -28,6 +28,7 @@ const FILES: [(&str, &str); 16] = [
     ("gallery/linear_torch.toml", include_str!("../../experiments/linear_torch.toml")),
     ("gallery/diabetes.toml", include_str!("../../experiments/diabetes.toml")),
     ("gallery/sunspots.toml", include_str!("../../experiments/sunspots.toml")),
+    ("gallery/sunspots_origins.toml", include_str!("../../experiments/sunspots_origins.toml")),
     ("gallery/data/README.md", include_str!("../../experiments/data/README.md")),
     ("gallery/data/diabetes.csv", include_str!("../../experiments/data/diabetes.csv")),
     ("gallery/data/sunspots_monthly.csv", include_str!("../../experiments/data/sunspots_monthly.csv")),

@@ -27,7 +27,7 @@ pub fn results(args: &ResultsArgs) -> Exit {
         let text = format!("{} holds no results", args.dir.display());
         return fail(text, Some("`runner results DIR` lists the studies below DIR"), Exit::Request);
     }
-    let heading = ["folder", "state", "completed", "failed", "planned", "best median", "started"];
+    let heading = ["folder", "state", "completed", "failed", "planned", "best configuration", "started"];
     let mut lines = vec![heading.map(String::from).to_vec()];
     for folder in &folders {
         match line(folder) {
@@ -85,5 +85,7 @@ fn best(dir: &Path, manifest: &Manifest) -> Result<String, StoreError> {
     let ranked = ranking::rank(&tables::summary(dir)?, manifest);
     let column = manifest.metrics.iter().position(|metric| metric.name == manifest.objective.name);
     let median = ranked.first().and_then(|first| first.medians.get(column.map_or(0, |i| i + 1)).copied().flatten());
-    Ok(median.map_or("-".into(), |median| format!("{} {}", manifest.objective.name, figure(Some(median)))))
+    let best = if manifest.objective.maximize { "highest" } else { "lowest" };
+    let said = |median| format!("{best} median {}: {}", manifest.objective.name, figure(Some(median)));
+    Ok(median.map_or("-".into(), said))
 }

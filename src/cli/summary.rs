@@ -87,23 +87,23 @@ fn configurations(rows: &[SummaryRow], ranked: &[Ranked], manifest: &Manifest) -
     let mut header: Vec<String> =
         ranked.first().map_or(&[][..], |first| &first.params).iter().map(|(name, _)| name.clone()).collect();
     let objective = &manifest.objective.name;
-    // Folds of one split count together.
-    let counted = if manifest.swept.iter().any(|name| name == ranking::FOLD) { "trials" } else { "seeds" };
+    let together = manifest.swept.iter().find_map(|name| ranking::resampled(name));
     let of = manifest.objective.mean();
     let interval = if of == Mean::Geometric { "95 % (geometric mean)" } else { "95 % interval" };
-    header.extend([counted.into(), format!("mean {objective}"), "sd".into(), interval.into()]);
+    header.extend(["seeds".into(), format!("mean {objective}"), "sd".into(), interval.into()]);
     header.extend(quantities(manifest));
     header.extend(seeds::column(manifest));
     let mut lines = vec![header];
     for configuration in ranked.iter().take(PRINTED) {
         let mut line: Vec<String> = configuration.params.iter().map(|(_, value)| value.clone()).collect();
-        line.push(configuration.completed.to_string());
+        line.push(configuration.values.len().to_string());
         line.extend(spread(&configuration.values, of));
         line.extend(configuration.medians.iter().copied().map(figure));
         line.extend(seeds::column(manifest).map(|_| seeds::ended(configuration, manifest)));
         lines.push(line);
     }
-    let mut text = format!("medians over {counted}, ordered by {objective}\n");
+    let means = together.map_or(String::new(), |called| format!(" of means over {called}"));
+    let mut text = format!("medians over seeds{means}, ordered by {objective}\n");
     text += &aligned(&lines);
     text += &ranking::cross_validated(rows).map_or(String::new(), |folds| cross_validation(&folds, manifest));
     if ranked.len() > PRINTED {
@@ -112,15 +112,17 @@ fn configurations(rows: &[SummaryRow], ranked: &[Ranked], manifest: &Manifest) -
     text
 }
 
-/// What the folds of a split give together.
+/// What the folds or origins of a split give together, on the part that was trained on least.
 fn cross_validation(folds: &CrossValidated, manifest: &Manifest) -> String {
     let names = std::iter::once("loss").chain(manifest.metrics.iter().map(|metric| metric.name.as_str()));
-    let shown = names.zip(&folds.values).filter(|(name, _)| name.starts_with("test.")).map(|(name, (mean, sd))| {
+    let part = manifest.data.parts.last().map_or("", |(part, _)| part);
+    let judged = |name: &str| name.strip_prefix(part).is_some_and(|rest| rest.starts_with('.'));
+    let shown = names.zip(&folds.values).filter(|(name, _)| judged(name)).map(|(name, (mean, sd))| {
         let sd = sd.map_or(String::new(), |sd| format!(" (sd {sd:.4})"));
         format!("{name} {mean:.4}{sd}")
     });
     let shown: Vec<String> = shown.collect();
-    format!("mean over {} folds, then over {} seeds: {}\n", folds.folds, folds.seeds, shown.join(", "))
+    format!("mean over {} {}, then over {} seeds: {}\n", folds.folds, folds.called, folds.seeds, shown.join(", "))
 }
 
 /// Mean, standard deviation and interval of the objective.

@@ -58,7 +58,15 @@ const TOLERANCE: f64 = 1e-4;
 pub fn verify(args: &VerifyArgs, crates: &[Crate]) -> Exit {
     match verified(args, crates) {
         Ok(exit) => exit,
-        Err(error) => fail(error, Some("`runner verify` takes a folder that `runner FILE` made"), Exit::Request),
+        Err(error) => {
+            let help = match error {
+                VerifyError::Replay(ReplayError::Data(_)) => {
+                    "a file is looked for where it lay when the trials ran, and must be what it was"
+                }
+                _ => "`runner verify` takes a folder that `runner FILE` made",
+            };
+            fail(error, Some(help), Exit::Request)
+        }
     }
 }
 

@@ -6,12 +6,15 @@ use super::{Data, DataError, DataShape, Dataset};
 use crate::random::Draws;
 use crate::spec::Component;
 use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem};
+use crate::spec::tree::Node;
 use std::sync::Arc;
 
 /// A dataset and how it is cut up.
 pub struct Prepared {
     dataset: Box<dyn Dataset>,
     split: Option<Split>,
+    /// The seed of a split that is the same for all trials.
+    fixed: Option<u64>,
     /// Samples of each part.
     counts: [usize; 3],
 }
@@ -58,7 +61,8 @@ impl Prepared {
         if !found.is_empty() {
             return Err(found);
         }
-        let mut prepared = Prepared { dataset, split, counts: [0; 3] };
+        let fixed = split.as_ref().and_then(|split| split.seed).or(component.args.seed());
+        let mut prepared = Prepared { dataset, split, fixed, counts: [0; 3] };
         let parts = prepared.assign(0);
         prepared.counts = Part::ALL.map(|part| parts.iter().filter(|other| **other == Some(part)).count());
         prepared.check(component, &parts, &mut found);
@@ -69,7 +73,10 @@ impl Prepared {
         let Some(split) = &self.split else { return };
         let asked = |part: Part| match part {
             Part::Train => true,
-            part => component.args.get("split").and_then(|split| split.as_table()?.get(part.as_str())).is_some(),
+            part => {
+                let share = component.args.get("split").and_then(|split| split.as_table()?.get(part.as_str()));
+                share.and_then(Node::as_number).is_some_and(|share| share > 0.0)
+            }
         };
         let mut empty = false;
         for (part, count) in Part::ALL.into_iter().zip(self.counts) {
@@ -82,9 +89,12 @@ impl Prepared {
         if self.counts[1] + self.counts[2] == 0 && !empty {
             let text = "every sample belongs to the train part, so nothing is split off".to_string();
             found.push(Diagnostic::new(Problem::Conflict(text), split.span));
-        } else if let (false, false, Err(error)) = (empty, split.is_random(), self.dataset.fit(&of(parts, Part::Train)))
+        } else if !empty
+            && (self.fixed.is_some() || !split.is_random())
+            && let Err(error) = self.dataset.fit(&of(parts, Part::Train))
         {
-            found.push(Diagnostic::new(Problem::Data(error.0), split.span));
+            let help = "leave the column out, say `scale = \"none\"`, or split otherwise".to_string();
+            found.push(Diagnostic::new(Problem::Data(error.0), split.span).label("by this split").help(help));
         }
     }
 
@@ -127,8 +137,8 @@ impl Prepared {
     /// # Errors
     /// Where they cannot be had, or their units not be fitted.
     pub fn draw(&self, draws: &mut dyn Draws, seed: u64) -> Result<Parts, DataError> {
-        let parts = self.assign(self.split.as_ref().and_then(|split| split.seed).unwrap_or(seed));
-        let scale = self.dataset.fit(&of(&parts, Part::Train))?;
+        let parts = self.assign(seed);
+        let scale = self.dataset.fit(&of(&parts, Part::Train)).map_err(|error| self.unfitted(&error, seed))?;
         let mut data = match &scale {
             Some(scale) => self.dataset.draw_in(scale, draws)?,
             None => self.dataset.draw(draws)?,
@@ -149,11 +159,24 @@ impl Prepared {
         Ok(Parts { train, validation: pick(Part::Validation), test: pick(Part::Test), scale })
     }
 
+    /// Why units cannot be fitted; where seeds split differently, by which of them.
+    fn unfitted(&self, error: &DataError, seed: u64) -> DataError {
+        let random = self.split.as_ref().is_some_and(Split::is_random);
+        match self.fixed {
+            None if random => DataError(format!("{error}, as seed {seed} splits; `[data.split] seed` fixes one split")),
+            _ => error.clone(),
+        }
+    }
+
+    /// The part of each sample; `seed` counts where no other is fixed.
     fn assign(&self, seed: u64) -> Vec<Option<Part>> {
         let n = self.dataset.shape().samples;
         match &self.split {
             None => vec![Some(Part::Train); n],
-            Some(split) => split.assign(n, self.dataset.reach().as_ref(), self.dataset.parts().as_deref(), seed),
+            Some(split) => {
+                let (reach, labels) = (self.dataset.reach(), self.dataset.parts());
+                split.assign(n, reach.as_ref(), labels.as_deref(), self.fixed.unwrap_or(seed))
+            }
         }
     }
 }

@@ -21,7 +21,11 @@ pub fn fields() -> Vec<Field> {
     let mut fields = file_fields();
     fields.extend([
         Field::optional("series", Type::Text, "the column whose values group rows into sequences; or give `window`"),
-        Field::optional("window", Type::at_least(1), "rows of a window; or give `series`"),
+        Field::optional(
+            "window",
+            Type::at_least(1),
+            "rows of a window, of which the last step alone counts in losses and metrics; or give `series`",
+        ),
         Field::default("stride", Type::at_least(1), Value::Int(1), "rows from one window to the next"),
         Field::default(
             "horizon",

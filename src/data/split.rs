@@ -58,6 +58,8 @@ pub struct Split {
     by: By,
     validation: f64,
     test: f64,
+    /// Share of all rows, from the first on, that is used; less than 1 in order alone.
+    used: f64,
     /// How many folds there are, and which of them is tested on.
     fold: Option<(usize, usize)>,
     /// A seed of its own.
@@ -79,10 +81,12 @@ impl Split {
         let before = found.list.len();
         let by = by(table, entry.key_span, overlapping, found);
         let share = |key: &str| table.get(key).and_then(Node::as_number);
-        let (validation, test) = (share("validation").unwrap_or(0.0), share("test").unwrap_or(0.0));
+        let (train, validation, test) =
+            (share("train"), share("validation").unwrap_or(0.0), share("test").unwrap_or(0.0));
         let fold = fold(table, entry.key_span, found);
         let refuse = |text: String, at: Span| Diagnostic::new(Problem::Conflict(text), at);
-        let sum = validation + test + share("train").unwrap_or(0.0);
+        let sum = validation + test + train.unwrap_or(0.0);
+        let leaves_a_rest = train.is_some() && sum < 1.0 - 1e-9 && fold.is_none();
         if by == By::Column {
             for key in ["train", "validation", "test", "folds"].iter().filter_map(|key| table.entry(key)) {
                 let text = format!("`{}` means nothing where a column says the parts", key.key);
@@ -90,15 +94,18 @@ impl Split {
             }
         } else if let Some(node) = table.entry("test").filter(|_| fold.is_some()) {
             found.push(refuse("with `folds` the test part is the fold".into(), node.key_span));
-        } else if sum > 1.0 + 1e-9 || share("train").is_some_and(|_| sum < 1.0 - 1e-9 && fold.is_none()) {
+        } else if sum > 1.0 + 1e-9 || leaves_a_rest && by != By::Order {
             let label = "they sum up to 1, and `train` may be left out";
-            found.push(refuse(format!("the shares of the parts sum up to {sum}"), entry.key_span).label(label));
+            let help = leaves_a_rest.then(|| "with `by = \"order\"` later rows may be left out".to_string());
+            let text = format!("the shares of the parts sum up to {}", (sum * 1e6).round() / 1e6);
+            found.push(refuse(text, entry.key_span).label(label).help(help));
         } else if validation + test == 0.0 && table.get("folds").or(table.get("fold")).is_none() {
             let help = "give `validation`, `test` or `folds`, or a `column`".to_string();
             found.push(refuse("`[data.split]` splits nothing off".into(), entry.key_span).help(help));
         }
         let seed = table.seed();
-        (found.list.len() == before).then_some(Split { by, validation, test, fold, seed, span: entry.key_span })
+        let used = if leaves_a_rest { sum } else { 1.0 };
+        (found.list.len() == before).then_some(Split { by, validation, test, used, fold, seed, span: entry.key_span })
     }
 
     /// Whether it differs from seed to seed.
@@ -115,50 +122,53 @@ impl Split {
         };
         match self.fold {
             Some((folds, fold)) => format!("{by}, fold {fold} of {folds}"),
+            None if self.used < 1.0 => format!("{by}, the first {} % alone", (self.used * 1e4).round() / 1e2),
             None => by.into(),
         }
     }
 
-    /// The part of each of `n` samples; none where a window may not be used. `labels` is what a column says.
+    /// The part of each of `n` samples; none where one is left out, or where a window may not be used. `labels` is what a column says.
     pub fn assign(&self, n: usize, reach: Option<&Reach>, labels: Option<&[Part]>, seed: u64) -> Vec<Option<Part>> {
         match (self.by, labels, reach) {
             (By::Column, Some(labels), _) => labels.iter().copied().map(Some).collect(),
             (By::Random, ..) => {
                 let mut parts = vec![None; n];
                 let order = Stream::new(seed, "split").permutation(n);
-                order.into_iter().enumerate().for_each(|(place, sample)| parts[sample] = Some(self.part(place, n)));
+                order.into_iter().enumerate().for_each(|(place, sample)| parts[sample] = self.part(place, n));
                 parts
             }
             (_, _, Some(reach)) => {
-                let rows: Vec<Part> = (0..reach.rows).map(|row| self.part(row, reach.rows)).collect();
+                let rows: Vec<Option<Part>> = (0..reach.rows).map(|row| self.part(row, reach.rows)).collect();
                 let part = |span: &Range<usize>| {
-                    let own = *rows[span.clone()].last()?;
-                    rows[span.clone()].iter().all(|part| *part <= own).then_some(own)
+                    let own = rows[span.clone()].last().copied().flatten()?;
+                    rows[span.clone()].iter().all(|part| *part <= Some(own)).then_some(own)
                 };
                 reach.spans.iter().map(part).collect()
             }
-            _ => (0..n).map(|place| Some(self.part(place, n))).collect(),
+            _ => (0..n).map(|place| self.part(place, n)).collect(),
         }
     }
 
-    /// The part of a place among `n`.
-    fn part(&self, place: usize, n: usize) -> Part {
+    /// The part of a place among `n`; none where it is left out.
+    fn part(&self, place: usize, n: usize) -> Option<Part> {
         let share = |share: f64, of: usize| (share * of as f64).round() as usize;
         let (place, n) = match self.fold {
             Some((folds, fold)) => {
                 let (first, last) = (fold * n / folds, (fold + 1) * n / folds);
                 if (first..last).contains(&place) {
-                    return Part::Test;
+                    return Some(Part::Test);
                 }
                 (if place < first { place } else { place - (last - first) }, n - (last - first))
             }
             None => (place, n),
         };
-        let test = n - share(self.test, n).min(n);
+        let end = share(self.used, n);
+        let test = end - share(self.test, n).min(end);
         match place {
-            place if place >= test => Part::Test,
-            place if place >= test - share(self.validation, n).min(test) => Part::Validation,
-            _ => Part::Train,
+            place if place >= end => None,
+            place if place >= test => Some(Part::Test),
+            place if place >= test - share(self.validation, n).min(test) => Some(Part::Validation),
+            _ => Some(Part::Train),
         }
     }
 }
@@ -221,7 +231,7 @@ mod tests {
     use super::*;
 
     fn split(by: By, validation: f64, test: f64, fold: Option<(usize, usize)>) -> Split {
-        Split { by, validation, test, fold, seed: None, span: Span { source: 0, start: 0, end: 0 } }
+        Split { by, validation, test, used: 1.0, fold, seed: None, span: Span { source: 0, start: 0, end: 0 } }
     }
 
     #[test]
@@ -257,6 +267,12 @@ mod tests {
             _ => Part::Test,
         };
         assert!(parts.iter().enumerate().all(|(i, part)| *part == Some(expected(i))), "{parts:?}");
+        // With an earlier origin the same rule holds, and later rows belong to nothing.
+        let early = Split { used: 0.5, ..split(By::Order, 0.2, 0.0, None) };
+        let parts = early.assign(16, Some(&reach), None, 0);
+        let expected =
+            |i: usize| [Some(Part::Train), Some(Part::Validation), None][usize::from(i >= 2) + usize::from(i >= 6)];
+        assert!(parts.iter().enumerate().all(|(i, part)| *part == expected(i)), "{parts:?}");
         // The first fold is tested on, so windows after it that reach back into it are not trained on.
         let parts = split(By::Order, 0.0, 0.0, Some((2, 0))).assign(16, Some(&reach), None, 0);
         assert_eq!(&parts[5..11], [Some(Part::Test), None, None, None, None, Some(Part::Train)]);

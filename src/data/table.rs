@@ -10,7 +10,7 @@ use crate::spec::Component;
 use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem, suggest};
 use crate::spec::fields::{Field, Type};
 use crate::spec::source::{Sources, Span};
-use crate::spec::tree::{Node, Value};
+use crate::spec::tree::{Node, Table, Value};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -81,12 +81,11 @@ impl Columns {
         let unlabelled = args.get(UNLABELLED).is_some();
         // Their units are fitted already.
         let scaling = if unlabelled { Scaling::None } else { scaling };
-        let input_values = columns(&file, args.nodes("inputs"), "inputs", at, scaling, &mut found);
+        let input_values = columns(&file, args, "inputs", scaling, &mut found);
         // Where targets are not known they are of use as what predictions begin from, and for nothing else.
         let begins = matches!(args.get("difference").map(|node| &node.value), Some(Value::Bool(true)));
         let known = !unlabelled || begins;
-        let target_values =
-            if known { columns(&file, args.nodes("targets"), "targets", at, scaling, &mut found) } else { Vec::new() };
+        let target_values = if known { columns(&file, args, "targets", scaling, &mut found) } else { Vec::new() };
         let labels = split::column(component).and_then(|node| labels(&file, node, &mut found));
         let transform = Transform::read(&args.string("transform"));
         let transformed = |values: Vec<Vec<f64>>, key: &str, found: &mut Diagnostics| {
@@ -117,17 +116,12 @@ pub fn said(error: &TableError, at: Span) -> Diagnostic {
     Diagnostic::new(Problem::Data(error.to_string()), at).help(error.help())
 }
 
-fn columns(
-    file: &TableFile,
-    names: &[Node],
-    key: &str,
-    path: Span,
-    scaling: Scaling,
-    found: &mut Diagnostics,
-) -> Vec<Vec<f64>> {
-    if names.is_empty() {
-        let at = path;
-        found.push(Diagnostic::new(Problem::OutOfRange { key: key.into() }, at).label("expected at least one column"));
+/// The columns that a key names.
+fn columns(file: &TableFile, args: &Table, key: &str, scaling: Scaling, found: &mut Diagnostics) -> Vec<Vec<f64>> {
+    let names = args.nodes(key);
+    if let Some(node) = args.get(key).filter(|_| names.is_empty()) {
+        let problem = Problem::OutOfRange { key: key.into() };
+        found.push(Diagnostic::new(problem, node.span).label("expected at least one column"));
     }
     let mut columns = Vec::new();
     for (i, node) in names.iter().enumerate() {
@@ -203,12 +197,31 @@ impl TableDataset {
     /// As [`Columns::read`].
     pub fn read(component: &Component, sources: &Sources, tables: &Tables) -> Result<TableDataset, Diagnostics> {
         let args = &component.args;
+        let mut found = Diagnostics::default();
+        check_targets(args, &mut found);
+        let columns = Columns::read(component, sources, tables);
+        if !found.is_empty() {
+            found.list.extend(columns.err().map_or(Vec::new(), |more| more.list));
+            return Err(found);
+        }
         Ok(TableDataset {
-            columns: Columns::read(component, sources, tables)?,
+            columns: columns?,
             steps: args.whole("steps"),
             encode: Encode::read(&args.string("encode")),
             last: args.string("score") == "last",
         })
+    }
+}
+
+/// Refuses targets that go in: in one row they are known already.
+fn check_targets(args: &Table, found: &mut Diagnostics) {
+    for target in args.nodes("targets") {
+        if let Some(input) = args.nodes("inputs").iter().find(|input| input.value == target.value) {
+            let text = format!("column `{}` is an input and a target", target.as_text().unwrap_or(""));
+            let diagnostic = Diagnostic::new(Problem::Conflict(text), target.span).also(input.span, "goes in here");
+            let help = "leave it out of one of them; `kind = \"series\"` predicts a column from its own past";
+            found.push(diagnostic.label("the network would be given what it is to find").help(help.to_string()));
+        }
     }
 }
 

@@ -199,6 +199,10 @@ impl<'a> Parser<'a> {
                 self.at += 1;
                 Ok(())
             }
+            // A line goes on while a bracket is open, so that the next equation looks like a part of this one.
+            Some((Token::Name(_), _)) if matches!(self.tokens.get(self.at + 1), Some((Token::Sign("="), _))) => {
+                Err(error("this bracket is not closed", opened.clone()))
+            }
             Some((_, span)) => Err(self.unexpected(span.clone())),
             None => Err(error("this bracket is not closed", opened.clone())),
         }

@@ -63,6 +63,19 @@ fn errors_point_at_the_place() {
 }
 
 #[test]
+fn a_bracket_that_the_next_equation_finds_open_is_reported_where_it_opens() {
+    for text in ["a = b * (c + d\ne = f", "a = exp(c + d\ne = f", "a = max(c, d\n# so it is\n\ne = f * (g + 1)"] {
+        let errors = parse_equations(text).unwrap_err();
+        let opened = text.find('(').unwrap();
+        assert_eq!(errors.len(), 1, "{text}");
+        assert_eq!(
+            (errors[0].message.as_str(), &errors[0].span),
+            ("this bracket is not closed", &(opened..opened + 1))
+        );
+    }
+}
+
+#[test]
 fn equations_are_read_line_by_line_and_all_mistakes_are_reported() {
     let text = "# comment\na = 1 + (2 *\n 3)  # goes on\n\nb = a - prev.b\n";
     let equations = parse_equations(text).unwrap();

@@ -18,6 +18,8 @@ pub struct Model {
     pub states: Vec<(String, f64)>,
     /// Signals that it hands on, with the equation that gives each. The first is the default.
     pub outputs: Vec<(String, String)>,
+    /// The equations that states and outputs name, each with the place that names it.
+    pub roots: Vec<(String, Span)>,
     /// Parameters.
     pub params: Vec<ParamDecl>,
     /// Options, the first value of each being the default.
@@ -133,6 +135,7 @@ impl Model {
             inputs,
             states,
             outputs,
+            roots: roots(table),
             params: read_params(table, found),
             options: read_options(table, sources, found),
             projections: read_projections(table, found),
@@ -175,6 +178,15 @@ fn read_equations(
             None
         }
     }
+}
+
+/// What `states` and `outputs` name, and where.
+fn roots(table: &Table) -> Vec<(String, Span)> {
+    let entries = |key: &str| table.get(key).and_then(Node::as_table).map_or(&[][..], |inner| &inner.entries);
+    let states = entries("states").iter().map(|state| (state.key.clone(), state.key_span));
+    let outputs =
+        entries("outputs").iter().filter_map(|output| Some((output.node.as_text()?.into(), output.node.span)));
+    states.chain(outputs).collect()
 }
 
 /// The entries of a table whose values are all of one kind.

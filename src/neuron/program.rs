@@ -164,11 +164,10 @@ fn check_choice(model: &Model, choices: &[(String, String)], report: &mut dyn Fn
             report(Diagnostic::new(Problem::Conflict(text.into()), assignment.name_at));
         }
     }
-    for name in model.states.iter().map(|(name, _)| name).chain(model.outputs.iter().map(|(_, name)| name)) {
-        if !assigned(name) {
-            let problem = Problem::UnknownName { what: "equation".into(), name: name.clone() };
-            report(Diagnostic::new(problem, model.at).label("states and outputs name equations of `step`"));
-        }
+    for (name, at) in model.roots.iter().filter(|(name, _)| !assigned(name)) {
+        let problem = Problem::UnknownName { what: "equation".into(), name: name.clone() };
+        let help = suggest(name, assignments.iter().map(|a| a.name).collect::<Vec<_>>(), "");
+        report(Diagnostic::new(problem, *at).label("states and outputs name equations of `step`").help(help));
     }
     if let (_, Some(stuck)) = order(&assignments) {
         let names: Vec<String> = stuck.iter().map(|&i| format!("`{}`", assignments[i].name)).collect();
@@ -208,8 +207,7 @@ fn check_name(
 /// Indices of what states and outputs need; a reset that does nothing leaves equations without use.
 fn needed(model: &Model, assignments: &[Assignment<'_>]) -> Vec<usize> {
     let find = |name: &str| assignments.iter().position(|a| a.name == name);
-    let roots = model.states.iter().map(|(name, _)| name).chain(model.outputs.iter().map(|(_, name)| name));
-    let mut open: Vec<usize> = roots.filter_map(|name| find(name)).collect();
+    let mut open: Vec<usize> = model.roots.iter().filter_map(|(name, _)| find(name)).collect();
     let mut needed = Vec::new();
     while let Some(i) = open.pop() {
         if !needed.contains(&i) {

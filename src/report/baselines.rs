@@ -3,7 +3,7 @@
 use super::tables::{Results, Sample, Trial, TrialTraces};
 use crate::statistics::Mean;
 use crate::store::manifest::Manifest;
-use crate::store::ranking::FOLD;
+use crate::store::ranking::resampled;
 use crate::train::metric::{Compared, l1, mse, nmse, relative_error};
 use crate::train::rivals::{self, solve};
 use rayon::prelude::*;
@@ -72,9 +72,9 @@ fn scored(manifest: &Manifest, results: &Results) -> Comparison {
         rivals.push((rival.name.into(), rival.about.into()));
         values.push((0..metrics.len()).map(of).collect());
     }
-    let folded = manifest.swept.iter().any(|name| name == FOLD);
-    let (trials, values) = if folded { over_folds(&trials, values) } else { (trials, values) };
-    let folds = if folded { " Values are means over the folds of a seed." } else { "" };
+    let called = manifest.swept.iter().find_map(|name| resampled(name));
+    let (trials, values) = if called.is_some() { over_folds(&trials, values) } else { (trials, values) };
+    let folds = called.map_or(String::new(), |called| format!(" Values are means over the {called} of a seed."));
     let on = match part {
         Some(part) => format!("Measured on the {part} part; baselines are fitted to the part that is trained on."),
         None => {
@@ -93,7 +93,7 @@ fn scored(manifest: &Manifest, results: &Results) -> Comparison {
     }
 }
 
-/// Means over the folds of each seed, which stands for its first trial.
+/// Means over the folds or origins of each seed, which stands for its first trial.
 fn over_folds<'a>(trials: &[&'a Trial], values: Vec<Vec<Vec<f64>>>) -> (Vec<&'a Trial>, Vec<Vec<Vec<f64>>>) {
     let mut seeds: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
     trials.iter().enumerate().for_each(|(place, trial)| seeds.entry(trial.seed).or_default().push(place));

@@ -1,5 +1,6 @@
 //! Configurations of a study held against one of them, on the seeds that both have.
 
+use crate::statistics::Mean;
 use crate::statistics::pairs::{Paired, holm, paired, verdict};
 use crate::store::ranking::Ranked;
 
@@ -14,11 +15,12 @@ pub struct Contrast {
     pub verdict: &'static str,
 }
 
-/// The objective of each configuration against that of one of them, all of them corrected for together.
-pub fn against(baseline: &Ranked, others: &[&Ranked]) -> Vec<Contrast> {
+/// The objective of each configuration against that of one of them, all of them corrected for together; `of` is the mean
+/// that says something of it.
+pub fn against(baseline: &Ranked, others: &[&Ranked], of: Mean) -> Vec<Contrast> {
     let test = |one: &&Ranked| {
         let common = one.by_seed.iter().filter_map(|(seed, value)| Some((*baseline.by_seed.get(seed)?, *value)));
-        paired(&common.collect::<Vec<_>>())
+        paired(&common.collect::<Vec<_>>(), of)
     };
     let tests: Vec<Option<Paired>> = others.iter().map(test).collect();
     let corrected = holm(&tests.iter().map(|test| test.as_ref().map_or(1.0, |test| test.p)).collect::<Vec<_>>());

@@ -6,9 +6,9 @@ use super::tables::{Results, Trial};
 use super::{Figure, ReportError, Study, seeds};
 use crate::statistics::{FEWEST, Mean, Summary, summarise};
 use crate::store::manifest::{Manifest, StudyStatus};
-use crate::store::ranking::{FOLD, Ranked, described};
+use crate::store::ranking::{Ranked, described, resampled};
 use minijinja::value::Serde;
-use minijinja::{Environment, Value};
+use minijinja::{Environment, HtmlEscape, Value};
 use serde::Serialize;
 
 /// Trials that are listed at most.
@@ -68,6 +68,7 @@ pub fn fill(
 ) -> Result<String, ReportError> {
     let failed = |error: minijinja::Error| ReportError::Page(error.to_string());
     let mut environment = Environment::new();
+    environment.add_filter("breakable", breakable);
     environment.add_template("page.html", include_str!("page.html")).map_err(failed)?;
     let picture = |figure: &'_ Figure| Value::from_safe_string(figure.svg.clone());
     let page = Page {
@@ -105,6 +106,11 @@ pub fn fill(
     template.render(Serde(&page)).map_err(failed)
 }
 
+/// A name whose dots are places where a narrow column may break it.
+fn breakable(name: String) -> Value {
+    Value::from_safe_string(HtmlEscape(&name).to_string().replace('.', ".<wbr>"))
+}
+
 /// What was run, in one sentence.
 fn sentence(manifest: &Manifest, study: &Study) -> String {
     let layers: Vec<String> = manifest.layers.iter().map(|l| format!("{} {}", l.kind, l.size)).collect();
@@ -121,7 +127,7 @@ fn sentence(manifest: &Manifest, study: &Study) -> String {
         several => format!("seeds {}", several.join(", ")),
     };
     let trials = match (study.trials.len(), study.ranked.len()) {
-        (0, _) => "no trial yet".to_string(),
+        (0, _) => "No trial yet".to_string(),
         (n, 0) => format!("{}, {seeds}", count(n, "trial")),
         (n, c) => {
             format!("{} in {} of {}, {seeds}", count(n, "trial"), count(c, "configuration"), dimensions(manifest))
@@ -141,16 +147,23 @@ fn sentence(manifest: &Manifest, study: &Study) -> String {
         }
         None => String::new(),
     };
-    format!(
-        "A network of {} ({}; {} parameters) was trained on `{}` ({}, {}) for {}: {trials}.{split}",
+    let network = format!(
+        "network of {} ({}; {} parameters)",
         count(manifest.layers.len(), "layer"),
         layers.join(", "),
         manifest.parameters,
+    );
+    let data = format!(
+        "`{}` ({}, {})",
         manifest.data.kind,
         count(manifest.data.steps, "step"),
         count(manifest.data.samples, "sample"),
-        iterations,
-    )
+    );
+    match manifest.swept.is_empty() {
+        true => format!("A {network} was trained on {data} for {iterations}: {trials}.{split}"),
+        // The manifest describes one network, and what is swept may change any of this.
+        false => format!("{trials}, each for {iterations}. The first configuration is a {network} on {data}.{split}"),
+    }
 }
 
 /// Which weights are kept, in words.
@@ -188,11 +201,13 @@ fn configuration_rows(manifest: &Manifest, study: &Study) -> Vec<Vec<String>> {
     }
     if is_contrasted(study) {
         let others: Vec<&Ranked> = study.ranked.iter().skip(1).collect();
-        let contrasts = against(&study.ranked[0], &others).into_iter().map(|contrast| match contrast.test {
-            None => contrast.verdict.to_string(),
-            Some(test) => {
-                let r = test.correlation.map_or(String::new(), |r| format!(", r {r:.2}"));
-                format!("{}, p {:.4}{r}: {}", test.change(), contrast.p, contrast.verdict)
+        let contrasts = against(&study.ranked[0], &others, manifest.objective.mean()).into_iter().map(|contrast| {
+            match contrast.test {
+                None => contrast.verdict.to_string(),
+                Some(test) => {
+                    let r = test.correlation.map_or(String::new(), |r| format!(", r {r:.2}"));
+                    format!("{}, p {:.4}{r}: {}", test.change(), contrast.p, contrast.verdict)
+                }
             }
         });
         rows.iter_mut().zip(std::iter::once("-".to_string()).chain(contrasts)).for_each(|(row, cell)| row.push(cell));
@@ -213,11 +228,19 @@ fn configuration_row(manifest: &Manifest, ranked: &Ranked) -> Vec<String> {
     row
 }
 
+/// What the trials of a seed are called, if their mean stands for it.
+fn resampled_by(manifest: &Manifest) -> Option<&'static str> {
+    manifest.swept.iter().find_map(|name| resampled(name))
+}
+
 /// Which configuration the page shows, and what its choice is worth.
 fn configurations_note(manifest: &Manifest, study: &Study) -> String {
     let Some(best) = study.ranked.first() else { return String::new() };
     if study.ranked.len() == 1 {
-        return "Medians over all folds and seeds, which belong together.".into();
+        return match resampled_by(manifest) {
+            Some(called) => format!("Medians over seeds, of which each has its mean over {called}."),
+            None => "Medians over seeds.".into(),
+        };
     }
     let more = study.ranked.len().saturating_sub(LISTED);
     let more = if more > 0 { format!(" {more} more are in trials.parquet.") } else { String::new() };
@@ -234,8 +257,10 @@ fn configurations_note(manifest: &Manifest, study: &Study) -> String {
     } else {
         ""
     };
+    let of = resampled_by(manifest)
+        .map_or("the trials that completed".into(), |called| format!("seeds of their means over {called}"));
     format!(
-        "Medians over the trials that completed, the {order} {} first; beside them its mean, standard deviation and, from \
+        "Medians over {of}, the {order} {} first; beside them its mean, standard deviation and, from \
          {FEWEST} seeds on, the 95 % t interval of its geometric mean.{more} Comparison and figures below show the first \
          one ({}). It was chosen by these very seeds{worth}.{contrast}",
         manifest.objective.name,
@@ -299,7 +324,7 @@ fn headline_note(results: &Results, comparison: &Comparison) -> String {
             "Median of {n} seeds and, in brackets, the 95 % t interval of the geometric mean, or of the mean of what may be negative."
         ),
     };
-    let folded = results.trials.iter().any(|trial| trial.params.iter().any(|(name, _)| name == FOLD));
+    let folded = results.trials.iter().any(|trial| trial.params.iter().any(|(name, _)| resampled(name).is_some()));
     let trials = if n < results.completed().count() && !folded {
         format!(" Of {} trials the first {n} are compared.", results.completed().count())
     } else {
@@ -311,7 +336,7 @@ fn headline_note(results: &Results, comparison: &Comparison) -> String {
 /// Loss and metrics of the table that the comparison does not have.
 fn others(manifest: &Manifest, results: &Results, comparison: &Comparison) -> Vec<Row> {
     // Folds of one seed share their rows, so that their number says nothing of a spread.
-    let folded = manifest.swept.iter().any(|name| name == FOLD);
+    let folded = resampled_by(manifest).is_some();
     let whole = |cell: Cell| if folded { Cell { spread: String::new(), ..cell } } else { cell };
     let mut rows = vec![Row {
         name: format!("loss ({})", manifest.loss.name),

@@ -102,7 +102,11 @@ pub fn split_fields() -> Vec<Field> {
             "`random` (not for windows, which overlap), `order`: trained on first, tested on last, or `column`",
         ),
         Field::optional("column", Type::Text, "the column that says `train`, `validation` or `test`"),
-        share("train", "share that is trained on; the rest unless given"),
+        share(
+            "train",
+            "share that is trained on; the rest unless given. In `order` the shares may sum up to less than 1, which leaves \
+             later rows out: swept, it is a rolling origin",
+        ),
         share("validation", "share that chooses weights and ends training"),
         share("test", "share that is tested on"),
         Field::optional("folds", Type::at_least(2), "cut into so many folds, of which one is tested on"),

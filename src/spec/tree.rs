@@ -176,7 +176,9 @@ pub fn parse(sources: &Sources, source: usize, found: &mut Diagnostics) -> Table
         let range = error.span().unwrap_or(0..0);
         let span = Span { source, start: range.start, end: range.end };
         let message = error.message().trim_end_matches(", expected nothing");
-        found.push(Diagnostic::new(Problem::Syntax(message.into()), span));
+        let layer = message == "duplicate key" && text.get(range) == Some("layer");
+        let help = layer.then(|| "a network has a `[[layer]]` for each of its layers, in double brackets".to_string());
+        found.push(Diagnostic::new(Problem::Syntax(message.into()), span).help(help));
     }
     table(document.get_ref(), source, found)
 }

@@ -1,11 +1,11 @@
 //! Two experiments on the same seeds: whether what lies between them could be chance.
 //!
 //! The same seed means the same task and, where shapes agree, the same initial draws, so differences are taken seed
-//! by seed: of logarithms where all values are positive, which compares ratios. If neither is better each difference
+//! by seed: of logarithms for what is never below zero, which compares ratios. If neither is better each difference
 //! is as likely to have the other sign; the test counts how many choices of signs give a mean as far from zero.
 //! Sources: Fisher 1935, The Design of Experiments, section 21; Holm 1979, Scandinavian Journal of Statistics 6, 65-70.
 
-use super::LEVEL;
+use super::{LEVEL, Mean};
 use crate::random::Stream;
 
 /// Seeds up to which every choice of signs is counted; beyond, [`DRAWN`] are drawn.
@@ -49,10 +49,11 @@ pub fn verdict(test: &Paired, corrected: f64, comparisons: usize) -> &'static st
     }
 }
 
-/// Compares two quantities, seed by seed; pairs with a value that is not finite are left out.
-pub fn paired(pairs: &[(f64, f64)]) -> Option<Paired> {
+/// Compares two quantities, seed by seed; pairs with a value that is not finite are left out. `of` is the mean that says
+/// something of them: of ratios, where all are positive, or of differences.
+pub fn paired(pairs: &[(f64, f64)], of: Mean) -> Option<Paired> {
     let mut pairs: Vec<(f64, f64)> = pairs.iter().copied().filter(|(a, b)| a.is_finite() && b.is_finite()).collect();
-    let ratio = pairs.iter().all(|(a, b)| *a > 0.0 && *b > 0.0);
+    let ratio = of == Mean::Geometric && pairs.iter().all(|(a, b)| *a > 0.0 && *b > 0.0);
     if ratio {
         pairs.iter_mut().for_each(|(a, b)| (*a, *b) = (a.ln(), b.ln()));
     }
@@ -122,9 +123,12 @@ mod tests {
     #[test]
     fn five_seeds_that_agree_cannot_go_below_a_sixteenth() {
         let pairs: Vec<(f64, f64)> = (1..=5).map(|i| (f64::from(i), f64::from(i) * 2.0)).collect();
-        let compared = paired(&pairs).unwrap();
+        let compared = paired(&pairs, Mean::Geometric).unwrap();
         assert_eq!((compared.p, compared.least, compared.ratio), (0.0625, 0.0625, true));
         assert!((compared.mean - 2f64.ln()).abs() < 1e-12 && (compared.correlation.unwrap() - 1.0).abs() < 1e-12);
+        // What may be negative has differences, also where it happens not to be.
+        let compared = paired(&pairs, Mean::Arithmetic).unwrap();
+        assert_eq!((compared.mean, compared.ratio, compared.change().as_str()), (3.0, false, "+3.0000"));
     }
 
     #[test]
@@ -142,7 +146,7 @@ mod tests {
         let mut wrong = 0;
         for _ in 0..2000 {
             let pairs: Vec<(f64, f64)> = (0..8).map(|_| (stream.unit() - 0.5, stream.unit() - 0.5)).collect();
-            wrong += usize::from(paired(&pairs).unwrap().p <= LEVEL);
+            wrong += usize::from(paired(&pairs, Mean::Geometric).unwrap().p <= LEVEL);
         }
         assert!((60..140).contains(&wrong), "{wrong} of 2000 at the level 0.05");
     }

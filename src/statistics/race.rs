@@ -26,7 +26,7 @@ pub fn level(looks: usize, configurations: usize) -> f64 {
 pub fn worse(values: &[&[f64]], of: Mean, maximize: bool, level: f64) -> Vec<(usize, f64)> {
     let Some(best) = best(values, of, maximize) else { return Vec::new() };
     let against = |other: &[f64]| -> Option<Paired> {
-        paired(&values[best].iter().copied().zip(other.iter().copied()).collect::<Vec<_>>())
+        paired(&values[best].iter().copied().zip(other.iter().copied()).collect::<Vec<_>>(), of)
     };
     let worse = |(place, other): (usize, &&[f64])| {
         if place == best {

@@ -7,7 +7,21 @@ use crate::statistics::precision::Known;
 use std::collections::{BTreeMap, HashMap};
 
 /// The dimension that goes through the folds of a split.
-pub const FOLD: &str = "data.split.fold";
+const FOLD: &str = "data.split.fold";
+
+/// The dimension that moves the origin of a split in order (Tashman 2000, International Journal of Forecasting 16(4),
+/// 437-450).
+const ORIGIN: &str = "data.split.train";
+
+/// What the values of a dimension are called, if each of them is scored on rows of its own: they are no rivals of each
+/// other, and what they give belongs together.
+pub fn resampled(dimension: &str) -> Option<&'static str> {
+    match dimension {
+        FOLD => Some("folds"),
+        ORIGIN => Some("origins"),
+        _ => None,
+    }
+}
 
 /// Names of dimensions, and a value of each.
 type Params = Vec<(String, String)>;
@@ -15,7 +29,7 @@ type Params = Vec<(String, String)>;
 /// A configuration with its trials summed up.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ranked {
-    /// Its id; several where it was run on several folds.
+    /// Its id; several where it was run on several folds or origins.
     pub configs: Vec<String>,
     /// Each dimension with its value.
     pub params: Vec<(String, String)>,
@@ -23,17 +37,17 @@ pub struct Ranked {
     pub completed: usize,
     /// Trials that failed.
     pub failed: usize,
-    /// The objective of each trial that completed.
+    /// The objective of each trial that completed, or its mean over folds or origins for each seed that has them all.
     pub values: Vec<f64>,
-    /// The objective by seed, of several folds their mean.
+    /// The objective by seed, of several folds or origins their mean.
     pub by_seed: BTreeMap<u64, f64>,
-    /// The objective of each trial that completed on a fresh seed; these count nowhere else.
+    /// The objective on each fresh seed, likewise; these count nowhere else.
     pub fresh: Vec<f64>,
     /// After how many seeds it was dropped, if it was, and how often chance makes it as much worse.
     pub dropped: Option<(usize, f64)>,
     /// How well its mean is known, where seeds were run until it is.
     pub known: Option<Known>,
-    /// Medians of the loss and each metric over the trials that completed.
+    /// Medians of the loss and each metric, over seeds likewise.
     pub medians: Vec<Option<f64>>,
 }
 
@@ -42,9 +56,8 @@ pub struct Ranked {
 pub fn rank(rows: &[SummaryRow], manifest: &Manifest) -> Vec<Ranked> {
     let mut configurations: Vec<(Params, Vec<&SummaryRow>)> = Vec::new();
     let mut places: HashMap<Params, usize> = HashMap::new();
-    // Folds of one split are not rivals of each other: what they give belongs together.
     for row in rows {
-        let params: Params = row.params.iter().filter(|(name, _)| name != FOLD).cloned().collect();
+        let params: Params = row.params.iter().filter(|(name, _)| resampled(name).is_none()).cloned().collect();
         let place = *places.entry(params).or_insert_with_key(|params| {
             configurations.push((params.clone(), Vec::new()));
             configurations.len() - 1
@@ -74,32 +87,23 @@ fn summed(params: Params, rows: Vec<&SummaryRow>, manifest: &Manifest) -> Ranked
     let (fresh, rows): (Vec<&SummaryRow>, Vec<&SummaryRow>) = rows.into_iter().partition(is_fresh);
     let mut configs: Vec<String> = rows.iter().chain(&fresh).map(|row| row.config.clone()).collect();
     configs.dedup();
-    let completed: Vec<&SummaryRow> = rows.iter().copied().filter(|row| row.error.is_none()).collect();
-    let losses = median(completed.iter().filter_map(|row| row.loss).collect());
-    let metric = |i: usize| median(completed.iter().filter_map(|row| row.metrics.get(i).copied().flatten()).collect());
+    let (seeds, fresh) = (seeds_of(&rows), seeds_of(&fresh));
+    let of = |metric: Option<usize>| seeds.iter().filter_map(move |rows| mean(rows, metric)).collect::<Vec<f64>>();
+    let completed = rows.iter().filter(|row| row.error.is_none()).count();
     let dropped = manifest.race.iter().flat_map(|race| &race.dropped).find(|one| configs.contains(&one.config));
+    let columns = std::iter::once(None).chain((0..manifest.metrics.len()).map(Some));
     Ranked {
-        values: completed.iter().filter_map(|row| value(row, objective)).collect(),
-        by_seed: by_seed(&completed, objective),
-        fresh: fresh.iter().filter(|row| row.error.is_none()).filter_map(|row| value(row, objective)).collect(),
+        values: of(objective),
+        by_seed: seeds.iter().filter_map(|rows| Some((rows[0].seed, mean(rows, objective)?))).collect(),
+        fresh: fresh.iter().filter_map(|rows| mean(rows, objective)).collect(),
         dropped: dropped.map(|one| (one.seeds, one.p)),
         known: manifest.sampling.as_ref().map(|sampling| known(&rows, sampling, manifest)),
         configs,
         params,
-        completed: completed.len(),
-        failed: rows.len() - completed.len(),
-        medians: std::iter::once(losses).chain((0..manifest.metrics.len()).map(metric)).collect(),
+        completed,
+        failed: rows.len() - completed,
+        medians: columns.map(|metric| median(of(metric))).collect(),
     }
-}
-
-/// A metric by seed, of several folds their mean.
-fn by_seed(completed: &[&SummaryRow], metric: Option<usize>) -> BTreeMap<u64, f64> {
-    let mut sums: BTreeMap<u64, (f64, f64)> = BTreeMap::new();
-    for (seed, value) in completed.iter().filter_map(|row| Some((row.seed, value(row, metric)?))) {
-        let (sum, n) = sums.entry(seed).or_default();
-        (*sum, *n) = (*sum + value, *n + 1.0);
-    }
-    sums.into_iter().map(|(seed, (sum, n))| (seed, sum / n)).collect()
 }
 
 /// How well the mean of a configuration is known.
@@ -110,6 +114,20 @@ fn known(rows: &[&SummaryRow], sampling: &Sampling, manifest: &Manifest) -> Know
     let seeds = (sampling.from..).take(sampling.precision.max);
     let mean = metric.map_or(Mean::Geometric, |metric| manifest.metrics[metric].mean());
     sampling.precision.known(mean, &seeds.map(|seed| values.get(&seed).copied()).collect::<Vec<_>>())
+}
+
+/// Trials that completed, those of one seed together; seeds that lack a fold or origin are left out.
+fn seeds_of<'a>(rows: &[&'a SummaryRow]) -> Vec<Vec<&'a SummaryRow>> {
+    let mut seeds: BTreeMap<u64, Vec<&SummaryRow>> = BTreeMap::new();
+    rows.iter().filter(|row| row.error.is_none()).for_each(|row| seeds.entry(row.seed).or_default().push(row));
+    let most = seeds.values().map(Vec::len).max().unwrap_or(0);
+    seeds.into_values().filter(|rows| rows.len() == most).collect()
+}
+
+/// The mean of a metric, or of the loss; none where a trial has none.
+fn mean(rows: &[&SummaryRow], metric: Option<usize>) -> Option<f64> {
+    let values: Option<Vec<f64>> = rows.iter().map(|row| value(row, metric)).collect();
+    values.map(|values| values.iter().sum::<f64>() / values.len() as f64)
 }
 
 /// What makes one configuration better than another, of one trial.
@@ -135,42 +153,35 @@ fn median(mut values: Vec<f64>) -> Option<f64> {
     }
 }
 
-/// Mean over folds of each seed, then mean and standard deviation over seeds, of the loss and each metric.
+/// Mean over folds or origins of each seed, then mean and standard deviation over seeds, of the loss and each metric.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CrossValidated {
-    /// Folds.
+    /// Folds or origins.
     pub folds: usize,
-    /// Seeds for which every fold completed.
+    /// What they are called.
+    pub called: &'static str,
+    /// Seeds for which every one of them completed.
     pub seeds: usize,
     /// Mean and standard deviation of the loss and each metric; the latter none of a single seed.
     pub values: Vec<(f64, Option<f64>)>,
 }
 
-/// What the folds of a split give together, where they are all that is swept.
+/// What the folds or origins of a split give together, where they are all that is swept.
 pub fn cross_validated(rows: &[SummaryRow]) -> Option<CrossValidated> {
-    if rows.iter().any(|row| row.params.len() != 1 || row.params[0].0 != FOLD) {
-        return None;
-    }
-    let mut seeds: BTreeMap<u64, Vec<&SummaryRow>> = BTreeMap::new();
-    rows.iter().filter(|row| row.error.is_none()).for_each(|row| seeds.entry(row.seed).or_default().push(row));
-    let folds = seeds.values().map(Vec::len).max()?;
-    seeds.retain(|_, rows| rows.len() == folds);
+    let [(dimension, _)] = &rows.first()?.params[..] else { return None };
+    let called = resampled(dimension)?;
+    let seeds = seeds_of(&rows.iter().collect::<Vec<_>>());
+    let folds = seeds.first()?.len();
     let columns = rows.first()?.metrics.len() + 1;
-    let of = |row: &SummaryRow, column: usize| match column {
-        0 => row.loss,
-        metric => row.metrics[metric - 1],
-    };
-    let over_folds = |rows: &Vec<&SummaryRow>, column: usize| {
-        rows.iter().map(|row| of(row, column).unwrap_or(f64::NAN)).sum::<f64>() / folds as f64
-    };
     let value = |column: usize| {
-        let means: Vec<f64> = seeds.values().map(|rows| over_folds(rows, column)).collect();
+        let metric = column.checked_sub(1);
+        let means: Vec<f64> = seeds.iter().map(|rows| mean(rows, metric).unwrap_or(f64::NAN)).collect();
         let n = means.len() as f64;
         let mean = means.iter().sum::<f64>() / n;
         let squares = means.iter().map(|value| (value - mean).powi(2)).sum::<f64>();
         (mean, (means.len() > 1).then(|| (squares / (n - 1.0)).sqrt()))
     };
-    Some(CrossValidated { folds, seeds: seeds.len(), values: (0..columns).map(value).collect() })
+    Some(CrossValidated { folds, called, seeds: seeds.len(), values: (0..columns).map(value).collect() })
 }
 
 /// The values of a configuration in one line.

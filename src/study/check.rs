@@ -66,21 +66,32 @@ const TOO_MANY: usize = 1 << 31;
 /// Refuses what no machine could hold, before memory is asked for.
 pub fn check_sizes(spec: &Spec, network: &NetworkPlan, data: &DataShape, found: &mut Diagnostics) {
     let product = |factors: &[usize]| factors.iter().fold(1usize, |product, factor| product.saturating_mul(*factor));
+    let held = format!("at most {TOO_MANY} numbers are held");
     let cells = [data.steps, data.samples, data.inputs.len().max(data.targets.len())];
-    if product(&cells) > TOO_MANY {
+    let many = product(&cells) > TOO_MANY;
+    if many {
         let text = format!("the data would have {} steps times {} samples", data.steps, data.samples);
-        found.push(
-            Diagnostic::new(Problem::Shape(text), spec.data.span).label(format!("at most {TOO_MANY} numbers are held")),
-        );
+        let key = if data.steps > data.samples { "steps" } else { "samples" };
+        found.push(Diagnostic::new(Problem::Shape(text), data_key(spec, key)).label(&held));
     }
     for (layer, planned) in spec.layers.iter().zip(&network.layers) {
         let parameters = planned.parameters.iter().map(|p| product(&p.shape)).fold(0usize, usize::saturating_add);
-        if parameters.max(product(&[data.steps, planned.size])) > TOO_MANY {
+        let at = layer.component.args.get("size").map_or(layer.component.span, |node| node.span);
+        if parameters > TOO_MANY {
             let text = format!("layer `{}` would have {parameters} parameters", layer.name);
-            let at = layer.component.args.get("size").map_or(layer.component.span, |node| node.span);
-            found.push(Diagnostic::new(Problem::Shape(text), at).label(format!("at most {TOO_MANY} numbers are held")));
+            found.push(Diagnostic::new(Problem::Shape(text), at).label(&held));
+        } else if !many && product(&[data.steps, planned.size]) > TOO_MANY {
+            let (steps, size) = (data.steps, planned.size);
+            let text = format!("layer `{}` would give {steps} steps times {size} numbers a sample", layer.name);
+            let (at, also) = if steps > size { (data_key(spec, "steps"), at) } else { (at, data_key(spec, "steps")) };
+            found.push(Diagnostic::new(Problem::Shape(text), at).label(&held).also(also, "the other factor"));
         }
     }
+}
+
+/// Where a key of the data stands, or else the data.
+fn data_key(spec: &Spec, key: &str) -> Span {
+    spec.data.args.get(key).map_or(spec.data.span, |node| node.span)
 }
 
 pub fn check_shapes(spec: &Spec, network: &NetworkPlan, data: &DataShape, found: &mut Diagnostics) {

@@ -4,7 +4,7 @@ use super::plan::{Executor, Plan};
 use super::train::{TrainError, once};
 use crate::registry::{Crate, OnDevice, Registry};
 use crate::spec;
-use crate::spec::diagnostic::Diagnostics;
+use crate::spec::diagnostic::{Diagnostics, Problem};
 use crate::spec::print::{Formulas, toml};
 use crate::spec::source::{Sources, Span};
 use crate::spec::sweep::VARIANT;
@@ -20,6 +20,9 @@ pub enum ReplayError {
     /// The manifest's experiment cannot be read by this program.
     #[error("the manifest's experiment is not understood: {0}")]
     Spec(String),
+    /// A file of data or weights that it reads is not there, or not what it was.
+    #[error("what the trials read cannot be read any more: {0}")]
+    Data(String),
     /// What it means now is another trial.
     #[error("what the manifest says means another trial now: a component, a plugin or the data are not what they were")]
     OtherMeaning,
@@ -30,8 +33,10 @@ pub enum ReplayError {
 
 impl From<Diagnostics> for ReplayError {
     fn from(found: Diagnostics) -> Self {
-        let texts: Vec<String> = found.list.iter().map(|diagnostic| diagnostic.problem.to_string()).collect();
-        ReplayError::Spec(texts.join("; "))
+        let problems = || found.list.iter().map(|diagnostic| diagnostic.problem.as_ref());
+        let text = problems().map(Problem::to_string).collect::<Vec<_>>().join("; ");
+        let of_data = problems().all(|problem| matches!(problem, Problem::Data(_)));
+        if of_data { ReplayError::Data(text) } else { ReplayError::Spec(text) }
     }
 }
 

@@ -8,7 +8,7 @@ use crate::spec::sweep::Sweep;
 use crate::spec::{Spec, Until};
 use crate::statistics::Mean;
 use crate::store::manifest::Sampling;
-use crate::store::ranking::FOLD;
+use crate::store::ranking::resampled;
 
 /// What decides on how many of its seeds a configuration is run.
 pub enum Rule {
@@ -74,28 +74,26 @@ pub fn rule(
     registry: &Registry,
 ) -> Result<(Rule, Deciding), Diagnostics> {
     let refuse = |problem: Diagnostic| Err(Diagnostics { list: vec![problem] });
-    let folded = spec.sweep.as_ref().is_some_and(|sweep| sweep.dimensions.iter().any(|one| one.name == FOLD));
+    let together = spec.sweep.iter().flat_map(|sweep| &sweep.dimensions).find_map(|one| resampled(&one.name));
     let objective = Deciding::objective(spec.sweep.as_ref(), quantities, registry);
     let pruner = spec.sweep.as_ref().and_then(|sweep| Some((sweep, sweep.pruner.as_ref()?)));
-    match (&spec.until, pruner) {
-        (None, None) => Ok((Rule::Fixed, objective)),
-        (Some(until), Some((_, pruner))) => {
+    match (&spec.until, pruner, together) {
+        (None, None, _) => Ok((Rule::Fixed, objective)),
+        (Some(until), Some((_, pruner)), _) => {
             let text = "a pruner and `until` would both say on how many seeds a configuration is run".to_string();
             refuse(Diagnostic::new(Problem::Conflict(text), pruner.span).also(until.metric.1, "the other one"))
         }
-        (Some(Until { metric: (_, at), .. }), None) if folded => {
+        (Some(Until { metric: (_, at), .. }), None, Some(called)) => {
             let text =
-                "folds are compared on the same seeds, so that `until` cannot stop each of them by itself".into();
-            refuse(
-                Diagnostic::new(Problem::Conflict(text), *at)
-                    .help("`count` gives all folds the same seeds".to_string()),
-            )
+                format!("{called} are compared on the same seeds, so that `until` cannot stop each of them by itself");
+            let help = format!("`count` gives all {called} the same seeds");
+            refuse(Diagnostic::new(Problem::Conflict(text), *at).help(help))
         }
-        (None, Some((_, pruner))) if folded => {
-            let text = "folds of one split are not rivals of each other, so that they cannot race".to_string();
+        (None, Some((_, pruner)), Some(called)) => {
+            let text = format!("{called} of one split are not rivals of each other, so that they cannot race");
             refuse(Diagnostic::new(Problem::Conflict(text), pruner.span))
         }
-        (Some(until), None) => {
+        (Some(until), None, None) => {
             let (name, at) = &until.metric;
             let Some(sampled) = Deciding::named(name, quantities, registry) else {
                 let names: Vec<String> = quantities.iter().map(Measured::name).collect();
@@ -106,7 +104,7 @@ pub fn rule(
             let sampling = Sampling { metric: name.clone(), precision: until.precision.clone(), from: until.from };
             Ok((Rule::Until(sampling, sampled), objective))
         }
-        (None, Some((sweep, component))) => {
+        (None, Some((sweep, component)), None) => {
             let pruner = registry.pruner(component);
             let contest = |looks| Contest { looks, configurations, of: objective.of, maximize: objective.maximize };
             match pruner.looks(spec.seeds.len(), configurations) {

@@ -148,6 +148,7 @@ fn results_lists_studies_with_their_state() {
     assert_eq!(lines[0][..5], ["folder", "state", "completed", "failed", "planned"]);
     assert_eq!(lines[1][..5], ["results/deep/er", "finished", "2", "0", "2"]);
     assert_eq!(lines[2][..5], ["results/small", "finished", "3", "0", "3"]);
+    assert_eq!(lines[2][5..8], ["lowest", "median", "loss:"]);
     let none = sandbox.runner(["results", "nowhere"]);
     assert_eq!(
         (none.status, none.stderr.as_str()),
@@ -238,6 +239,15 @@ fn configurations_are_held_against_a_named_one_with_correction() {
     let none = sandbox.runner(["compare", "few", "--baseline", "optimizer.lr=3"]);
     assert_eq!(none.status, 2);
     insta::assert_snapshot!(none.stderr);
+}
+
+#[test]
+fn a_folder_without_a_sweep_has_nothing_to_compare() {
+    let sandbox = Sandbox::with("small.toml", SMALL);
+    sandbox.fine(["small.toml"]);
+    let ran = sandbox.runner(["compare", "results/small", "--baseline", "hidden=8"]);
+    assert_eq!(ran.status, 2);
+    insta::assert_snapshot!(ran.stderr);
 }
 
 #[test]

@@ -66,6 +66,9 @@ refused! {
         "[run]" => "[random]\ngenerator = \"torch\"\norder = [\"data\", \"hidden_1.gamma\"]\n\n[run]";
     a_seed_too_large_for_torch_is_refused: "seeds = [0]" => "seeds = [4294967296]\n\n[random]\ngenerator = \"torch\"";
     a_network_that_no_machine_holds_is_refused: "hidden = 8" => "hidden = 4000000000";
+    data_that_no_machine_holds_are_blamed_before_the_layers: "steps = 12" => "steps = 4000000000";
+    steps_that_make_a_signal_too_large_are_blamed_for_it: "steps = 12" => "steps = 1000000000";
+    layers_in_single_brackets_are_told_of_double_ones: "\n[[layer]]\nname = \"readout\"\nkind = \"leaky\"\nsize = 1" => "\n[layer]\n[layer]";
     text_that_is_not_toml_is_underlined: "steps = 12" => "steps = = 12";
 }
 

@@ -68,6 +68,13 @@ fn a_built_in_name_is_taken_only_where_that_is_said() {
     assert!(sandbox.fine(["show", "leaky"]).stdout.contains("fatigue"));
 }
 
+#[test]
+fn a_state_or_an_output_without_an_equation_is_underlined_where_it_is_named() {
+    let text = step("mem = current").replace("{ membrane = \"mem\" }", "{ membrane = \"men\" }");
+    let sandbox = Sandbox::with("plugins/bad.toml", &text.replace("{ mem = 0.0 }", "{ mem = 0.0, syn = 0.0 }"));
+    insta::assert_snapshot!(sandbox.runner(["show", "bad"]).stderr);
+}
+
 /// What is said of a hostile plugin, by a process that may use a GiB and two seconds of processor time.
 fn hostile(text: &str) -> String {
     let sandbox = Sandbox::with("small.toml", SMALL);

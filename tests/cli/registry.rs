@@ -151,6 +151,7 @@ fn init_makes_a_folder_that_runs_and_never_overwrites() {
         "linear_torch",
         "diabetes",
         "sunspots",
+        "sunspots_origins",
     ] {
         sandbox.fine(["check", &format!("mine/gallery/{file}.toml")]);
     }

@@ -35,6 +35,48 @@ fn several_channels_have_a_panel_each_and_no_common_width() {
 }
 
 #[test]
+fn every_table_scrolls_in_a_narrow_window_and_its_headings_break_at_dots() {
+    let sandbox = Sandbox::with("small.toml", &format!("{SMALL}\n[sweep.over]\n\"optimizer.lr\" = [1e-3, 1e-2]\n"));
+    sandbox.fine(["small.toml"]);
+    let page = page(&sandbox);
+    assert_eq!(page.matches("<table").count(), page.matches("<div class=\"scroll\"><table").count());
+    assert!(page.contains("<th scope=\"col\" class=\"number\">optimizer.<wbr>lr</th>"), "{page}");
+}
+
+#[test]
+fn a_sweep_says_of_which_configuration_its_network_is() {
+    let sweep = "\n[sweep.over]\nhidden = [4, 8]\n";
+    let sandbox = Sandbox::with("small.toml", &format!("{SMALL}{sweep}"));
+    sandbox.fine(["small.toml", "--seeds", "0..2"]);
+    let text = page(&sandbox);
+    let expected = "4 trials in 2 configurations of `hidden`, seeds 0, 1, each for 20 iterations. The first configuration is a \
+                    network of 2 layers (leaky 4, leaky 1; ";
+    assert!(text.contains(expected), "{text}");
+    sandbox.write("plain.toml", SMALL.replace("\"small\"", "\"plain\""));
+    sandbox.fine(["plain.toml"]);
+    let plain = std::fs::read_to_string(sandbox.path("results/plain/report.html")).unwrap();
+    assert!(plain.contains("A network of 2 layers (leaky 8, leaky 1; "), "{plain}");
+}
+
+#[test]
+fn axes_of_steps_and_iterations_have_whole_numbers_and_any_axis_two_ticks() {
+    let text = SMALL.replace("steps = 12", "steps = 2").replace("iterations = 20", "iterations = 3");
+    let sandbox = Sandbox::with("small.toml", &text);
+    sandbox.fine(["small.toml", "--seeds", "0..2"]);
+    for (name, whole) in [("output", ["0", "1"].as_slice()), ("loss", &["0", "1", "2"]), ("by_seed", &["0", "1"])] {
+        let svg = std::fs::read_to_string(sandbox.path(&format!("results/small/plots/{name}.svg"))).unwrap();
+        // Labels of the x axis are centred, those of the y axis end at it; each text stands in a line of its own.
+        let ticks = |anchor: &str| -> Vec<&str> {
+            let texts = svg.split("<text ").skip(1).filter(|text| text.contains(&format!("text-anchor=\"{anchor}\"")));
+            let inner = texts.map(|text| text.split_once('>').unwrap().1.split("</text>").next().unwrap().trim());
+            inner.filter(|text| text.parse::<f64>().is_ok()).collect()
+        };
+        assert_eq!(ticks("middle"), whole, "{name}");
+        assert!(ticks("end").len() >= 2, "{name}: {:?}", ticks("end"));
+    }
+}
+
+#[test]
 fn what_is_not_defined_is_called_so() {
     let dataset = "kind = \"dataset\"\nname = \"flat\"\n[inputs]\nx = \"t\"\n[targets]\ny = \"1\"\n";
     let sandbox = Sandbox::with("small.toml", &SMALL.replace("kind = \"sqrt\"", "kind = \"flat\""));

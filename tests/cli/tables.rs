@@ -112,6 +112,7 @@ refused_files! {
     text_in_a_column_of_numbers_names_file_row_and_column: "a,b,y\n1,2,3\n2,three,4\n3,NA,5\n";
     a_row_with_a_cell_too_many_is_named: "a,b,y\n1,2,3\n2,3,4,5\n";
     a_column_that_never_changes_is_refused: "a,b,y\n1,2,3\n2,2,4\n3,2,5\n";
+    a_number_too_large_for_single_precision_is_named: "a,b,y\n1,2,3\n2,1e300,4\n3,2,5\n";
     an_empty_file_is_refused: "";
     a_header_without_rows_is_refused: "a,b,y\n";
     bytes_that_are_no_text_are_refused: b"a,b,y\n1,\xff\xfe,3\n";
@@ -132,10 +133,13 @@ const SPLIT: &str = "[[layer]]\nname = \"readout\"";
 
 refused! {
     an_unknown_column_is_underlined_with_a_suggestion: "\"a\", \"b\"" => "\"a\", \"B\"";
+    a_target_that_is_an_input_is_underlined: "targets = [\"y\"]" => "targets = [\"y\", \"b\"]";
+    no_column_at_all_is_underlined: "inputs = [\"a\", \"b\"]" => "inputs = []";
     a_number_without_a_root_is_named: "targets = [\"y\"]" => "targets = [\"y\"]\ntransform = \"sqrt\"";
     a_file_that_is_not_there_is_underlined: "own.csv" => "owm.csv";
     an_empty_part_is_refused: SPLIT => "[data.split]\nvalidation = 0.01\ntest = 0.2\n\n[[layer]]\nname = \"readout\"";
     shares_above_one_are_refused: SPLIT => "[data.split]\ntrain = 0.9\ntest = 0.2\n\n[[layer]]\nname = \"readout\"";
+    shares_below_one_are_refused_at_random: SPLIT => "[data.split]\ntrain = 0.5\ntest = 0.2\n\n[[layer]]\nname = \"readout\"";
     a_fold_beyond_the_last_is_refused: SPLIT => "[data.split]\nfolds = 5\nfold = 5\n\n[[layer]]\nname = \"readout\"";
     a_part_that_nobody_knows_is_named: SPLIT => "[data.split]\ncolumn = \"name\"\n\n[[layer]]\nname = \"readout\"";
     early_stopping_without_validation_is_refused: "epochs = 60" => "epochs = 60\nearly_stop = { patience = 3 }";
@@ -192,6 +196,9 @@ fn a_linear_task_is_learned_and_metrics_are_in_the_unit_of_the_target() {
     let r2 = row["metrics"]["train.r2"].as_f64().unwrap();
     assert!(row["metrics"].get("rmse").is_none() && row["metrics"].get("r2").is_none(), "{row}");
     assert!((rmse.powi(2) / (1.0 - r2)).sqrt() > 4.0, "{row}");
+    let page = std::fs::read_to_string(sandbox.path("results/own/report.html")).unwrap();
+    assert!(page.contains("4 of 10 samples of the test part are shown."), "{page}");
+    assert!(page.contains("first sample of the test part"), "{page}");
     // Traces come back in the columns' own units, and are of the part that is tested on.
     let traces = frame(&sandbox, "traces.parquet");
     let numbers = |name: &str| -> Vec<f64> {
@@ -413,6 +420,119 @@ fn folds_belong_together_and_their_means_stand_beside_baselines_on_the_same_fold
         page.contains("Values are means over the folds of a seed") && page.contains("linear regression on the inputs")
     );
     assert!(!page.contains("chosen by these very seeds"));
+}
+
+#[test]
+fn origins_leave_later_rows_out_and_each_seed_has_its_mean_over_them() {
+    let split = "train = 0.4\nvalidation = 0.2\ntest = 0";
+    let text = WINDOWS.replace("validation = 0.2\ntest = 0.2", split).replace("epochs = 3", "epochs = 1");
+    let sandbox = Sandbox::with("wave.toml", &text);
+    sandbox.write("wave.csv", wave());
+    // Rows 6 to 39 are targets of the first part, 40 to 59 of the second; nobody reads the rest.
+    let checked = sandbox.fine(["check", "wave.toml"]).stdout;
+    assert!(checked.contains("in order, the first 60 % alone: train 34, validation 20\n"), "{checked}");
+    let origins = "data.split.train=0.4,0.6";
+    let ran = sandbox.fine(["wave.toml", "--sweep", origins, "--seeds", "0..2", "--out", "alone"]);
+    assert!(ran.stdout.contains("mean over 2 origins, then over 2 seeds: validation.rmse "), "{}", ran.stdout);
+    sandbox.write("rivals.toml", text + "\n[sweep]\nminimize = \"validation.rmse\"\n");
+    let sizes = "layer.hidden.size=2,4";
+    let ran = sandbox.fine(["rivals.toml", "--sweep", origins, "--sweep", sizes, "--seeds", "0..2"]);
+    let lines: Vec<&str> = ran.stdout.lines().collect();
+    assert_eq!(lines[0], "medians over seeds of means over origins, ordered by validation.rmse");
+    // Two sizes are ranked, and the value of one is the mean over its four trials.
+    let column = |name: &str| frame(&sandbox, "trials.parquet").column(name).unwrap().clone();
+    let rmse: Vec<f64> = column("validation.rmse").f64().unwrap().iter().flatten().collect();
+    let sizes = column("param.layer.hidden.size").cast(&DataType::String).unwrap();
+    for line in &lines[2..4] {
+        let cells: Vec<&str> = line.split_whitespace().collect();
+        let own: Vec<f64> = sizes
+            .str()
+            .unwrap()
+            .iter()
+            .zip(&rmse)
+            .filter(|(size, _)| *size == Some(cells[0]))
+            .map(|(_, rmse)| *rmse)
+            .collect();
+        let mean = own.iter().sum::<f64>() / 4.0;
+        assert!(own.len() == 4 && cells[1] == "2", "{line}");
+        assert!((cells[2].parse::<f64>().unwrap() - mean).abs() < 1e-4, "{line} {own:?}");
+    }
+    assert!(lines[4].starts_with("report"), "{}", ran.stdout);
+}
+
+#[test]
+fn a_column_that_one_split_leaves_constant_is_refused_where_it_is_known_and_else_named_with_its_seed() {
+    let split = "[data.split]\ntest = 0.5\n\n[[layer]]\nname = \"readout\"";
+    let sandbox = sandbox(SPLIT, split);
+    // Only the last row differs, and every other seed or so tests on it.
+    sandbox.write("own.csv", "a,b,y\n1,0,3\n2,0,4\n3,0,5\n4,0,6\n5,0,7\n6,1,8\n");
+    let ran = sandbox.runner(["own.toml", "--seeds", "0..8"]);
+    assert_eq!(ran.status, 1, "{}", ran.stderr);
+    let failed: Vec<&str> = ran.stderr.lines().filter(|line| line.starts_with("error: trial ")).collect();
+    let said = |line: &&str, seed: u64| {
+        line.ends_with(&format!(
+            "(seed {seed}) failed: own.csv: column `b` is 0 in every training row, so it has no scale, as seed {seed} \
+             splits; `[data.split] seed` fixes one split"
+        ))
+    };
+    let seeds: Vec<u64> = (0..8).filter(|seed| failed.iter().any(|line| said(line, *seed))).collect();
+    assert!(!seeds.is_empty() && seeds.len() < 8 && seeds.len() == failed.len(), "{}", ran.stderr);
+    let fixed = |key: &str, seed: u64| -> super::Ran {
+        let set = format!("{key}={seed}");
+        sandbox.command().args(["own.toml", "--out", "fixed", "--fresh", "--set", &set]).output().unwrap().into()
+    };
+    let fine = (0..8).find(|seed| !seeds.contains(seed)).unwrap();
+    for key in ["data.seed", "data.split.seed"] {
+        let (refused, fine) = (fixed(key, seeds[0]), fixed(key, fine));
+        assert_eq!((refused.status, fine.status), (2, 0), "{key}: {} {}", refused.stderr, fine.stderr);
+        assert!(
+            refused.stderr.starts_with("error: own.csv: column `b` is 0 in every training row"),
+            "{}",
+            refused.stderr
+        );
+    }
+    sandbox.write("order.toml", TABLE.replace(SPLIT, &split.replace("test", "by = \"order\"\ntest")));
+    insta::assert_snapshot!(refusal(&sandbox, &["order.toml"]));
+}
+
+#[test]
+fn r2_is_compared_by_differences_and_errors_by_ratios() {
+    let sandbox = sandbox("own.csv", "own.csv");
+    sandbox.fine(["own.toml", "--seeds", "0..3", "--out", "a"]);
+    sandbox.fine(["own.toml", "--seeds", "0..3", "--out", "b", "--set", "train.epochs=20"]);
+    let ran = sandbox.fine(["diff", "a", "b"]);
+    let line = |name: &str| ran.stdout.lines().find(|line| line.trim_start().starts_with(name)).unwrap();
+    assert!(line("rmse").contains(" x "), "{}", ran.stdout);
+    assert!(line("r2").contains(" -0.") && !line("r2").contains(" x "), "{}", ran.stdout);
+}
+
+#[test]
+fn verify_says_which_file_it_misses_and_where_it_looked() {
+    let sandbox = sandbox("own.csv", "own.csv");
+    sandbox.fine(["own.toml"]);
+    std::fs::remove_file(sandbox.path("own.csv")).unwrap();
+    let ran = sandbox.runner(["verify", "results/own"]);
+    assert_eq!(ran.status, 2);
+    let folder = sandbox.path("").canonicalize().unwrap().display().to_string();
+    insta::assert_snapshot!(ran.stderr.replace(&folder, "FOLDER"));
+}
+
+#[test]
+fn rows_encoded_as_spikes_train_and_verify() {
+    for encode in ["rate", "latency"] {
+        let steps = format!("steps = 20\nencode = \"{encode}\"");
+        let sandbox = sandbox("steps = 3", &steps);
+        let r2 = |epochs: &str| {
+            let set = format!("train.epochs={epochs}");
+            let ran = sandbox.fine(["own.toml", "--json", "--fresh", "--set", &set]);
+            let row: serde_json::Value = serde_json::from_str(ran.stdout.lines().next().unwrap()).unwrap();
+            row["metrics"]["r2"].as_f64().unwrap()
+        };
+        let (untrained, trained) = (r2("0"), r2("60"));
+        assert!(trained > 0.5 && trained > untrained + 0.3, "{encode}: {untrained} {trained}");
+        let ran = sandbox.fine(["verify", "results/own"]);
+        assert!(ran.stdout.contains("1 identical, 0 within tolerance, 0 different"), "{}", ran.stdout);
+    }
 }
 
 #[test]

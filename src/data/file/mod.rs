@@ -105,6 +105,18 @@ pub enum TableError {
         /// Bad cells of this column beside the first.
         more: usize,
     },
+    /// A cell holds a number beyond those of single precision.
+    #[error("{file}: {place}, column `{column}`: {value} is too large for single precision")]
+    TooLarge {
+        /// The file.
+        file: String,
+        /// Row and line.
+        place: String,
+        /// The column.
+        column: String,
+        /// What it holds.
+        value: String,
+    },
     /// A column whose unit is to be fitted holds one value.
     #[error("{file}: column `{column}` is {value} in every row")]
     Constant {
@@ -133,6 +145,9 @@ impl TableError {
             }
             TableError::Constant { .. } => {
                 Some("a column that never changes tells nothing; leave it out, or say `scale = \"none\"`".into())
+            }
+            TableError::TooLarge { .. } => {
+                Some(format!("numbers are at most {:.1e}; give the column in a larger unit", f32::MAX))
             }
             TableError::NotOfFormat { .. } => {
                 Some("the ending of its name says what a file holds: .csv, .parquet or .npy".into())
@@ -216,7 +231,7 @@ impl TableFile {
     /// A column of numbers.
     ///
     /// # Errors
-    /// Where there is none of this name, or a cell of it is no finite number.
+    /// Where there is none of this name, or a cell of it is no finite number of single precision.
     pub fn numbers(&self, column: &str) -> Result<Vec<f64>, TableError> {
         let cells = self.column(column)?;
         let number = |cell: &Cell| match cell {
@@ -225,6 +240,11 @@ impl TableFile {
             Cell::Missing => None,
         };
         let numbers: Vec<f64> = cells.iter().map_while(number).collect();
+        if let Some(row) = numbers.iter().position(|number| number.abs() > f64::from(f32::MAX)) {
+            let (file, place, column) = (self.file.clone(), self.place(row), column.to_string());
+            let value = format!("{:e}", numbers[row]);
+            return Err(TableError::TooLarge { file, place, column, value });
+        }
         if numbers.len() == cells.len() {
             return Ok(numbers);
         }

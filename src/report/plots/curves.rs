@@ -37,10 +37,16 @@ pub fn output(manifest: &Manifest, results: &Results) -> Result<Option<Figure>, 
         Ok(())
     })?;
     let seed = results.trials.iter().find(|t| t.id == trial.trial).map_or(0, |t| t.seed);
-    let part = if panels.len() < manifest.data.samples * names.len() {
-        format!(" {} of {} samples are shown.", panels.len().div_ceil(names.len().max(1)), manifest.data.samples)
-    } else {
-        String::new()
+    // Traces are of the part that was trained on least.
+    let (of_part, samples) = match manifest.data.parts.last() {
+        Some((part, samples)) => (format!(" of the {part} part"), *samples),
+        None => (String::new(), manifest.data.samples),
+    };
+    let shown = panels.len().div_ceil(names.len().max(1));
+    let part = match shown < samples {
+        true => format!(" {shown} of {samples} samples{of_part} are shown."),
+        false if of_part.is_empty() => String::new(),
+        false => format!(" The samples are those{of_part}."),
     };
     Ok(Some(Figure {
         name: "output".into(),
@@ -68,7 +74,7 @@ fn output_panel(
         builder.caption(title, font(15).color(&INK));
     }
     let mut chart = builder.build_cartesian_2d(0.0..last, low..high)?;
-    axes!(chart, "Time (steps)", format!("Output and target ({unit})"));
+    axes!(chart, "Time (steps)", format!("Output and target ({unit})"), last + 1.0);
     let points = |values: &[f64]| values.iter().enumerate().map(|(t, v)| (t as f64, *v)).collect::<Vec<_>>();
     chart.draw_series(LineSeries::new(points(&target), INK.stroke_width(3)))?;
     chart.draw_series(DashedLineSeries::new(points(&before), 7, 5, VERMILION.stroke_width(2)))?;
@@ -86,21 +92,21 @@ pub fn loss(manifest: &Manifest, results: &Results) -> Result<Option<Figure>, Re
     else {
         return Ok(None);
     };
-    let positive = values().all(|v| v > 0.0);
+    let (least, most) = values().fold((f64::INFINITY, 0.0_f64), |(l, h), v| (l.min(v), h.max(v)));
+    let logarithmic = least > 0.0 && most / least >= DECADES;
     let unit = if manifest.loss.unit == "1" { String::new() } else { format!(", {}", manifest.loss.unit) };
     let label = format!("Loss ({}{unit})", manifest.loss.name);
     let svg = draw("loss", 380, |area| {
         let mut builder = ChartBuilder::on(area);
         builder.margin(12).x_label_area_size(44).y_label_area_size(72);
-        if positive {
-            let (low, high) = values().fold((f64::INFINITY, 0.0_f64), |(l, h), v| (l.min(v), h.max(v)));
-            let mut chart = builder.build_cartesian_2d(0.0..last.max(1.0), (low * 0.8..high * 1.25).log_scale())?;
-            axes!(chart, "Iteration", label.clone());
+        if logarithmic {
+            let mut chart = builder.build_cartesian_2d(0.0..last.max(1.0), (least * 0.8..most * 1.25).log_scale())?;
+            axes!(chart, "Iteration", label.clone(), last + 1.0);
             loss_lines(&mut chart, &curves)?;
             return Ok(());
         }
         let mut chart = builder.build_cartesian_2d(0.0..last.max(1.0), low..high)?;
-        axes!(chart, "Iteration", label.clone());
+        axes!(chart, "Iteration", label.clone(), last + 1.0);
         loss_lines(&mut chart, &curves)?;
         Ok(())
     })?;
@@ -184,12 +190,12 @@ pub fn by_seed(manifest: &Manifest, results: &Results, comparison: &Comparison) 
         let seeds = first - 0.5..last + 0.5;
         if high / low >= DECADES {
             let mut chart = builder.build_cartesian_2d(seeds, (low / 1.5..high * 1.5).log_scale())?;
-            axes!(chart, "Seed", label.clone());
+            axes!(chart, "Seed", label.clone(), last - first + 1.0);
             return seed_points(&mut chart, points);
         }
         let (low, high) = range([low, high]).unwrap_or((0.0, 1.0));
         let mut chart = builder.build_cartesian_2d(seeds, low..high)?;
-        axes!(chart, "Seed", label.clone());
+        axes!(chart, "Seed", label.clone(), last - first + 1.0);
         seed_points(&mut chart, points)?;
         Ok(())
     })?;
@@ -201,9 +207,6 @@ pub fn by_seed(manifest: &Manifest, results: &Results, comparison: &Comparison) 
     let caption = format!("A point a trial, {} of them; lower is better.{task}", network.len());
     Ok(Some(Figure { name: "by_seed".into(), title: format!("{name} of every seed"), caption, svg }))
 }
-
-/// From which ratio of the largest to the smallest value on an axis is logarithmic.
-const DECADES: f64 = 100.0;
 
 fn seed_points<Y>(
     chart: &mut ChartContext<'_, SVGBackend<'_>, Cartesian2d<plotters::coord::types::RangedCoordf64, Y>>,

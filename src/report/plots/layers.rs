@@ -38,7 +38,8 @@ pub fn states(manifest: &Manifest, results: &Results, layer: &LayerStates) -> Re
     let kind = summary.map_or("", |s| s.kind.as_str());
     let seed = results.trials.iter().find(|trial| trial.id == layer.trial).map(|trial| trial.seed);
     let seed = seed.map_or(" (of another configuration)".into(), |seed| format!(" (seed {seed})"));
-    let trial = format!("Trial {}{seed}, first sample. ", layer.trial);
+    let part = manifest.data.parts.last().map_or(String::new(), |(part, _)| format!(" of the {part} part"));
+    let trial = format!("Trial {}{seed}, first sample{part}. ", layer.trial);
     Ok(Some(Figure {
         name,
         title: format!("Layer {} ({kind})", layer.name),
@@ -85,10 +86,10 @@ fn raster(area: &Area<'_>, layer: &LayerStates, steps: usize) -> Result<(), Box<
         .axis_desc_style(font(16).color(&INK))
         .x_desc("Time (steps)")
         .y_desc("Neuron")
-        .x_labels(8)
+        .x_labels(ticks(steps as f64))
         .y_labels(neurons.min(5))
-        .x_label_formatter(&|x| tick(x.round()))
-        .y_label_formatter(&|y| tick(y.round()))
+        .x_label_formatter(&|x| whole(*x))
+        .y_label_formatter(&|y| whole(*y))
         .draw()?;
     let spikes = layer.spk.iter().take(neurons).enumerate().flat_map(|(neuron, spk)| {
         spk.iter().enumerate().filter(|(_, s)| **s > 0.0).map(move |(step, _)| (step as f64, neuron as f64))
@@ -123,7 +124,7 @@ fn membranes(
         .x_label_area_size(44)
         .y_label_area_size(64)
         .build_cartesian_2d(-0.5..last + 0.5, low..high)?;
-    axes!(chart, "Time (steps)", "Membrane potential");
+    axes!(chart, "Time (steps)", "Membrane potential", steps as f64);
     let mut keys: Vec<(String, RGBColor)> = Vec::new();
     for (&neuron, colour) in chosen.iter().zip(PALETTE) {
         let points = layer.mem[neuron].iter().enumerate().map(|(t, v)| (t as f64, *v));

@@ -95,9 +95,22 @@ fn tick(value: f64) -> String {
     text.trim_end_matches('0').trim_end_matches('.').into()
 }
 
-/// `MeshStyle` settings that all axes share.
+/// A step, an iteration or a seed on an axis; nothing between two of them.
+fn whole(value: f64) -> String {
+    if (value - value.round()).abs() < 1e-6 { tick(value.round()) } else { String::new() }
+}
+
+/// Ticks of an axis of so many steps, iterations or seeds.
+fn ticks(length: f64) -> usize {
+    (length as usize).clamp(2, 8)
+}
+
+/// From which ratio of the largest to the smallest value on an axis is logarithmic: then it has two powers of ten.
+const DECADES: f64 = 100.0;
+
+/// `MeshStyle` settings that all axes share. The x axis has so many whole numbers, or else any.
 macro_rules! axes {
-    ($chart:expr, $x:expr, $y:expr) => {
+    (@ $chart:expr, $x:expr, $y:expr, $labels:expr, $text:expr) => {
         $chart
             .configure_mesh()
             .light_line_style(WHITE)
@@ -107,11 +120,17 @@ macro_rules! axes {
             .axis_desc_style(font(16).color(&INK))
             .x_desc($x)
             .y_desc($y)
-            .x_labels(8)
+            .x_labels($labels)
             .y_labels(6)
-            .x_label_formatter(&|x| tick(*x))
+            .x_label_formatter(&|x| $text(*x))
             .y_label_formatter(&|y| tick(*y))
             .draw()?
+    };
+    ($chart:expr, $x:expr, $y:expr, $length:expr) => {
+        axes!(@ $chart, $x, $y, ticks($length), whole)
+    };
+    ($chart:expr, $x:expr, $y:expr) => {
+        axes!(@ $chart, $x, $y, 8, tick)
     };
 }
 use axes;

@@ -41,7 +41,7 @@ fn over_time(
         .x_label_area_size(if lowest { 44 } else { 18 })
         .y_label_area_size(72)
         .build_cartesian_2d(-0.5..end + 0.5, low..high)?;
-    axes!(chart, if lowest { "Time (steps)" } else { "" }, name_of(signal));
+    axes!(chart, if lowest { "Time (steps)" } else { "" }, name_of(signal), end + 1.0);
     if spiking {
         let spikes = values.iter().enumerate().filter(|(_, spike)| **spike > 0.0);
         let line = |(t, spike): (usize, &f32)| {
