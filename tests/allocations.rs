@@ -4,7 +4,7 @@ use dfdx::prelude::Cpu;
 use runner::registry::Registry;
 use runner::spec::source::Sources;
 use runner::spec::{self, Overrides};
-use runner::study::train::Compiled;
+use runner::study::compiled::Compiled;
 use runner::study::{Executor, Plan};
 use runner::tensor::DeviceName;
 use runner::train::Trial;

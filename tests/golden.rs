@@ -16,7 +16,7 @@ use runner::registry::Registry;
 use runner::spec::source::{Sources, Span};
 use runner::spec::tree::parse;
 use runner::spec::{self, Overrides};
-use runner::study::train::Compiled;
+use runner::study::compiled::Compiled;
 use runner::study::{Executor, Plan};
 use runner::tensor::{DeviceName, Recorder, Steps};
 use safetensors::SafeTensors;

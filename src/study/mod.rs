@@ -1,9 +1,11 @@
 //! Studies: which trials a spec means, what identifies them, and the workers that train them.
 
 mod check;
+pub mod compiled;
 pub mod configuration;
 pub mod explain;
 pub mod identity;
+mod job;
 pub mod plan;
 pub mod predict;
 pub mod pruner;

@@ -1,8 +1,8 @@
 //! The kept weights of a trial, applied to rows of another file.
 
+use super::compiled::Compiled;
 use super::configuration::Configuration;
 use super::plan::Executor;
-use super::train::Compiled;
 use super::weights::WeightsFile;
 use crate::data::DataError;
 use crate::data::scale::Scale;

@@ -563,7 +563,7 @@ fn an_interrupted_trial_that_stops_early_ends_with_the_same_rows() {
     use runner::study::{Executor, Plan};
     let plan = Plan::new(spec, &registry, &sources, Executor::Fused, runner::tensor::DeviceName::Cpu).unwrap();
     let configuration = &plan.configurations.first;
-    let compiled = runner::study::train::Compiled::new(configuration, &registry, Executor::Fused);
+    let compiled = runner::study::compiled::Compiled::new(configuration, &registry, Executor::Fused);
     let trial = || compiled.prepare::<dfdx::prelude::Cpu>(configuration, &registry, 0).unwrap();
     let (mut whole, mut first, mut second) = (trial(), trial(), trial());
     let stop = Default::default();

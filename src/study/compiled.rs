@@ -1,0 +1,143 @@
+//! Configurations as machines that train: networks that are compiled once, or composed of dfdx operations.
+
+use super::configuration::Configuration;
+use super::plan::Executor;
+use crate::nn::Network;
+use crate::nn::fused::FusedNetwork;
+use crate::registry::{OnDevice, Registry};
+use crate::spec::Term;
+use crate::tensor::TensorError;
+use crate::train::draws::{Seeds, draw};
+use crate::train::machine::Machine;
+use crate::train::machine::fused::{Cut, DirectTerm, FusedMachine};
+use crate::train::machine::tape::{LossTerm, TapeMachine};
+use crate::train::selection::Patience;
+use crate::train::trial::Settings;
+use crate::train::watch::Watched;
+use crate::train::{Metric, Trial, TrialError};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Whether two configurations have the same network with the same losses on it, so that what is compiled for one of them
+/// serves the other.
+pub fn same_network(a: &Configuration, b: &Configuration) -> bool {
+    let loss = |of: &Configuration| {
+        of.spec.train.loss.iter().map(|term| (term.loss.kind.clone(), signal_of(of, term))).collect::<Vec<_>>()
+    };
+    let inputs = |of: &Configuration| of.data.inputs.len();
+    a.spec.resolved.get("layer") == b.spec.resolved.get("layer")
+        && inputs(a) == inputs(b)
+        && loss(a) == loss(b)
+        && a.spec.train.tbptt == b.spec.train.tbptt
+}
+
+/// What the trials of a configuration share beside its plan: compiled layers, where the executor compiles.
+pub struct Compiled(Option<FusedNetwork>);
+
+impl Compiled {
+    /// Compiles for an executor.
+    pub fn new(plan: &Configuration, registry: &Registry, executor: Executor) -> Compiled {
+        Compiled(match executor {
+            Executor::Fused => fused_network(plan, registry),
+            Executor::Reference => None,
+        })
+    }
+
+    /// Draws data and parameters of a seed, and builds the trial.
+    pub fn prepare<D: OnDevice>(
+        &self,
+        plan: &Configuration,
+        registry: &Registry,
+        seed: u64,
+    ) -> Result<Trial, TrialError> {
+        let spec = &plan.spec;
+        let metrics: Vec<Arc<dyn Metric>> = spec.train.metrics.iter().map(|metric| registry.metric(metric)).collect();
+        metrics.iter().try_for_each(|metric| metric.ready())?;
+        let seeds = Seeds { trial: seed, data: spec.data_seed, init: spec.init_seed };
+        let mut drawn = draw(&plan.generator, seeds, &plan.dataset, &plan.network)?;
+        if let Some(stored) = &plan.weights {
+            drawn.parameters.clone_from(&stored.values);
+        }
+        let settings = Settings {
+            iterations: plan.iterations,
+            batch: spec.train.batch,
+            shuffle: spec.train.shuffle,
+            clip_norm: spec.train.clip_norm,
+            record_every: spec.train.record_every,
+            select: spec.train.select,
+            validate_every: spec.train.validate_every,
+            patience: spec.train.early_stop.as_ref().map(|early| Patience {
+                looks: early.patience,
+                min_change: early.min_change,
+                training: early.of.0 == "loss",
+            }),
+            metrics,
+            watch: spec.train.watch.then(|| Watched::new(&plan.network)),
+            output: plan.network.output(),
+            signals: plan.network.signals(),
+        };
+        let machine = self.machine::<D>(plan, registry, &drawn.parameters)?;
+        Ok(Trial::new(machine, drawn.data, drawn.order, settings))
+    }
+
+    /// The network with parameters by path.
+    pub fn machine<D: OnDevice>(
+        &self,
+        plan: &Configuration,
+        registry: &Registry,
+        values: &HashMap<String, Vec<f32>>,
+    ) -> Result<Box<dyn Machine>, TensorError> {
+        match &self.0 {
+            Some(network) => Ok(fused_machine(plan, registry, network.with_values(values))),
+            None => tape_machine::<D>(plan, registry, values),
+        }
+    }
+}
+
+/// The signal that a loss reads.
+fn signal_of(plan: &Configuration, term: &Term) -> String {
+    term.of.as_ref().map_or_else(|| plan.network.output(), |(signal, _)| signal.clone())
+}
+
+/// The fused network, if every layer and loss has a fused form.
+fn fused_network(plan: &Configuration, registry: &Registry) -> Option<FusedNetwork> {
+    let layers = plan.spec.layers.iter().map(|layer| &layer.component);
+    let forms = layers.map(|layer| registry.layer_kind(&layer.kind).fused(&layer.args, registry));
+    let forms = forms.collect::<Option<Vec<_>>>()?;
+    let direct = |term: &Term| registry.loss(&term.loss.kind).build.direct.is_some();
+    let losses = &plan.spec.train.loss;
+    let read: Vec<String> = losses.iter().map(|term| signal_of(plan, term)).collect();
+    losses.iter().all(direct).then(|| FusedNetwork::new(&plan.network, forms, &read, plan.spec.train.tbptt))
+}
+
+fn fused_machine(plan: &Configuration, registry: &Registry, network: FusedNetwork) -> Box<dyn Machine> {
+    let spec = &plan.spec;
+    let losses = spec.train.loss.iter().filter_map(|term| {
+        let loss = registry.loss(&term.loss.kind).build.direct?;
+        Some(DirectTerm { loss, weight: term.weight as f32, signal: signal_of(plan, term) })
+    });
+    let cut = Cut { segments: spec.train.recompute, threads: spec.threads };
+    let rule = registry.rule(&spec.optimizer);
+    Box::new(FusedMachine::new(network, rule, losses.collect(), cut))
+}
+
+fn tape_machine<D: OnDevice>(
+    plan: &Configuration,
+    registry: &Registry,
+    values: &HashMap<String, Vec<f32>>,
+) -> Result<Box<dyn Machine>, TensorError> {
+    let spec = &plan.spec;
+    let device = D::open().map_err(TensorError::from_device)?;
+    let layers = spec
+        .layers
+        .iter()
+        .map(|layer| D::layer(registry.layer_kind(&layer.component.kind).as_ref(), &layer.component.args, registry));
+    let network = Network::build(&plan.network, layers.collect(), values, &device, spec.train.tbptt)?;
+    let losses = spec.train.loss.iter().map(|term| LossTerm {
+        loss: D::loss(&registry.loss(&term.loss.kind).build, &term.loss.args),
+        weight: term.weight,
+        signal: signal_of(plan, term),
+    });
+    let optimizer = registry.optimizer(&spec.optimizer);
+    Ok(Box::new(TapeMachine::new(device, network, optimizer, losses.collect())))
+}
