@@ -4,6 +4,7 @@
 //! `page` fills the template. Nothing here knows how a trial is trained.
 
 mod baselines;
+mod configurations;
 pub mod contrast;
 pub mod neuron;
 mod page;

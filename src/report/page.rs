@@ -1,18 +1,18 @@
 //! Fills the page's template. What it says in words is composed here; how it looks stands in `page.html`.
 
 use super::baselines::Comparison;
-use super::contrast::against;
+use super::configurations::{self, Table};
 use super::tables::{Results, Trial};
-use super::{Figure, ReportError, Study, seeds};
+use super::{Figure, ReportError, Study};
 use crate::statistics::{FEWEST, Mean, Summary, summarise};
 use crate::store::manifest::{Manifest, StudyStatus};
-use crate::store::ranking::{Ranked, described, resampled};
+use crate::store::ranking::resampled;
 use minijinja::value::Serde;
 use minijinja::{Environment, HtmlEscape, Value};
 use serde::Serialize;
 
 /// Trials that are listed at most.
-const LISTED: usize = 100;
+pub const LISTED: usize = 100;
 
 #[derive(Serialize)]
 struct Page<'a> {
@@ -20,8 +20,8 @@ struct Page<'a> {
     sentence: String,
     status: String,
     failures: Vec<String>,
-    configurations: Vec<Vec<String>>,
-    configuration_columns: Vec<String>,
+    configurations: Table,
+    seed_by_seed: Table,
     configurations_note: String,
     seeds_notes: &'a [String],
     headline: Vec<Row>,
@@ -76,9 +76,9 @@ pub fn fill(
         sentence: sentence(manifest, study),
         status: status(manifest, study),
         failures: failures(study),
-        configurations: configuration_rows(manifest, study),
-        configuration_columns: configuration_columns(manifest, study),
-        configurations_note: configurations_note(manifest, study),
+        configurations: configurations::table(manifest, study),
+        seed_by_seed: configurations::seed_by_seed(manifest, study),
+        configurations_note: configurations::note(manifest, study),
         seeds_notes: &study.seeds,
         headline: headline(comparison),
         nothing: if results.completed().next().is_none() {
@@ -176,98 +176,6 @@ fn dimensions(manifest: &Manifest) -> String {
     names.join(", ")
 }
 
-fn configuration_columns(manifest: &Manifest, study: &Study) -> Vec<String> {
-    let params = study.ranked.first().map_or(&[][..], |first| &first.params);
-    let mut columns: Vec<String> = params.iter().map(|(name, _)| name.clone()).collect();
-    let objective = &manifest.objective.name;
-    columns.extend(["completed".into(), format!("mean {objective}"), "sd".into(), "95 % interval".into()]);
-    columns.push(format!("loss ({})", manifest.loss.name));
-    columns.extend(manifest.metrics.iter().map(|m| m.name.clone()));
-    columns.extend(seeds::column(manifest));
-    columns.extend(is_contrasted(study).then(|| format!("{objective} against the first")));
-    columns
-}
-
-/// Whether configurations are tested against the first: of too many nobody reads the tests, and they take long.
-fn is_contrasted(study: &Study) -> bool {
-    (2..=LISTED).contains(&study.ranked.len())
-}
-
-fn configuration_rows(manifest: &Manifest, study: &Study) -> Vec<Vec<String>> {
-    let shown = || study.ranked.iter().take(LISTED);
-    let mut rows: Vec<Vec<String>> = shown().map(|ranked| configuration_row(manifest, ranked)).collect();
-    if seeds::column(manifest).is_some() {
-        rows.iter_mut().zip(shown()).for_each(|(row, ranked)| row.push(seeds::ended(ranked, manifest)));
-    }
-    if is_contrasted(study) {
-        let others: Vec<&Ranked> = study.ranked.iter().skip(1).collect();
-        let contrasts = against(&study.ranked[0], &others, manifest.objective.mean()).into_iter().map(|contrast| {
-            match contrast.test {
-                None => contrast.verdict.to_string(),
-                Some(test) => {
-                    let r = test.correlation.map_or(String::new(), |r| format!(", r {r:.2}"));
-                    format!("{}, p {:.4}{r}: {}", test.change(), contrast.p, contrast.verdict)
-                }
-            }
-        });
-        rows.iter_mut().zip(std::iter::once("-".to_string()).chain(contrasts)).for_each(|(row, cell)| row.push(cell));
-    }
-    rows
-}
-
-fn configuration_row(manifest: &Manifest, ranked: &Ranked) -> Vec<String> {
-    let mut row: Vec<String> = ranked.params.iter().map(|(_, value)| value.clone()).collect();
-    row.push(format!("{} of {}", ranked.completed, ranked.completed + ranked.failed));
-    let summary = summarise(ranked.values.iter().copied(), manifest.objective.mean());
-    let or_none = |value: Option<f64>| value.map_or("-".into(), figure);
-    row.push(or_none(summary.as_ref().map(|summary| summary.mean)));
-    row.push(or_none(summary.as_ref().and_then(|summary| summary.sd)));
-    let interval = summary.and_then(|summary| summary.interval);
-    row.push(interval.map_or("-".into(), |(low, high)| format!("[{}, {}]", figure(low), figure(high))));
-    row.extend(ranked.medians.iter().map(|m| m.map_or("-".into(), figure)));
-    row
-}
-
-/// What the trials of a seed are called, if their mean stands for it.
-fn resampled_by(manifest: &Manifest) -> Option<&'static str> {
-    manifest.swept.iter().find_map(|name| resampled(name))
-}
-
-/// Which configuration the page shows, and what its choice is worth.
-fn configurations_note(manifest: &Manifest, study: &Study) -> String {
-    let Some(best) = study.ranked.first() else { return String::new() };
-    if study.ranked.len() == 1 {
-        return match resampled_by(manifest) {
-            Some(called) => format!("Medians over seeds, of which each has its mean over {called}."),
-            None => "Medians over seeds.".into(),
-        };
-    }
-    let more = study.ranked.len().saturating_sub(LISTED);
-    let more = if more > 0 { format!(" {more} more are in trials.parquet.") } else { String::new() };
-    let order = if manifest.objective.maximize { "highest" } else { "lowest" };
-    let fresh = manifest.race.as_ref().is_some_and(|race| race.winner.is_some() && !race.fresh.is_empty());
-    let worth = if fresh {
-        "; on fresh seeds it has what stands below"
-    } else {
-        ", so its numbers are better than fresh seeds would show"
-    };
-    let contrast = if is_contrasted(study) {
-        " Against the first: geometric mean of ratios (x) or mean of differences, seed by seed; p of a sign-flip test with \
-         Holm's correction; r, the correlation over seeds, which is what comparing seed by seed gains from."
-    } else {
-        ""
-    };
-    let of = resampled_by(manifest)
-        .map_or("the trials that completed".into(), |called| format!("seeds of their means over {called}"));
-    format!(
-        "Medians over {of}, the {order} {} first; beside them its mean, standard deviation and, from \
-         {FEWEST} seeds on, the 95 % t interval of its geometric mean.{more} Comparison and figures below show the first \
-         one ({}). It was chosen by these very seeds{worth}.{contrast}",
-        manifest.objective.name,
-        described(&best.params)
-    )
-}
-
 fn count(n: usize, what: &str) -> String {
     if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
 }
@@ -336,7 +244,7 @@ fn headline_note(results: &Results, comparison: &Comparison) -> String {
 /// Loss and metrics of the table that the comparison does not have.
 fn others(manifest: &Manifest, results: &Results, comparison: &Comparison) -> Vec<Row> {
     // Folds of one seed share their rows, so that their number says nothing of a spread.
-    let folded = resampled_by(manifest).is_some();
+    let folded = configurations::resampled_by(manifest).is_some();
     let whole = |cell: Cell| if folded { Cell { spread: String::new(), ..cell } } else { cell };
     let mut rows = vec![Row {
         name: format!("loss ({})", manifest.loss.name),

@@ -20,7 +20,7 @@ pub fn column(manifest: &Manifest) -> Option<String> {
 pub fn ended(ranked: &Ranked, manifest: &Manifest) -> String {
     match (&ranked.known, ranked.dropped) {
         (Some(known), _) => known_as(known),
-        (None, Some((seeds, p))) => format!("dropped after {seeds} seeds (p = {p:.1e})"),
+        (None, Some((seeds, p))) => format!("dropped after {seeds} seeds, p = {}", figure(p)),
         (None, None) => {
             let won = manifest.race.as_ref().and_then(|race| race.winner.as_ref());
             if won.is_some_and(|winner| ranked.configs.contains(winner)) { "won".into() } else { "stayed".into() }
