@@ -3,6 +3,7 @@
 use super::summary::{aligned, figure};
 use super::{Exit, fail, print, refuse_unreadable};
 use crate::report::contrast::against;
+use crate::statistics::pairs::shown;
 use crate::statistics::{LEVEL, Mean, summarise};
 use crate::store::manifest::Manifest;
 use crate::store::ranking::{Ranked, described, rank};
@@ -36,6 +37,15 @@ pub fn compare(args: &CompareArgs) -> Exit {
         return fail(text, Some(help), Exit::Request);
     }
     let ranked = rank(&rows, &manifest);
+    if ranked.is_empty() {
+        let text = format!("{} has no finished configuration yet", args.dir.display());
+        return fail(text, Some("the command that made the folder goes on where it was stopped"), Exit::Request);
+    }
+    if let Some(key) = unknown_key(&args.baseline, &ranked[0]) {
+        let swept: Vec<String> = ranked[0].params.iter().map(|(name, _)| format!("`{name}`")).collect();
+        let help = format!("swept are {}", swept.join(", "));
+        return fail(format!("`{key}` is not swept in {}", args.dir.display()), Some(&help), Exit::Request);
+    }
     let named: Vec<&Ranked> = ranked.iter().filter(|one| is_named(one, &args.baseline)).collect();
     match named.as_slice() {
         [baseline] => {
@@ -50,6 +60,12 @@ pub fn compare(args: &CompareArgs) -> Exit {
             fail(text, Some(&help), Exit::Request)
         }
     }
+}
+
+/// The first key of a baseline that no configuration has.
+fn unknown_key<'a>(names: &'a str, one: &Ranked) -> Option<&'a str> {
+    let mut keys = names.split(',').map(|pair| pair.split_once('=').map_or(pair, |(key, _)| key).trim());
+    keys.find(|key| one.params.iter().all(|(name, _)| name != key))
 }
 
 /// Whether a configuration has every value that is named. Numbers are compared as numbers.
@@ -87,9 +103,9 @@ fn table(baseline: &Ranked, ranked: &[Ranked], manifest: &Manifest) -> String {
             None => ["0".into(), "-".into(), "-".into(), "-".into(), contrast.verdict.into(), "-".into()],
             Some(test) => [
                 test.n.to_string(),
-                figure(median_of(one)),
+                figure(contrast.median),
                 test.change(),
-                format!("{:.4}", contrast.p),
+                shown(contrast.p),
                 contrast.verdict.into(),
                 test.correlation.map_or("-".into(), |r| format!("{r:.2}")),
             ],
@@ -101,7 +117,7 @@ fn table(baseline: &Ranked, ranked: &[Ranked], manifest: &Manifest) -> String {
     let more = others.len().saturating_sub(LISTED);
     let more = if more > 0 { format!("... and {more} more configurations\n") } else { String::new() };
     format!(
-        "{}{more}medians; against it: geometric mean of ratios (x), or mean of differences, seed by seed; p: sign-flip test \
+        "{}{more}medians over the seeds that the configuration and the baseline have; against it: geometric mean of ratios (x), or mean of differences, seed by seed; p: sign-flip test \
          with Holm's\ncorrection for {} comparisons, at the level {LEVEL}; correlation: over seeds, what comparing seed by seed \
          gains from\n",
         aligned(&lines),

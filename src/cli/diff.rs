@@ -3,10 +3,10 @@
 use super::summary::{aligned, figure};
 use super::{Exit, print, refuse_unreadable};
 use crate::statistics::Mean;
-use crate::statistics::pairs::{Paired, holm, paired, verdict};
+use crate::statistics::pairs::{Paired, holm, paired, shown, verdict};
 use crate::store::manifest::Manifest;
-use crate::store::ranking::{described, rank};
-use crate::store::{StoreError, SummaryRow, manifest_of, tables};
+use crate::store::ranking::{by_seed, described, rank};
+use crate::store::{StoreError, manifest_of, tables};
 use crate::study::explain::{changes, flattened};
 use clap::Args;
 use std::collections::BTreeMap;
@@ -26,8 +26,8 @@ struct Side {
     manifest: Manifest,
     /// Values of the best configuration, or of the only one.
     params: Vec<(String, String)>,
-    /// Its trials.
-    rows: Vec<SummaryRow>,
+    /// Its loss and metrics by seed.
+    by_seed: Vec<BTreeMap<u64, f64>>,
 }
 
 /// A quantity over common seeds.
@@ -52,10 +52,10 @@ pub fn diff(args: &DiffArgs) -> Exit {
 
 fn side(dir: &Path) -> Result<Side, StoreError> {
     let manifest = manifest_of(dir)?;
-    let mut rows = tables::summary(dir)?;
+    let rows = tables::summary(dir)?;
     let best = rank(&rows, &manifest).into_iter().next();
-    rows.retain(|row| best.as_ref().is_some_and(|best| best.configs.contains(&row.config)));
-    Ok(Side { manifest, params: best.map_or(Vec::new(), |best| best.params), rows })
+    let by_seed = best.as_ref().map_or(Vec::new(), |best| by_seed(best, &rows, &manifest));
+    Ok(Side { manifest, params: best.map_or(Vec::new(), |best| best.params), by_seed })
 }
 
 fn spec(side: &Side) -> BTreeMap<String, String> {
@@ -79,14 +79,12 @@ fn results(a: &Side, b: &Side) -> String {
         let params = described(&side.params);
         text += &format!("  of {name} the best configuration, which was chosen by these very seeds: {params}\n");
     }
-    let by_seed: BTreeMap<u64, &SummaryRow> = b.rows.iter().map(|row| (row.seed, row)).collect();
-    let common: Vec<(&SummaryRow, &SummaryRow)> =
-        a.rows.iter().filter_map(|row| Some((row, *by_seed.get(&row.seed)?))).collect();
     let compared: Vec<Compared> = quantities(a, b)
         .into_iter()
         .filter_map(|(name, of_a, of_b)| {
-            let pairs = common.iter().filter_map(|(x, y)| Some((value(x, of_a)?, value(y, of_b)?)));
-            let pairs: Vec<(f64, f64)> = pairs.collect();
+            let (in_a, in_b) = (a.by_seed.get(of_a)?, b.by_seed.get(of_b)?);
+            let pairs: Vec<(f64, f64)> =
+                in_a.iter().filter_map(|(seed, value)| Some((*value, *in_b.get(seed)?))).collect();
             let test = paired(&pairs, of_a.checked_sub(1).map_or(Mean::Geometric, |i| a.manifest.metrics[i].mean()))?;
             let medians = [median(pairs.iter().map(|pair| pair.0)), median(pairs.iter().map(|pair| pair.1))];
             Some(Compared { name, medians, test })
@@ -105,7 +103,7 @@ fn results(a: &Side, b: &Side) -> String {
             figure(medians[0]),
             figure(medians[1]),
             one.change(),
-            format!("{p:.4}"),
+            shown(*p),
             verdict(one, *p, compared.len()).into(),
             one.correlation.map_or("-".into(), |r| format!("{r:.2}")),
         ]);
@@ -123,13 +121,6 @@ fn quantities(a: &Side, b: &Side) -> Vec<(String, usize, usize)> {
     });
     let loss = (a.manifest.loss.name == b.manifest.loss.name).then(|| ("loss".to_string(), 0, 0));
     loss.into_iter().chain(both).collect()
-}
-
-fn value(row: &SummaryRow, place: usize) -> Option<f64> {
-    match place {
-        0 => row.loss,
-        metric => row.metrics.get(metric - 1).copied().flatten(),
-    }
 }
 
 fn median(values: impl Iterator<Item = f64>) -> Option<f64> {

@@ -1,7 +1,7 @@
 //! `runner report`: plots and page again, from a result folder alone.
 
 use super::{Exit, fail, print};
-use crate::report;
+use crate::report::{self, ReportError};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -19,6 +19,14 @@ pub fn report(args: &ReportArgs) -> Exit {
             print(&format!("{}\n", written.page.display()));
             Exit::Fine
         }
-        Err(error) => fail(error, Some("`runner report` takes a folder that `runner FILE` made"), Exit::Request),
+        Err(error) => {
+            let help = match &error {
+                ReportError::Unfinished(_) => "the command that made the folder goes on where it was stopped",
+                ReportError::Store(_) | ReportError::Table { .. } | ReportError::Plot { .. } | ReportError::Page(_) => {
+                    "`runner report` takes a folder that `runner FILE` made"
+                }
+            };
+            fail(error, Some(help), Exit::Request)
+        }
     }
 }

@@ -27,7 +27,7 @@ pub fn results(args: &ResultsArgs) -> Exit {
         let text = format!("{} holds no results", args.dir.display());
         return fail(text, Some("`runner results DIR` lists the studies below DIR"), Exit::Request);
     }
-    let heading = ["folder", "state", "completed", "failed", "planned", "best configuration", "started"];
+    let heading = ["folder", "state", "completed", "failed", "planned", "best so far", "started"];
     let mut lines = vec![heading.map(String::from).to_vec()];
     for folder in &folders {
         match line(folder) {

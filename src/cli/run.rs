@@ -368,7 +368,9 @@ fn planned_rows(schedule: &Schedule<'_>, store: &Store) -> Result<Vec<SummaryRow
 
 /// Whether fewer trials are asked for than a finished folder was asked for and has; it goes on saying what all are.
 fn asks_less(new: &Manifest, earlier: &Manifest, known: usize) -> bool {
-    earlier.status == StudyStatus::Finished && earlier.planned == known && new.planned < known
+    let fixed = |manifest: &Manifest| manifest.sampling.is_none() && manifest.race.is_none();
+    let less = earlier.planned == known && new.planned < known;
+    earlier.status == StudyStatus::Finished && less && fixed(new) && fixed(earlier)
 }
 
 /// Whether a folder that is finished says already all that a new manifest would, and its page is there.

@@ -3,6 +3,7 @@
 use super::contrast::against;
 use super::page::{LISTED, figure};
 use super::{Study, seeds};
+use crate::statistics::pairs::shown;
 use crate::statistics::{FEWEST, Mean, summarise};
 use crate::store::manifest::Manifest;
 use crate::store::ranking::{Ranked, described, resampled};
@@ -65,7 +66,7 @@ pub fn seed_by_seed(manifest: &Manifest, study: &Study) -> Table {
             [
                 test.map_or("0".into(), |test| test.n.to_string()),
                 or_none(test.map(|test| test.change())),
-                or_none(test.map(|_| format!("{:.4}", contrast.p))),
+                or_none(test.map(|_| shown(contrast.p))),
                 contrast.verdict.into(),
                 or_none(test.and_then(|test| test.correlation).map(|r| format!("{r:.2}"))),
             ]
@@ -112,10 +113,12 @@ pub fn note(manifest: &Manifest, study: &Study) -> String {
         Mean::Geometric => ("geometric mean", "geometric mean of ratios (x)"),
         Mean::Arithmetic => ("mean", "mean of differences"),
     };
+    let raced = manifest.race.as_ref().is_some_and(|race| !race.looks.is_empty());
+    let race = if raced { ", which does not know of the race's looks" } else { "" };
     let contrast = if is_contrasted(study) {
         format!(
-            " Against the first: {change}, seed by seed; p of a sign-flip test with Holm's correction; the correlation over \
-             seeds is what comparing seed by seed gains from."
+            " Against the first: {change}, seed by seed; p of a sign-flip test with Holm's correction{race}; the correlation \
+             over seeds is what comparing seed by seed gains from."
         )
     } else {
         String::new()

@@ -1,14 +1,17 @@
 //! Configurations of a study held against one of them, on the seeds that both have.
 
-use crate::statistics::Mean;
 use crate::statistics::pairs::{Paired, holm, paired, verdict};
+use crate::statistics::{Mean, summarise};
 use crate::store::ranking::Ranked;
+use rayon::prelude::*;
 
 /// A configuration against another.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Contrast {
     /// The test; none where they have no seed in common.
     pub test: Option<Paired>,
+    /// The median of the configuration over the common seeds.
+    pub median: Option<f64>,
     /// How often chance alone gives as much, corrected for the number of contrasts.
     pub p: f64,
     /// What that says.
@@ -18,16 +21,19 @@ pub struct Contrast {
 /// The objective of each configuration against that of one of them, all of them corrected for together; `of` is the mean
 /// that says something of it.
 pub fn against(baseline: &Ranked, others: &[&Ranked], of: Mean) -> Vec<Contrast> {
-    let test = |one: &&Ranked| {
-        let common = one.by_seed.iter().filter_map(|(seed, value)| Some((*baseline.by_seed.get(seed)?, *value)));
-        paired(&common.collect::<Vec<_>>(), of)
+    let common = |one: &&Ranked| -> Vec<(f64, f64)> {
+        one.by_seed.iter().filter_map(|(seed, value)| Some((*baseline.by_seed.get(seed)?, *value))).collect()
     };
-    let tests: Vec<Option<Paired>> = others.iter().map(test).collect();
+    let pairs: Vec<Vec<(f64, f64)>> = others.iter().map(common).collect();
+    let tests: Vec<Option<Paired>> = pairs.par_iter().map(|pairs| paired(pairs, of)).collect();
     let corrected = holm(&tests.iter().map(|test| test.as_ref().map_or(1.0, |test| test.p)).collect::<Vec<_>>());
-    let contrast = |(test, p): (Option<Paired>, f64)| Contrast {
+    let medians =
+        pairs.iter().map(|pairs| summarise(pairs.iter().map(|pair| pair.1), of).map(|summary| summary.median));
+    let contrast = |((test, median), p): ((Option<Paired>, Option<f64>), f64)| Contrast {
         verdict: test.as_ref().map_or("no seed in common", |test| verdict(test, p, others.len())),
         test,
+        median,
         p,
     };
-    tests.into_iter().zip(corrected).map(contrast).collect()
+    tests.into_iter().zip(medians).zip(corrected).map(contrast).collect()
 }

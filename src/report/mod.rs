@@ -15,6 +15,7 @@ mod tables;
 use crate::store::manifest::Manifest;
 use crate::store::ranking::Ranked;
 use crate::store::{StoreError, manifest_of, replace};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use tables::{Results, Trial};
 
@@ -24,6 +25,9 @@ pub enum ReportError {
     /// A file cannot be read or written.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Its run was stopped before it made tables.
+    #[error("{} has no tables yet: its run was stopped before the end", .0.display())]
+    Unfinished(PathBuf),
     /// A table lacks something.
     #[error("{}: {error}", path.display())]
     Table {
@@ -75,23 +79,30 @@ struct Study {
     ranked: Vec<Ranked>,
     /// What is said of the number of seeds.
     seeds: Vec<String>,
+    /// Seeds of what is shown, where results decided on them: an earlier request may have left others.
+    shown: Option<BTreeSet<u64>>,
 }
 
 impl Study {
     fn new(manifest: &Manifest, results: &Results) -> Study {
         let mut ranked = results.ranked(manifest);
         let seeds = seeds::notes(manifest, &ranked);
+        let decided = manifest.race.is_some() || manifest.sampling.is_some();
+        let shown = ranked.first().filter(|_| decided).map(|first| first.by_seed.keys().copied().collect());
         if manifest.swept.is_empty() {
             ranked.clear();
         }
         let bare = |trial: &Trial| Trial { history: Vec::new(), ..trial.clone() };
-        Study { trials: results.trials.iter().map(bare).collect(), ranked, seeds }
+        Study { trials: results.trials.iter().map(bare).collect(), ranked, seeds, shown }
     }
 }
 
 /// Makes plots and page of a result folder.
 pub fn write(dir: &Path) -> Result<Written, ReportError> {
     let manifest = manifest_of(dir)?;
+    if !dir.join("trials.parquet").exists() {
+        return Err(ReportError::Unfinished(dir.into()));
+    }
     let all = Results::read(dir)?;
     let study = Study::new(&manifest, &all);
     // Of a sweep the figures show the best configuration, which alone has one story to tell.
@@ -99,7 +110,10 @@ pub fn write(dir: &Path) -> Result<Written, ReportError> {
         Some(best) => all.of(&best.configs),
         None => all,
     };
-    let results = results.without(manifest.race.as_ref().map_or(&[][..], |race| &race.fresh));
+    let results = match &study.shown {
+        Some(seeds) => results.on(seeds),
+        None => results,
+    };
     let comparison = baselines::compare(&manifest, &results);
     let figures = plots::all(&manifest, &results, &comparison)?;
     let plots = dir.join("plots");

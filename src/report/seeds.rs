@@ -21,10 +21,11 @@ pub fn ended(ranked: &Ranked, manifest: &Manifest) -> String {
     match (&ranked.known, ranked.dropped) {
         (Some(known), _) => known_as(known),
         (None, Some((seeds, p))) => format!("dropped after {seeds} seeds, p = {}", figure(p)),
-        (None, None) => {
-            let won = manifest.race.as_ref().and_then(|race| race.winner.as_ref());
-            if won.is_some_and(|winner| ranked.configs.contains(winner)) { "won".into() } else { "stayed".into() }
-        }
+        (None, None) => match manifest.race.as_ref().and_then(|race| race.winner.as_ref()) {
+            Some(winner) if ranked.configs.contains(winner) => "won".into(),
+            Some(_) => "stayed".into(),
+            None => "still in".into(),
+        },
     }
 }
 
@@ -53,7 +54,7 @@ fn known_as(known: &Known) -> String {
     match known {
         Known::Wants(n) => format!("not known yet: {n} seeds are needed"),
         Known::Enough(n, interval) => of(n, interval),
-        Known::NotEnough(n, Some(interval)) => format!("{}, less than was asked for", of(n, interval)),
+        Known::NotEnough(n, Some(interval)) => format!("{}, less precise than asked for", of(n, interval)),
         Known::NotEnough(n, None) => format!("not known: too few of {n} trials completed"),
     }
 }
@@ -66,8 +67,9 @@ fn until(sampling: &Sampling, manifest: &Manifest) -> String {
         Mean::Arithmetic => "mean",
     };
     format!(
-        "Seeds were run until the {mean} of {metric} was known to +- {} %. It was looked at after {} seeds; the interval of \
-         each look has the level {:.2} %, so that all of them together miss it in at most {} % of studies (Bonferroni).",
+        "Seeds were run until the {mean} of {metric} was known to +- {} %. Looks were planned after {} seeds; the interval \
+         of each has the level {:.2} %, so that all looks at a configuration together miss it in at most {} % of cases \
+         (Bonferroni). Other intervals here are plain ones, which seeds that end when results say so make too narrow.",
         100.0 * precision.relative_half_width,
         listed(&looks(precision.min, precision.max)),
         100.0 * (1.0 - precision.level()),
@@ -78,11 +80,12 @@ fn until(sampling: &Sampling, manifest: &Manifest) -> String {
 fn raced(race: &Race, ranked: &[Ranked]) -> Option<String> {
     (!race.looks.is_empty()).then(|| {
         format!(
-            "Of {} configurations {} were dropped in a race, with looks after {} seeds: {}.",
+            "Of {} configurations {} were dropped in a race, with looks planned after {} seeds: {}.{}",
             ranked.len(),
             race.dropped.len(),
             listed(&race.looks),
-            race.rule
+            race.rule,
+            if race.winner.is_none() { " It has no winner yet." } else { "" }
         )
     })
 }
@@ -93,14 +96,20 @@ fn fresh(race: &Race, manifest: &Manifest, ranked: &[Ranked]) -> Option<String> 
     let winner = ranked.iter().find(|one| one.configs.contains(winner))?;
     let of = manifest.objective.mean();
     let summed = |values: &[f64]| summarise(values.iter().copied(), of);
-    let (chosen, fresh) = (summed(&winner.values)?, summed(&winner.fresh)?);
-    let interval = |summary: &Summary| {
-        let (low, high) = summary.interval.map_or(summary.range, |interval| interval);
-        let what = if summary.interval.is_some() { "95 %" } else { "from" };
-        format!("{what} {} to {}", figure(low), figure(high))
+    let chosen = summed(&winner.values)?;
+    let Some(fresh) = summed(&winner.fresh) else {
+        let n = race.fresh.len();
+        return Some(format!("None of the {n} fresh trials of the best, {}, completed.", described(&winner.params)));
     };
+    let mean = if of == Mean::Geometric { "geometric mean" } else { "mean" };
+    let interval = |summary: &Summary| match summary.interval {
+        Some((low, high)) => format!("95 % interval of the {mean}: {} to {}", figure(low), figure(high)),
+        None => format!("from {} to {}", figure(summary.range.0), figure(summary.range.1)),
+    };
+    let failed = race.fresh.len().saturating_sub(fresh.n);
+    let failed = if failed > 0 { format!("; {failed} more failed") } else { String::new() };
     Some(format!(
-        "The best, {}, has a median {} of {} on the {} seeds that chose it and of {} ({}) on {} fresh ones.",
+        "The best, {}, has a median {} of {} on the {} seeds that chose it and of {} ({}) on {} fresh ones{failed}.",
         described(&winner.params),
         manifest.objective.name,
         figure(chosen.median),

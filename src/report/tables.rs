@@ -5,6 +5,7 @@ use crate::store::SummaryRow;
 use crate::store::manifest::Manifest;
 use crate::store::ranking::{Ranked, rank};
 use polars::prelude::*;
+use std::collections::{BTreeSet, HashSet};
 use std::fs::File;
 use std::path::Path;
 
@@ -135,14 +136,13 @@ impl Results {
         rank(&self.trials.iter().map(row).collect::<Vec<_>>(), manifest)
     }
 
-    /// What does not belong to trials of some seeds.
-    pub fn without(mut self, seeds: &[u64]) -> Results {
-        let trials = std::mem::take(&mut self.trials);
-        let (gone, kept): (Vec<Trial>, Vec<Trial>) = trials.into_iter().partition(|trial| seeds.contains(&trial.seed));
-        let stays = |id: &str| !gone.iter().any(|trial| trial.id == id);
-        self.traces.retain(|trace| stays(&trace.trial));
-        self.baselines.retain(|row| stays(&row.trial));
-        Results { trials: kept, ..self }
+    /// What belongs to the trials of some seeds.
+    pub fn on(mut self, seeds: &BTreeSet<u64>) -> Results {
+        self.trials.retain(|trial| seeds.contains(&trial.seed));
+        let ids: HashSet<&str> = self.trials.iter().map(|trial| trial.id.as_str()).collect();
+        self.traces.retain(|trace| ids.contains(trace.trial.as_str()));
+        self.baselines.retain(|row| ids.contains(row.trial.as_str()));
+        self
     }
 
     /// What belongs to the trials of some configurations; the states of layers stay, whosever they are.
@@ -211,7 +211,9 @@ fn trials(source: &Source) -> Result<Vec<Trial>, ReportError> {
     let until = names.iter().position(|name| name.as_str() == "iterations").unwrap_or(after);
     let metrics =
         names[after..until].iter().map(|name| source.numbers(name.as_str())).collect::<Result<Vec<_>, _>>()?;
-    let (ids, seeds, errors) = (source.texts("trial")?, source.numbers("seed")?, source.optional_texts("error")?);
+    let (ids, errors) = (source.texts("trial")?, source.optional_texts("error")?);
+    // Not by way of other numbers, which have no room for large seeds.
+    let seeds = source.table.column("seed").and_then(|column| column.u64().cloned()).map_err(|e| source.failed(e))?;
     let (losses, iterations, seconds) =
         (source.numbers("loss")?, source.numbers("iterations")?, source.numbers("duration_s")?);
     let configs = source.texts("config")?;
@@ -220,7 +222,7 @@ fn trials(source: &Source) -> Result<Vec<Trial>, ReportError> {
         id,
         config: configs[i].clone(),
         params: params.iter().map(|(name, values)| (name.clone(), values[i].clone())).collect(),
-        seed: seeds[i].unwrap_or(0.0) as u64,
+        seed: seeds.get(i).unwrap_or(0),
         error: errors[i].clone(),
         loss: losses[i],
         metrics: metrics.iter().map(|column| column[i]).collect(),

@@ -31,6 +31,8 @@ pub struct Sweep {
     pub pruner: Option<Component>,
     /// Further seeds on which the best configuration is run again.
     pub fresh: usize,
+    /// Where that was said.
+    pub fresh_at: Span,
     /// The dimensions, in the order of the file.
     pub dimensions: Vec<Dimension>,
     /// Where it stands.
@@ -43,7 +45,17 @@ impl Sweep {
     /// Some dimensions of no experiment, for the tests of a sampler.
     pub fn of(sampler: Component, trials: Option<(usize, Span)>, dimensions: Vec<Dimension>) -> Sweep {
         let span = sampler.span;
-        Sweep { sampler, trials, objective: None, pruner: None, fresh: 0, dimensions, span, document: Table::default() }
+        Sweep {
+            sampler,
+            trials,
+            objective: None,
+            pruner: None,
+            fresh: 0,
+            fresh_at: span,
+            dimensions,
+            span,
+            document: Table::default(),
+        }
     }
 }
 
@@ -54,6 +66,8 @@ pub struct Objective {
     pub name: String,
     /// Whether more is better.
     pub maximize: bool,
+    /// Where that was said.
+    pub span: Span,
 }
 
 /// What is varied, and through which values.
@@ -114,7 +128,7 @@ pub fn sweep_fields() -> Vec<Field> {
         Field::optional("pruner", Type::Component(Kind::Pruner), "what drops configurations before they had all seeds"),
         Field::optional(
             "fresh",
-            Type::Int { min: 1, max: 100_000 },
+            Type::Int { min: 0, max: 100_000 },
             "seeds after all others, on which the best configuration is run again; 10 with a pruner, else none",
         ),
         Field::optional("over", Type::Free, "a name of `[let]` or a quoted path, and its values"),
@@ -222,10 +236,12 @@ pub fn read(entry: &Entry, document: &Table, components: &dyn Components, found:
         Some(Component { kind: args.string("kind"), args, span: node.span })
     };
     let pruner = checked.get("pruner").and_then(component);
+    let fresh_at = checked.entry("fresh").map_or(span, |entry| entry.key_span);
     let fresh = checked.get("fresh").and_then(|node| usize::try_from(node.as_int()?).ok());
     Some(Sweep {
         sampler: component(checked.get("sampler")?)?,
         fresh: fresh.unwrap_or(if pruner.is_some() { FRESH } else { 0 }),
+        fresh_at,
         pruner,
         trials: checked.get("trials").and_then(|node| Some((usize::try_from(node.as_int()?).ok()?, node.span))),
         objective,
@@ -374,7 +390,7 @@ fn objective(sweep: &Table, document: &Table, found: &mut Diagnostics) -> Option
         found.push(Diagnostic::new(problem, entry.node.span).label("not the loss, nor a metric here").help(help));
         return None;
     }
-    Some(Objective { name, maximize })
+    Some(Objective { name, maximize, span: entry.node.span })
 }
 
 impl Sweep {

@@ -67,6 +67,13 @@ pub fn median(sorted: &[f64]) -> f64 {
     if sorted.len() % 2 == 1 { sorted[middle] } else { (sorted[middle - 1] + sorted[middle]) / 2.0 }
 }
 
+/// The median of values of which a lower one is better and of so many failures, which are worse than any of them.
+pub fn median_with_failures(mut values: Vec<f64>, failed: usize) -> f64 {
+    values.extend(std::iter::repeat_n(f64::INFINITY, failed));
+    values.sort_by(f64::total_cmp);
+    if values.is_empty() { f64::INFINITY } else { median(&values) }
+}
+
 /// Where a mean lies, as far as some values tell.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Interval {

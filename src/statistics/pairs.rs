@@ -38,6 +38,11 @@ impl Paired {
     }
 }
 
+/// A probability as tables show it.
+pub fn shown(p: f64) -> String {
+    if p < 1e-4 { "< 0.0001".into() } else { format!("{p:.4}") }
+}
+
 /// What a corrected probability says, one of so many comparisons.
 pub fn verdict(test: &Paired, corrected: f64, comparisons: usize) -> &'static str {
     if test.least * comparisons as f64 > LEVEL {

@@ -41,6 +41,14 @@ pub enum Known {
     NotEnough(usize, Option<Interval>),
 }
 
+impl Known {
+    /// Seeds that it is made of, or that are needed first.
+    pub fn seeds(&self) -> usize {
+        let (Known::Wants(seeds) | Known::Enough(seeds, _) | Known::NotEnough(seeds, _)) = self;
+        *seeds
+    }
+}
+
 impl Precision {
     /// How often the interval of one look may miss.
     pub fn level(&self) -> f64 {

@@ -6,14 +6,24 @@
 //! dropped in at most [`LEVEL`] of all races. Source: Maron & Moore 1997, Artificial Intelligence Review 11, 193-225,
 //! with a test in place of a bound.
 
-use super::pairs::{Paired, least, paired};
+use super::pairs::{least, paired};
 use super::{LEVEL, Mean, precision};
+use rayon::prelude::*;
 
 /// The numbers of seeds at which so many configurations are compared; none where no look could drop anything, because
-/// too few seeds give no small probability.
+/// too few seeds give no small probability. Of very many configurations there are fewer looks, where otherwise the last
+/// one could drop nothing.
 pub fn looks(min: usize, seeds: usize, configurations: usize) -> Option<Vec<usize>> {
-    let looks = |first| precision::looks(first, seeds);
-    (min..=seeds).find(|first| least(*first) <= level(looks(*first).len(), configurations)).map(looks)
+    let could = |looks: &[usize], n: usize| least(n) <= level(looks.len(), configurations);
+    let thinned = |first: usize| {
+        let all = precision::looks(first, seeds);
+        let mut fewer = all.clone();
+        while fewer.len() > 2 && !could(&fewer, seeds) {
+            fewer.remove(fewer.len() - 2);
+        }
+        if could(&fewer, seeds) { fewer } else { all }
+    };
+    (min..=seeds).map(thinned).find(|looks| could(looks, looks[0]))
 }
 
 /// Below which probability a comparison counts, where there are so many looks at so many configurations.
@@ -22,33 +32,32 @@ pub fn level(looks: usize, configurations: usize) -> f64 {
 }
 
 /// Which of some configurations are worse than the best of them, with the probability that this is chance. Each has the
-/// values of the same seeds, not a number where its trial failed.
+/// values of the same seeds, not a number where its trial failed: that counts as much as the worst value of all.
 pub fn worse(values: &[&[f64]], of: Mean, maximize: bool, level: f64) -> Vec<(usize, f64)> {
-    let Some(best) = best(values, of, maximize) else { return Vec::new() };
-    let against = |other: &[f64]| -> Option<Paired> {
-        paired(&values[best].iter().copied().zip(other.iter().copied()).collect::<Vec<_>>(), of)
-    };
-    let worse = |(place, other): (usize, &&[f64])| {
-        if place == best {
-            return None;
-        }
-        // A configuration of which nothing completes next to the best is worse, not unknown.
-        let Some(test) = against(other) else { return Some((place, 0.0)) };
+    let values = filled(values, maximize);
+    let Some(best) = best(&values, of, maximize) else { return Vec::new() };
+    let worse = |(place, other): (usize, &Vec<f64>)| {
+        let test = paired(&values[best].iter().copied().zip(other.iter().copied()).collect::<Vec<_>>(), of)?;
         let sign = if maximize { -1.0 } else { 1.0 };
-        (sign * test.mean > 0.0 && test.p <= level).then_some((place, test.p))
+        (place != best && sign * test.mean > 0.0 && test.p <= level).then_some((place, test.p))
     };
-    values.iter().enumerate().filter_map(worse).collect()
+    values.par_iter().enumerate().filter_map(worse).collect()
+}
+
+/// The values with the worst of them in place of those that are not finite.
+fn filled(values: &[&[f64]], maximize: bool) -> Vec<Vec<f64>> {
+    let there = values.iter().flat_map(|values| values.iter()).copied().filter(|value| value.is_finite());
+    let worst = if maximize { there.reduce(f64::min) } else { there.reduce(f64::max) }.unwrap_or(f64::NAN);
+    let fill = |value: &f64| if value.is_finite() { *value } else { worst };
+    values.iter().map(|values| values.iter().map(fill).collect()).collect()
 }
 
 /// The configuration with the best mean; of equal ones the first.
-pub fn best(values: &[&[f64]], of: Mean, maximize: bool) -> Option<usize> {
-    let mean = |values: &&[f64]| {
-        let there: Vec<f64> = values.iter().copied().filter(|value| value.is_finite()).collect();
-        let scaled = there.iter().map(|v| if of == Mean::Geometric { v.ln() } else { *v });
-        (!there.is_empty()).then(|| scaled.sum::<f64>() / there.len() as f64).filter(|mean| !mean.is_nan())
-    };
+fn best(values: &[Vec<f64>], of: Mean, maximize: bool) -> Option<usize> {
+    let scaled = |value: &f64| if of == Mean::Geometric { value.ln() } else { *value };
+    let mean = |values: &Vec<f64>| values.iter().map(scaled).sum::<f64>() / values.len() as f64;
     let sign = if maximize { -1.0 } else { 1.0 };
-    let means = values.iter().map(mean).enumerate().filter_map(|(place, mean)| Some((place, sign * mean?)));
+    let means = values.iter().map(|values| sign * mean(values)).enumerate().filter(|(_, mean)| !mean.is_nan());
     means.min_by(|a, b| a.1.total_cmp(&b.1)).map(|(place, _)| place)
 }
 
@@ -73,8 +82,29 @@ mod tests {
         let failed = vec![f64::NAN; 12];
         let values = [worse_one.as_slice(), &best, &failed];
         let dropped = worse(&values, Mean::Geometric, false, 0.001);
-        assert_eq!(dropped, [(0, 0.5_f64.powi(11)), (2, 0.0)]);
-        assert_eq!(worse(&values, Mean::Arithmetic, true, 0.001), [(1, 0.5_f64.powi(11)), (2, 0.0)]);
+        assert_eq!(dropped, [(0, 0.5_f64.powi(11)), (2, 0.5_f64.powi(11))]);
+        assert_eq!(worse(&values, Mean::Arithmetic, true, 0.001).len(), 2);
+    }
+
+    #[test]
+    fn trials_that_fail_help_nobody() {
+        let good: Vec<f64> = (0..20).map(|i| 1.0 + f64::from(i % 4)).collect();
+        // As good where it completes, and better by one lucky seed than the mean of the other.
+        let mut fails: Vec<f64> = vec![f64::NAN; 20];
+        fails[3] = 0.5;
+        assert_eq!(worse(&[&fails, &good], Mean::Geometric, false, 0.05)[0].0, 0);
+        let never = vec![f64::NAN; 20];
+        assert!(worse(&[&never, &never], Mean::Geometric, false, 0.05).is_empty());
+    }
+
+    #[test]
+    fn of_very_many_configurations_there_are_fewer_looks() {
+        for configurations in [1300, 2000] {
+            let looks = looks(5, 500, configurations).unwrap();
+            assert!(least(500) <= level(looks.len(), configurations) && looks[0] <= 20, "{looks:?}");
+        }
+        // So many that only an exact test is fine enough.
+        assert!(looks(5, 500, 10_000).is_none_or(|looks| looks[0] <= 20));
     }
 
     /// Where all are equal any of them may be called the best, and a race drops a given one rarely.

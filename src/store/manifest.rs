@@ -126,6 +126,10 @@ pub struct Race {
     pub looks: Vec<usize>,
     /// The rule, in words.
     pub rule: String,
+    /// The seeds, in the order in which they were run.
+    pub seeds: Vec<u64>,
+    /// The configurations by their ids, each with the number of these seeds that it was run on.
+    pub entrants: BTreeMap<String, usize>,
     /// The configurations that were dropped, in the order in which they were.
     pub dropped: Vec<Dropped>,
     /// The configuration that won, once all looks were taken.

@@ -2,9 +2,9 @@
 
 use super::SummaryRow;
 use super::manifest::{Manifest, Sampling};
-use crate::statistics::Mean;
 use crate::statistics::precision::Known;
-use std::collections::{BTreeMap, HashMap};
+use crate::statistics::{Mean, median_with_failures};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// The dimension that goes through the folds of a split.
 const FOLD: &str = "data.split.fold";
@@ -53,10 +53,14 @@ pub struct Ranked {
 
 /// The configurations of some trials, the best by the study's objective first, behind them those that were dropped;
 /// those without a value last.
+///
+/// A trial that failed counts as the worst. Where results decided which seeds were run, only these count: an earlier
+/// request may have left others in the folder.
 pub fn rank(rows: &[SummaryRow], manifest: &Manifest) -> Vec<Ranked> {
     let mut configurations: Vec<(Params, Vec<&SummaryRow>)> = Vec::new();
     let mut places: HashMap<Params, usize> = HashMap::new();
-    for row in rows {
+    let asked = Asked::new(manifest);
+    for row in rows.iter().filter(|row| asked.of(row).is_some()) {
         let params: Params = row.params.iter().filter(|(name, _)| resampled(name).is_none()).cloned().collect();
         let place = *places.entry(params).or_insert_with_key(|params| {
             configurations.push((params.clone(), Vec::new()));
@@ -64,16 +68,43 @@ pub fn rank(rows: &[SummaryRow], manifest: &Manifest) -> Vec<Ranked> {
         });
         configurations[place].1.push(row);
     }
-    let column = column_of(&manifest.objective.name, manifest).map_or(0, |metric| metric + 1);
-    let mut ranked: Vec<Ranked> =
-        configurations.into_iter().map(|(params, rows)| summed(params, rows, manifest)).collect();
-    let key = |configuration: &Ranked| {
-        let value = configuration.medians.get(column).copied().flatten().filter(|value| !value.is_nan());
-        let signed = value.map(|value| if manifest.objective.maximize { -value } else { value });
-        signed.unwrap_or(f64::INFINITY)
-    };
-    ranked.sort_by(|a, b| a.dropped.is_some().cmp(&b.dropped.is_some()).then(key(a).total_cmp(&key(b))));
-    ranked
+    let mut ranked: Vec<(f64, Ranked)> =
+        configurations.into_iter().map(|(params, rows)| summed(params, rows, manifest, &asked)).collect();
+    ranked.sort_by(|(a, x), (b, y)| x.dropped.is_some().cmp(&y.dropped.is_some()).then(a.total_cmp(b)));
+    ranked.into_iter().map(|(_, ranked)| ranked).collect()
+}
+
+/// Which trials the latest request asked for, where results decided that.
+struct Asked<'a> {
+    manifest: &'a Manifest,
+    /// The place of each seed of a race, or of a study whose best configuration was run again.
+    places: HashMap<u64, usize>,
+}
+
+/// What a trial is to a study.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// It ranks its configuration.
+    Ranks,
+    /// It says what the winner is worth.
+    Fresh,
+}
+
+impl<'a> Asked<'a> {
+    fn new(manifest: &'a Manifest) -> Asked<'a> {
+        let seeds = manifest.race.iter().flat_map(|race| &race.seeds);
+        Asked { manifest, places: seeds.enumerate().map(|(place, seed)| (*seed, place)).collect() }
+    }
+
+    /// What a trial is; none where it was not asked for.
+    fn of(&self, row: &SummaryRow) -> Option<Role> {
+        let Some(race) = &self.manifest.race else { return Some(Role::Ranks) };
+        let seeds = race.entrants.get(&row.config)?;
+        if self.places.get(&row.seed).is_some_and(|place| place < seeds) {
+            return Some(Role::Ranks);
+        }
+        (race.winner.as_ref() == Some(&row.config) && race.fresh.contains(&row.seed)).then_some(Role::Fresh)
+    }
 }
 
 /// The place of a metric; none for the loss.
@@ -81,10 +112,15 @@ fn column_of(name: &str, manifest: &Manifest) -> Option<usize> {
     manifest.metrics.iter().position(|metric| metric.name == name)
 }
 
-fn summed(params: Params, rows: Vec<&SummaryRow>, manifest: &Manifest) -> Ranked {
+/// A configuration summed up, behind the number that ranks it.
+fn summed(params: Params, rows: Vec<&SummaryRow>, manifest: &Manifest, asked: &Asked<'_>) -> (f64, Ranked) {
     let objective = column_of(&manifest.objective.name, manifest);
-    let is_fresh = |row: &&SummaryRow| manifest.race.as_ref().is_some_and(|race| race.fresh.contains(&row.seed));
-    let (fresh, rows): (Vec<&SummaryRow>, Vec<&SummaryRow>) = rows.into_iter().partition(is_fresh);
+    let (fresh, mut rows): (Vec<&SummaryRow>, Vec<&SummaryRow>) =
+        rows.into_iter().partition(|row| asked.of(row) == Some(Role::Fresh));
+    let known = manifest.sampling.as_ref().map(|sampling| (sampling, known(&rows, sampling, manifest)));
+    if let Some((sampling, known)) = &known {
+        rows.retain(|row| row.seed.checked_sub(sampling.from).is_some_and(|place| (place as usize) < known.seeds()));
+    }
     let mut configs: Vec<String> = rows.iter().chain(&fresh).map(|row| row.config.clone()).collect();
     configs.dedup();
     let (seeds, fresh) = (seeds_of(&rows), seeds_of(&fresh));
@@ -92,18 +128,33 @@ fn summed(params: Params, rows: Vec<&SummaryRow>, manifest: &Manifest) -> Ranked
     let completed = rows.iter().filter(|row| row.error.is_none()).count();
     let dropped = manifest.race.iter().flat_map(|race| &race.dropped).find(|one| configs.contains(&one.config));
     let columns = std::iter::once(None).chain((0..manifest.metrics.len()).map(Some));
-    Ranked {
-        values: of(objective),
+    let values = of(objective);
+    let all: HashSet<u64> = rows.iter().map(|row| row.seed).collect();
+    let sign = if manifest.objective.maximize { -1.0 } else { 1.0 };
+    let signed = values.iter().map(|value| sign * value).collect();
+    let rank = median_with_failures(signed, all.len() - values.len());
+    let ranked = Ranked {
+        values,
         by_seed: seeds.iter().filter_map(|rows| Some((rows[0].seed, mean(rows, objective)?))).collect(),
         fresh: fresh.iter().filter_map(|rows| mean(rows, objective)).collect(),
         dropped: dropped.map(|one| (one.seeds, one.p)),
-        known: manifest.sampling.as_ref().map(|sampling| known(&rows, sampling, manifest)),
+        known: known.map(|(_, known)| known),
         configs,
         params,
         completed,
         failed: rows.len() - completed,
         medians: columns.map(|metric| median(of(metric))).collect(),
-    }
+    };
+    (rank, ranked)
+}
+
+/// The loss and each metric of one configuration by seed, of several folds or origins their mean.
+pub fn by_seed(one: &Ranked, rows: &[SummaryRow], manifest: &Manifest) -> Vec<BTreeMap<u64, f64>> {
+    let own: Vec<&SummaryRow> =
+        rows.iter().filter(|row| one.configs.contains(&row.config) && one.by_seed.contains_key(&row.seed)).collect();
+    let seeds = seeds_of(&own);
+    let column = |metric| seeds.iter().filter_map(|rows| Some((rows[0].seed, mean(rows, metric)?))).collect();
+    std::iter::once(None).chain((0..manifest.metrics.len()).map(Some)).map(column).collect()
 }
 
 /// How well the mean of a configuration is known.

@@ -21,17 +21,14 @@ pub fn check_parts(quantities: &[Measured], differs: Option<Span>, spec: &Spec) 
         let text = "configurations of one study have the same parts, but these differ in them".to_string();
         return refuse(Problem::Conflict(text), at, None);
     }
-    let Some((sweep, objective)) = spec.sweep.as_ref().and_then(|sweep| Some((sweep, sweep.objective.as_ref()?)))
-    else {
-        return Ok(());
-    };
+    let Some(objective) = spec.sweep.as_ref().and_then(|sweep| sweep.objective.as_ref()) else { return Ok(()) };
     let known: Vec<String> = std::iter::once("loss".to_string()).chain(quantities.iter().map(Measured::name)).collect();
     if known.contains(&objective.name) {
         return Ok(());
     }
     let allowed = known.iter().map(String::as_str).filter(|name| !name.starts_with("test."));
     let help = suggest(&objective.name, allowed.collect::<Vec<_>>(), "");
-    refuse(Problem::UnknownName { what: "objective".into(), name: objective.name.clone() }, sweep.span, help)
+    refuse(Problem::UnknownName { what: "objective".into(), name: objective.name.clone() }, objective.span, help)
 }
 
 /// What ends training has to be there, and may not be what is tested on.

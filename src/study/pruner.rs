@@ -42,7 +42,9 @@ pub const DETAIL: &str = "\
 configurations that are left are compared when each has so many seeds, then half as many again, and so on
 test       sign-flip, seed by seed, against the one with the best mean (of logarithms, where lower is better)
 level      0.05 / (looks * (configurations - 1)) each, so that the best is dropped in at most 5 % of races
-winner     the best of those that are left; it is run again on `[sweep] fresh` seeds that nothing was chosen on
+failures   a trial that failed counts as much as the worst value of all
+winner     the best of those that are left; it is run again on `[sweep] fresh` seeds (10 unless said) that nothing was
+           chosen on
 ";
 
 impl Pruner for Race {

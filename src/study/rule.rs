@@ -77,6 +77,12 @@ pub fn rule(
     let together = spec.sweep.iter().flat_map(|sweep| &sweep.dimensions).find_map(|one| resampled(&one.name));
     let objective = Deciding::objective(spec.sweep.as_ref(), quantities, registry);
     let pruner = spec.sweep.as_ref().and_then(|sweep| Some((sweep, sweep.pruner.as_ref()?)));
+    if let (Some(called), Some(sweep)) =
+        (together, spec.sweep.as_ref().filter(|sweep| sweep.fresh > 0 && pruner.is_none()))
+    {
+        let text = format!("{called} of one split belong together, so that none of them is the best to be run again");
+        return refuse(Diagnostic::new(Problem::Conflict(text), sweep.fresh_at));
+    }
     match (&spec.until, pruner, together) {
         (None, None, _) => Ok((Rule::Fixed, objective)),
         (Some(until), Some((_, pruner)), _) => {
@@ -103,6 +109,10 @@ pub fn rule(
             };
             let sampling = Sampling { metric: name.clone(), precision: until.precision.clone(), from: until.from };
             Ok((Rule::Until(sampling, sampled), objective))
+        }
+        (None, Some((_, component)), None) if configurations < 2 => {
+            let problem = Problem::Conflict("a race takes two configurations or more, and there is one".into());
+            refuse(Diagnostic::new(problem, component.span))
         }
         (None, Some((sweep, component)), None) => {
             let pruner = registry.pruner(component);

@@ -5,8 +5,7 @@
 
 use super::plan::{Plan, TrialPlan};
 use super::rule::{Deciding, Rule};
-use crate::statistics::median;
-use crate::statistics::precision::Known;
+use crate::statistics::median_with_failures;
 use crate::store::SummaryRow;
 use crate::store::manifest::{Dropped, Race};
 use std::collections::HashMap;
@@ -23,6 +22,7 @@ pub struct Schedule<'a> {
     open: usize,
     /// The same of each configuration.
     open_of: Vec<usize>,
+    race: Standing,
 }
 
 /// What a trial says of what decides; not a number if it failed.
@@ -34,12 +34,14 @@ struct Said {
     sampled: f64,
 }
 
-/// How far a race is.
+/// How far a race is. What a look decided stands, because all its seeds had ended.
 struct Standing {
+    /// Looks that were taken.
+    looks: usize,
     /// Configurations that are left.
     left: Vec<usize>,
     dropped: Vec<Dropped>,
-    /// Seeds that each configuration needs, so far as it is known.
+    /// Seeds that each configuration was asked for.
     seeds: Vec<usize>,
 }
 
@@ -48,7 +50,10 @@ impl<'a> Schedule<'a> {
     pub fn new(plan: &'a Plan, known: &[SummaryRow]) -> Schedule<'a> {
         let (trials, configurations) = (plan.trials.len(), plan.configurations.list.len());
         let (ended, asked) = (vec![None; trials], vec![false; trials]);
-        let mut schedule = Schedule { plan, ended, asked, open: 0, open_of: vec![0; configurations] };
+        let all = if matches!(plan.rule, Rule::Race(..)) { 0 } else { plan.spec.seeds.len() };
+        let left = (0..configurations).collect();
+        let race = Standing { looks: 0, left, dropped: Vec::new(), seeds: vec![all; configurations] };
+        let mut schedule = Schedule { plan, ended, asked, open: 0, open_of: vec![0; configurations], race };
         let known: HashMap<&str, &SummaryRow> = known.iter().map(|row| (row.trial.as_str(), row)).collect();
         if !known.is_empty() {
             let said = |trial: &TrialPlan| known.get(trial.id.as_str()).map(|row| schedule.said(row));
@@ -114,14 +119,22 @@ impl<'a> Schedule<'a> {
     /// How the race went, if this is one, or how its winner did on fresh seeds.
     pub fn race(&self) -> Option<Race> {
         let fresh = self.plan.fresh();
-        let (looks, rule, dropped) = match &self.plan.rule {
-            Rule::Race(pruner, contest) => (contest.looks.clone(), pruner.rule(contest), self.standing().dropped),
+        let (looks, rule) = match &self.plan.rule {
+            Rule::Race(pruner, contest) => (contest.looks.clone(), pruner.rule(contest)),
             Rule::Fixed | Rule::Until(..) if fresh.is_empty() => return None,
-            Rule::Fixed | Rule::Until(..) => (Vec::new(), String::new(), Vec::new()),
+            Rule::Fixed | Rule::Until(..) => (Vec::new(), String::new()),
         };
         let winner = if self.is_finished() { self.winner() } else { None };
-        let winner = winner.map(|winner| self.plan.configurations.list[winner].id.clone());
-        Some(Race { looks, rule, dropped, winner, fresh: self.plan.trials[fresh].iter().map(|t| t.seed).collect() })
+        let ids = self.plan.configurations.list.iter().map(|configuration| configuration.id.clone());
+        Some(Race {
+            looks,
+            rule,
+            seeds: self.plan.spec.seeds.clone(),
+            entrants: ids.clone().zip(self.race.seeds.iter().copied()).collect(),
+            dropped: self.race.dropped.clone(),
+            winner: winner.and_then(|winner| ids.clone().nth(winner)),
+            fresh: self.plan.trials[fresh].iter().map(|trial| trial.seed).collect(),
+        })
     }
 
     /// Asks for some trials of a configuration.
@@ -147,43 +160,32 @@ impl<'a> Schedule<'a> {
         let Rule::Until(sampling, sampled) = &self.plan.rule else { return };
         let said = self.first(configuration, self.plan.spec.seeds.len());
         let values: Vec<Option<f64>> = said.iter().map(|said| said.map(|said| said.sampled)).collect();
-        let (Known::Wants(seeds) | Known::Enough(seeds, _) | Known::NotEnough(seeds, _)) =
-            sampling.precision.known(sampled.of, &values);
+        let seeds = sampling.precision.known(sampled.of, &values).seeds();
+        self.race.seeds[configuration] = seeds;
         self.ask(configuration, 0..seeds, due);
     }
 
-    /// Asks for the seeds up to the next look of a race.
+    /// Takes the looks of a race for which all seeds have ended, and asks for the seeds of the next one.
     fn race_on(&mut self, due: &mut Vec<usize>) {
-        let seeds = self.standing().seeds;
-        seeds.into_iter().enumerate().for_each(|(configuration, seeds)| self.ask(configuration, 0..seeds, due));
-    }
-
-    /// The race from its start to the first look that some seed is missing for.
-    fn standing(&self) -> Standing {
-        let all = self.open_of.len();
-        let mut standing = Standing { left: (0..all).collect(), dropped: Vec::new(), seeds: vec![0; all] };
-        let Rule::Race(pruner, contest) = &self.plan.rule else { return standing };
-        for &seeds in &contest.looks {
-            if standing.left.len() < 2 {
-                break;
+        let Rule::Race(pruner, contest) = &self.plan.rule else { return };
+        while let Some(&seeds) = contest.looks.get(self.race.looks).filter(|_| self.race.left.len() > 1) {
+            for configuration in self.race.left.clone() {
+                self.race.seeds[configuration] = seeds;
+                self.ask(configuration, 0..seeds, due);
             }
-            standing.left.iter().for_each(|c| standing.seeds[*c] = seeds);
             let objective = |said: &Option<Said>| said.map(|said| said.objective);
             let of = |c: &usize| self.first(*c, seeds).iter().map(objective).collect::<Option<Vec<f64>>>();
-            let Some(values) = standing.left.iter().map(of).collect::<Option<Vec<_>>>() else {
-                return standing;
-            };
+            let Some(values) = self.race.left.iter().map(of).collect::<Option<Vec<_>>>() else { return };
             let values: Vec<&[f64]> = values.iter().map(Vec::as_slice).collect();
             let dropped = pruner.dropped(&values, contest);
-            standing.dropped.extend(dropped.iter().map(|(place, p)| Dropped {
-                config: self.plan.configurations.list[standing.left[*place]].id.clone(),
-                seeds,
-                p: *p,
-            }));
+            let id = |place: usize| self.plan.configurations.list[self.race.left[place]].id.clone();
+            let told = dropped.iter().map(|(place, p)| Dropped { config: id(*place), seeds, p: *p });
+            self.race.dropped.extend(told.collect::<Vec<_>>());
             let mut place = 0..;
-            standing.left.retain(|_| place.next().is_none_or(|i| !dropped.iter().any(|(other, _)| *other == i)));
+            let stays = |i: usize| !dropped.iter().any(|(other, _)| *other == i);
+            self.race.left.retain(|_| place.next().is_none_or(stays));
+            self.race.looks += 1;
         }
-        standing
     }
 
     /// When all else has ended, asks for the winner's fresh seeds.
@@ -199,14 +201,14 @@ impl<'a> Schedule<'a> {
 
     /// The best by the median over its seeds, without fresh ones, of the configurations that are left.
     fn winner(&self) -> Option<usize> {
+        let sign = if self.plan.objective.maximize { -1.0 } else { 1.0 };
         let median_of = |c: &usize| {
-            let said = self.first(*c, self.plan.spec.seeds.len()).iter().flatten();
-            let mut values: Vec<f64> = said.map(|said| said.objective).filter(|value| !value.is_nan()).collect();
-            values.sort_by(f64::total_cmp);
-            let sign = if self.plan.objective.maximize { -1.0 } else { 1.0 };
-            (!values.is_empty()).then(|| sign * median(&values))
+            let said: Vec<f64> = self.first(*c, self.race.seeds[*c]).iter().flatten().map(|s| s.objective).collect();
+            let completed: Vec<f64> = said.iter().filter(|value| !value.is_nan()).map(|value| sign * value).collect();
+            let failed = said.len() - completed.len();
+            median_with_failures(completed, failed)
         };
-        let medians = self.standing().left.into_iter().filter_map(|c| Some((c, median_of(&c)?)));
+        let medians = self.race.left.iter().map(|c| (*c, median_of(c))).filter(|(_, median)| median.is_finite());
         medians.min_by(|a, b| a.1.total_cmp(&b.1)).map(|(winner, _)| winner)
     }
 }

@@ -42,7 +42,7 @@ fn seeds_are_run_until_the_mean_is_known_and_no_further() {
     let n = seeds(&sandbox, "results/small", None).len();
     assert!([12, 18, 27, 41].contains(&n), "it stopped at a look between the first and the last, not at {n}");
     assert!(ran.stdout.contains(&format!("from {n} seeds, +- ")), "{}", ran.stdout);
-    assert!(ran.stdout.contains("looked at after 8, 12, 18, 27, 41 and 60 seeds"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("Looks were planned after 8, 12, 18, 27, 41 and 60 seeds"), "{}", ran.stdout);
     assert!(ran.stdout.contains("has the level 99.17 %"), "{}", ran.stdout);
     let page = std::fs::read_to_string(sandbox.path("results/small/report.html")).unwrap();
     assert!(page.contains("Seeds were run until the geometric mean of l1 was known to +- 40 %"), "{page}");
@@ -66,7 +66,11 @@ fn seeds_that_are_there_already_count_and_a_sharper_question_runs_more() {
     let sharper = ["small.toml", "--out", "whole", "--set", "run.seeds.until.relative_half_width=0.1"];
     let ran = sandbox.fine(sharper);
     assert_eq!(seeds(&sandbox, "whole", None).len(), 60);
-    assert!(ran.stdout.contains("from 60 seeds") && ran.stdout.contains("less than was asked for"), "{}", ran.stdout);
+    assert!(
+        ran.stdout.contains("from 60 seeds") && ran.stdout.contains("less precise than asked for"),
+        "{}",
+        ran.stdout
+    );
     assert!(before < 60);
 }
 
@@ -143,6 +147,66 @@ fn a_killed_race_ends_like_one_that_was_not() {
     assert_same_content(&sandbox.path("killed"), &sandbox.path("whole"));
 }
 
+/// What is printed without the place of the page and the seconds that a trial took.
+fn tables(sandbox: &Sandbox, out: &str) -> String {
+    let printed = sandbox.fine(["small.toml", "--out", out]).stdout;
+    let is_trial = |line: &&str| line.len() > 16 && line[..16].chars().all(|c| c.is_ascii_hexdigit());
+    let timeless = |line: &str| match Some(line).filter(is_trial) {
+        Some(trial) => trial.rsplit_once("  ").unwrap().0.to_string() + "\n",
+        None => format!("{line}\n"),
+    };
+    printed.lines().filter(|line| !line.contains(out)).map(timeless).collect()
+}
+
+/// Both what is printed and the page say the same of a request, whatever the folder had before.
+fn assert_nothing_is_left_of(sandbox: &Sandbox, earlier: &[&str]) {
+    let mut before = vec!["small.toml", "--out", "used"];
+    before.extend(earlier);
+    assert!(sandbox.command().args(&before).status().unwrap().success());
+    assert_eq!(tables(sandbox, "used"), tables(sandbox, "clean"), "{earlier:?}");
+    let said = |out: &str| {
+        let page = std::fs::read_to_string(sandbox.path(out).join("report.html")).unwrap();
+        // Which trials the folder has, and of which it kept sequences, may differ.
+        let sections = page.split("<section id=").find(|section| section.starts_with("\"configurations\""));
+        sections.unwrap_or_default().to_string()
+    };
+    assert_eq!(said("used"), said("clean"), "{earlier:?}");
+    for out in ["used", "clean"] {
+        std::fs::remove_dir_all(sandbox.path(out)).unwrap();
+    }
+}
+
+#[test]
+fn tables_and_page_say_what_was_asked_for_last() {
+    let race = race();
+    assert_nothing_is_left_of(&race, &["--seeds", "0..40"]);
+    assert_nothing_is_left_of(&race, &["--set", "sweep.pruner.kind=race", "--set", "sweep.pruner.min=16"]);
+    assert_nothing_is_left_of(&race, &["--sweep", "optimizer.lr=3e-2,1e-5,1e-2,2e-2,1e-4"]);
+    let until = until();
+    assert_nothing_is_left_of(&until, &["--seeds", "0..50"]);
+    assert_nothing_is_left_of(&until, &["--set", "run.seeds.until.relative_half_width=0.2"]);
+    let fixed = Sandbox::with("small.toml", &SMALL.replace("seeds = [0]", "seeds = { count = 60 }"));
+    let until = UNTIL.split_once('=').unwrap().1.trim();
+    let set = format!("run.seeds={until}");
+    assert_nothing_is_left_of(&fixed, &["--set", &set]);
+}
+
+#[test]
+fn comparisons_leave_fresh_seeds_out_and_take_medians_over_common_ones() {
+    let sandbox = race();
+    sandbox.fine(["small.toml", "--out", "one"]);
+    sandbox.fine(["small.toml", "--out", "other"]);
+    let diff = sandbox.fine(["diff", "one", "other"]).stdout;
+    let loss = diff.lines().find(|line| line.trim_start().starts_with("loss ")).unwrap();
+    assert_eq!(loss.split_whitespace().nth(1), Some("24"), "{loss}");
+    let compared = sandbox.fine(["compare", "one", "--baseline", "optimizer.lr=1e-5"]).stdout;
+    let rows: Vec<Vec<&str>> = compared.lines().skip(2).take(3).map(|line| line.split_whitespace().collect()).collect();
+    let lost = seeds(&sandbox, "one", Some(1e-5)).len().to_string();
+    assert!(rows.iter().any(|row| row[3] == lost), "over the seeds that both have: {compared}");
+    let wrong = sandbox.runner(["compare", "one", "--baseline", "lr=1e-5"]);
+    assert!(wrong.stderr.contains("`lr` is not swept in one"), "{}", wrong.stderr);
+}
+
 fn refused(run: &str, sweep: &str) -> String {
     let text = format!("{}{sweep}", SMALL.replace("seeds = [0]", run));
     refusal(&Sandbox::with("small.toml", &text), &["small.toml"])
@@ -159,5 +223,9 @@ fn rules_for_seeds_that_cannot_be_followed_are_refused() {
     insta::assert_snapshot!("seeds_unknown_metric", refused(&until(", max = 30").replace("l1", "nmes"), ""));
     insta::assert_snapshot!("race_and_until", refused(&until(", max = 30"), RACE));
     insta::assert_snapshot!("race_with_too_few_seeds", refused("seeds = { count = 6 }", RACE));
+    insta::assert_snapshot!(
+        "race_of_one",
+        refused("seeds = { count = 30 }", &RACE.replace("1e-5, 1e-2, 2e-2, 1e-4", "1e-5"))
+    );
     insta::assert_snapshot!("race_misspelt", refused("seeds = { count = 30 }", &RACE.replace("\"race\"", "\"rase\"")));
 }
