@@ -3,6 +3,7 @@
 use super::summary::{aligned, figure};
 use super::{Exit, fail, print, refuse_unreadable};
 use crate::report::contrast::against;
+use crate::spec::sweep::split;
 use crate::statistics::pairs::shown;
 use crate::statistics::{LEVEL, Mean, summarise};
 use crate::store::manifest::Manifest;
@@ -42,6 +43,10 @@ pub fn compare(args: &CompareArgs) -> Exit {
         return fail(text, Some("the command that made the folder goes on where it was stopped"), Exit::Request);
     }
     if let Some(key) = unknown_key(&args.baseline, &ranked[0]) {
+        if ranked[0].params.is_empty() {
+            let text = format!("{} was swept over parts of the data alone, which belong together", args.dir.display());
+            return fail(text, Some("`runner diff A B` compares two folders"), Exit::Request);
+        }
         let swept: Vec<String> = ranked[0].params.iter().map(|(name, _)| format!("`{name}`")).collect();
         let help = format!("swept are {}", swept.join(", "));
         return fail(format!("`{key}` is not swept in {}", args.dir.display()), Some(&help), Exit::Request);
@@ -64,7 +69,7 @@ pub fn compare(args: &CompareArgs) -> Exit {
 
 /// The first key of a baseline that no configuration has.
 fn unknown_key<'a>(names: &'a str, one: &Ranked) -> Option<&'a str> {
-    let mut keys = names.split(',').map(|pair| pair.split_once('=').map_or(pair, |(key, _)| key).trim());
+    let mut keys = split(names).into_iter().map(|pair| pair.split_once('=').map_or(pair, |(key, _)| key).trim());
     keys.find(|key| one.params.iter().all(|(name, _)| name != key))
 }
 
@@ -74,7 +79,7 @@ fn is_named(one: &Ranked, names: &str) -> bool {
         (Ok(a), Ok(b)) => a == b,
         _ => a == b.trim_matches('"'),
     };
-    names.split(',').all(|pair| {
+    split(names).into_iter().all(|pair| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         one.params.iter().any(|(key, held)| key == name.trim() && same(held, value.trim()))
     })

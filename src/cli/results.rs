@@ -3,6 +3,7 @@
 use super::summary::{aligned, figure};
 use super::{Exit, fail, print};
 use crate::store::manifest::{Manifest, StudyStatus};
+use crate::store::record::Record;
 use crate::store::{self, StoreError, journal, lock, ranking, tables};
 use clap::Args;
 use std::collections::HashMap;
@@ -55,9 +56,14 @@ fn find(dir: &Path, depth: usize, folders: &mut Vec<PathBuf>) {
 /// A line of the list. Nothing is locked, so that a study that is running goes on.
 fn line(dir: &Path) -> Result<Option<Vec<String>>, StoreError> {
     let Some(manifest) = store::read_manifest(dir)? else { return Ok(None) };
-    let mut ended: HashMap<String, bool> =
-        tables::keys(dir)?.into_iter().map(|key| (key.trial, key.completed)).collect();
-    ended.extend(journal::read(dir)?.records.iter().map(|record| (record.trial.clone(), record.completed())));
+    let asked = ranking::Asked::new(&manifest);
+    let mut keys = tables::keys(dir)?;
+    keys.extend(journal::read(dir)?.records.iter().map(Record::key));
+    // While a study goes on its manifest says what it began with.
+    let counted = keys
+        .into_iter()
+        .filter(|key| manifest.status == StudyStatus::Running || asked.of(&key.config, key.seed).is_some());
+    let ended: HashMap<String, bool> = counted.map(|key| (key.trial, key.completed)).collect();
     let completed = ended.values().filter(|completed| **completed).count();
     Ok(Some(vec![
         dir.display().to_string(),

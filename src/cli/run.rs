@@ -344,7 +344,7 @@ fn close(
         plan.rank(config, seed)
     })?;
     if plan.spec.save == Save::Best {
-        store.keep_best_weights()?;
+        store.keep_best_weights(&manifest)?;
     }
     for layer in &mut manifest.layers {
         layer.threshold = thresholds.get(&layer.name).copied().or(layer.threshold);
@@ -354,7 +354,8 @@ fn close(
     }
     manifest.finished = Some(timestamp());
     manifest.status = if finished { StudyStatus::Finished } else { StudyStatus::Interrupted };
-    (manifest.planned, manifest.race) = (schedule.asked().count(), schedule.race());
+    manifest.planned = schedule.asked().count();
+    (manifest.entrants, manifest.race) = (schedule.entrants(), schedule.race());
     store.write_manifest(&manifest)?;
     let page = write_report(request, store, &mut manifest)?;
     Ok(summarise(&planned_rows(schedule, store)?, &manifest, args.printing(), !finished, &page))

@@ -94,6 +94,8 @@ impl Split {
             }
         } else if let Some(node) = table.entry("test").filter(|_| fold.is_some()) {
             found.push(refuse("with `folds` the test part is the fold".into(), node.key_span));
+        } else if let Some(node) = table.entry("train").filter(|_| fold.is_some()) {
+            found.push(refuse("with `folds` all that is left over is trained on".into(), node.key_span));
         } else if sum > 1.0 + 1e-9 || leaves_a_rest && by != By::Order {
             let label = "they sum up to 1, and `train` may be left out";
             let help = leaves_a_rest.then(|| "with `by = \"order\"` later rows may be left out".to_string());

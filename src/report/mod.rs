@@ -13,7 +13,7 @@ pub mod seeds;
 mod tables;
 
 use crate::store::manifest::Manifest;
-use crate::store::ranking::Ranked;
+use crate::store::ranking::{Asked, Ranked};
 use crate::store::{StoreError, manifest_of, replace};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -87,13 +87,15 @@ impl Study {
     fn new(manifest: &Manifest, results: &Results) -> Study {
         let mut ranked = results.ranked(manifest);
         let seeds = seeds::notes(manifest, &ranked);
-        let decided = manifest.race.is_some() || manifest.sampling.is_some();
-        let shown = ranked.first().filter(|_| decided).map(|first| first.by_seed.keys().copied().collect());
+        let asked = Asked::new(manifest);
+        let shown =
+            ranked.first().filter(|_| manifest.entrants.is_some()).map(|first| first.by_seed.keys().copied().collect());
         if manifest.swept.is_empty() {
             ranked.clear();
         }
         let bare = |trial: &Trial| Trial { history: Vec::new(), ..trial.clone() };
-        Study { trials: results.trials.iter().map(bare).collect(), ranked, seeds, shown }
+        let counted = results.trials.iter().filter(|trial| asked.of(&trial.config, trial.seed).is_some());
+        Study { trials: counted.map(bare).collect(), ranked, seeds, shown }
     }
 }
 

@@ -324,6 +324,13 @@ impl Checker<'_> {
     /// Whether a table of seeds has either `count`, or `until` and `max`.
     fn is_seeds_rule(&mut self, seeds: &Table, at: Span) -> bool {
         let (until, max) = (seeds.entry("until"), seeds.entry("max"));
+        let whole = |key: &str| seeds.get(key).and_then(Node::as_int).unwrap_or(0);
+        if whole("from").checked_add(whole("count").max(whole("max"))).is_none() {
+            let problem = Problem::OutOfRange { key: "from".into() };
+            let at = seeds.get("from").map_or(at, |node| node.span);
+            self.found.push(Diagnostic::new(problem, at).label(format!("there is no seed above {}", i64::MAX)));
+            return false;
+        }
         let wrong = match (seeds.entry("count"), until, max) {
             (Some(_), None, None) => return true,
             (None, None, None) => Diagnostic::new(Problem::MissingKey("count".into()), at)

@@ -183,7 +183,7 @@ pub fn option(document: Table, text: &str, sources: &mut Sources, found: &mut Di
 }
 
 /// The parts between commas that stand outside of brackets and quotes.
-fn split(text: &str) -> Vec<&str> {
+pub fn split(text: &str) -> Vec<&str> {
     let (mut parts, mut depth, mut quote, mut start) = (Vec::new(), 0usize, None, 0);
     for (i, c) in text.char_indices() {
         match (quote, c) {

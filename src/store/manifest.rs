@@ -45,6 +45,9 @@ pub struct Manifest {
     /// How many seeds are enough, where results decide that.
     #[serde(default)]
     pub sampling: Option<Sampling>,
+    /// The trials that were asked for, where results decided that; else all that the folder has.
+    #[serde(default)]
+    pub entrants: Option<Entrants>,
     /// The race that dropped configurations, if there was one.
     #[serde(default)]
     pub race: Option<Race>,
@@ -119,6 +122,15 @@ pub struct Sampling {
     pub from: u64,
 }
 
+/// The trials that a request asked for, where results decided which these are.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Entrants {
+    /// The seeds, in the order in which they were run.
+    pub seeds: Vec<u64>,
+    /// The configurations by their ids, each with the number of these seeds that it was run on.
+    pub configs: BTreeMap<String, usize>,
+}
+
 /// How a race of configurations went.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Race {
@@ -126,10 +138,6 @@ pub struct Race {
     pub looks: Vec<usize>,
     /// The rule, in words.
     pub rule: String,
-    /// The seeds, in the order in which they were run.
-    pub seeds: Vec<u64>,
-    /// The configurations by their ids, each with the number of these seeds that it was run on.
-    pub entrants: BTreeMap<String, usize>,
     /// The configurations that were dropped, in the order in which they were.
     pub dropped: Vec<Dropped>,
     /// The configuration that won, once all looks were taken.

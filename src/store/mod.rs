@@ -231,11 +231,14 @@ impl Store {
         Ok(self.records.push_mut(record))
     }
 
-    /// Deletes the weights of all trials but that of the lowest loss.
-    pub fn keep_best_weights(&self) -> Result<(), StoreError> {
+    /// Deletes the weights of all trials but the best by the study's objective.
+    pub fn keep_best_weights(&self, manifest: &Manifest) -> Result<(), StoreError> {
         let rows = self.summary()?;
-        let losses = rows.iter().filter_map(|row| Some((row.loss?, &row.trial)));
-        let Some((_, best)) = losses.min_by(|a, b| a.0.total_cmp(&b.0)) else { return Ok(()) };
+        let sign = if manifest.objective.maximize { -1.0 } else { 1.0 };
+        let value = |row: &SummaryRow| ranking::objective_of(row, manifest).filter(|value| value.is_finite());
+        let completed = rows.iter().filter(|row| row.error.is_none());
+        let values = completed.filter_map(|row| Some((sign * value(row)?, &row.trial)));
+        let Some((_, best)) = values.min_by(|a, b| a.0.total_cmp(&b.0)) else { return Ok(()) };
         let folder = self.dir.join("weights");
         for path in listed(&folder)? {
             let ours = path.extension().is_some_and(|e| e == "safetensors");

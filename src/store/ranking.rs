@@ -60,7 +60,9 @@ pub fn rank(rows: &[SummaryRow], manifest: &Manifest) -> Vec<Ranked> {
     let mut configurations: Vec<(Params, Vec<&SummaryRow>)> = Vec::new();
     let mut places: HashMap<Params, usize> = HashMap::new();
     let asked = Asked::new(manifest);
-    for row in rows.iter().filter(|row| asked.of(row).is_some()) {
+    let counted = || rows.iter().filter(|row| asked.of(&row.config, row.seed).is_some());
+    let parts = parts_of(counted());
+    for row in counted() {
         let params: Params = row.params.iter().filter(|(name, _)| resampled(name).is_none()).cloned().collect();
         let place = *places.entry(params).or_insert_with_key(|params| {
             configurations.push((params.clone(), Vec::new()));
@@ -69,21 +71,21 @@ pub fn rank(rows: &[SummaryRow], manifest: &Manifest) -> Vec<Ranked> {
         configurations[place].1.push(row);
     }
     let mut ranked: Vec<(f64, Ranked)> =
-        configurations.into_iter().map(|(params, rows)| summed(params, rows, manifest, &asked)).collect();
+        configurations.into_iter().map(|(params, rows)| summed(params, rows, manifest, (&asked, parts))).collect();
     ranked.sort_by(|(a, x), (b, y)| x.dropped.is_some().cmp(&y.dropped.is_some()).then(a.total_cmp(b)));
     ranked.into_iter().map(|(_, ranked)| ranked).collect()
 }
 
 /// Which trials the latest request asked for, where results decided that.
-struct Asked<'a> {
+pub struct Asked<'a> {
     manifest: &'a Manifest,
-    /// The place of each seed of a race, or of a study whose best configuration was run again.
+    /// The place of each seed in the order in which they were run.
     places: HashMap<u64, usize>,
 }
 
 /// What a trial is to a study.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Role {
+pub enum Role {
     /// It ranks its configuration.
     Ranks,
     /// It says what the winner is worth.
@@ -91,19 +93,21 @@ enum Role {
 }
 
 impl<'a> Asked<'a> {
-    fn new(manifest: &'a Manifest) -> Asked<'a> {
-        let seeds = manifest.race.iter().flat_map(|race| &race.seeds);
+    /// Those of a manifest.
+    pub fn new(manifest: &'a Manifest) -> Asked<'a> {
+        let seeds = manifest.entrants.iter().flat_map(|entrants| &entrants.seeds);
         Asked { manifest, places: seeds.enumerate().map(|(place, seed)| (*seed, place)).collect() }
     }
 
     /// What a trial is; none where it was not asked for.
-    fn of(&self, row: &SummaryRow) -> Option<Role> {
-        let Some(race) = &self.manifest.race else { return Some(Role::Ranks) };
-        let seeds = race.entrants.get(&row.config)?;
-        if self.places.get(&row.seed).is_some_and(|place| place < seeds) {
+    pub fn of(&self, config: &str, seed: u64) -> Option<Role> {
+        let Some(entrants) = &self.manifest.entrants else { return Some(Role::Ranks) };
+        let seeds = entrants.configs.get(config)?;
+        if self.places.get(&seed).is_some_and(|place| place < seeds) {
             return Some(Role::Ranks);
         }
-        (race.winner.as_ref() == Some(&row.config) && race.fresh.contains(&row.seed)).then_some(Role::Fresh)
+        let race = self.manifest.race.as_ref()?;
+        (race.winner.as_deref() == Some(config) && race.fresh.contains(&seed)).then_some(Role::Fresh)
     }
 }
 
@@ -113,17 +117,18 @@ fn column_of(name: &str, manifest: &Manifest) -> Option<usize> {
 }
 
 /// A configuration summed up, behind the number that ranks it.
-fn summed(params: Params, rows: Vec<&SummaryRow>, manifest: &Manifest, asked: &Asked<'_>) -> (f64, Ranked) {
+fn summed(
+    params: Params,
+    rows: Vec<&SummaryRow>,
+    manifest: &Manifest,
+    (asked, parts): (&Asked<'_>, usize),
+) -> (f64, Ranked) {
     let objective = column_of(&manifest.objective.name, manifest);
-    let (fresh, mut rows): (Vec<&SummaryRow>, Vec<&SummaryRow>) =
-        rows.into_iter().partition(|row| asked.of(row) == Some(Role::Fresh));
-    let known = manifest.sampling.as_ref().map(|sampling| (sampling, known(&rows, sampling, manifest)));
-    if let Some((sampling, known)) = &known {
-        rows.retain(|row| row.seed.checked_sub(sampling.from).is_some_and(|place| (place as usize) < known.seeds()));
-    }
+    let (fresh, rows): (Vec<&SummaryRow>, Vec<&SummaryRow>) =
+        rows.into_iter().partition(|row| asked.of(&row.config, row.seed) == Some(Role::Fresh));
     let mut configs: Vec<String> = rows.iter().chain(&fresh).map(|row| row.config.clone()).collect();
     configs.dedup();
-    let (seeds, fresh) = (seeds_of(&rows), seeds_of(&fresh));
+    let (seeds, fresh) = (seeds_of(&rows, parts), seeds_of(&fresh, parts));
     let of = |metric: Option<usize>| seeds.iter().filter_map(move |rows| mean(rows, metric)).collect::<Vec<f64>>();
     let completed = rows.iter().filter(|row| row.error.is_none()).count();
     let dropped = manifest.race.iter().flat_map(|race| &race.dropped).find(|one| configs.contains(&one.config));
@@ -138,7 +143,7 @@ fn summed(params: Params, rows: Vec<&SummaryRow>, manifest: &Manifest, asked: &A
         by_seed: seeds.iter().filter_map(|rows| Some((rows[0].seed, mean(rows, objective)?))).collect(),
         fresh: fresh.iter().filter_map(|rows| mean(rows, objective)).collect(),
         dropped: dropped.map(|one| (one.seeds, one.p)),
-        known: known.map(|(_, known)| known),
+        known: manifest.sampling.as_ref().map(|sampling| known(&rows, sampling, manifest)),
         configs,
         params,
         completed,
@@ -152,7 +157,7 @@ fn summed(params: Params, rows: Vec<&SummaryRow>, manifest: &Manifest, asked: &A
 pub fn by_seed(one: &Ranked, rows: &[SummaryRow], manifest: &Manifest) -> Vec<BTreeMap<u64, f64>> {
     let own: Vec<&SummaryRow> =
         rows.iter().filter(|row| one.configs.contains(&row.config) && one.by_seed.contains_key(&row.seed)).collect();
-    let seeds = seeds_of(&own);
+    let seeds = seeds_of(&own, parts_of(own.iter().copied()));
     let column = |metric| seeds.iter().filter_map(|rows| Some((rows[0].seed, mean(rows, metric)?))).collect();
     std::iter::once(None).chain((0..manifest.metrics.len()).map(Some)).map(column).collect()
 }
@@ -168,17 +173,24 @@ fn known(rows: &[&SummaryRow], sampling: &Sampling, manifest: &Manifest) -> Know
 }
 
 /// Trials that completed, those of one seed together; seeds that lack a fold or origin are left out.
-fn seeds_of<'a>(rows: &[&'a SummaryRow]) -> Vec<Vec<&'a SummaryRow>> {
+fn seeds_of<'a>(rows: &[&'a SummaryRow], parts: usize) -> Vec<Vec<&'a SummaryRow>> {
     let mut seeds: BTreeMap<u64, Vec<&SummaryRow>> = BTreeMap::new();
     rows.iter().filter(|row| row.error.is_none()).for_each(|row| seeds.entry(row.seed).or_default().push(row));
-    let most = seeds.values().map(Vec::len).max().unwrap_or(0);
-    seeds.into_values().filter(|rows| rows.len() == most).collect()
+    seeds.into_values().filter(|rows| rows.len() == parts).collect()
 }
 
-/// The mean of a metric, or of the loss; none where a trial has none.
+/// How many folds or origins some trials have together; 1 where there are none.
+fn parts_of<'a>(rows: impl Iterator<Item = &'a SummaryRow>) -> usize {
+    let part = |row: &'a SummaryRow| -> Vec<&'a (String, String)> {
+        row.params.iter().filter(|(name, _)| resampled(name).is_some()).collect()
+    };
+    rows.map(part).collect::<HashSet<_>>().len().max(1)
+}
+
+/// The mean of a metric, or of the loss; none where a trial has none, or it is not defined.
 fn mean(rows: &[&SummaryRow], metric: Option<usize>) -> Option<f64> {
     let values: Option<Vec<f64>> = rows.iter().map(|row| value(row, metric)).collect();
-    values.map(|values| values.iter().sum::<f64>() / values.len() as f64)
+    values.map(|values| values.iter().sum::<f64>() / values.len() as f64).filter(|mean| !mean.is_nan())
 }
 
 /// What makes one configuration better than another, of one trial.
@@ -221,8 +233,11 @@ pub struct CrossValidated {
 pub fn cross_validated(rows: &[SummaryRow]) -> Option<CrossValidated> {
     let [(dimension, _)] = &rows.first()?.params[..] else { return None };
     let called = resampled(dimension)?;
-    let seeds = seeds_of(&rows.iter().collect::<Vec<_>>());
-    let folds = seeds.first()?.len();
+    let folds = parts_of(rows.iter());
+    let seeds = seeds_of(&rows.iter().collect::<Vec<_>>(), folds);
+    if seeds.is_empty() {
+        return None;
+    }
     let columns = rows.first()?.metrics.len() + 1;
     let value = |column: usize| {
         let metric = column.checked_sub(1);
@@ -239,4 +254,36 @@ pub fn cross_validated(rows: &[SummaryRow]) -> Option<CrossValidated> {
 pub fn described(params: &[(String, String)]) -> String {
     let parts: Vec<String> = params.iter().map(|(name, value)| format!("{name} = {value}")).collect();
     parts.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(seed: u64, fold: &str, loss: Option<f64>) -> SummaryRow {
+        let error = loss.is_none().then(|| "failed".to_string());
+        let params = vec![(FOLD.to_string(), fold.to_string()), ("hidden".to_string(), "4".to_string())];
+        let (trial, config) = (format!("{seed}{fold}"), fold.to_string());
+        SummaryRow { trial, config, params, seed, error, loss, metrics: Vec::new(), seconds: 0.0 }
+    }
+
+    #[test]
+    fn a_seed_counts_only_with_all_folds_that_the_study_has() {
+        // The second fold fails for every seed.
+        let rows = [row(0, "0", Some(1.0)), row(0, "1", None), row(1, "0", Some(1.0)), row(1, "1", None)];
+        let all: Vec<&SummaryRow> = rows.iter().collect();
+        assert_eq!(parts_of(rows.iter()), 2);
+        assert!(seeds_of(&all, 2).is_empty());
+        let whole = [row(2, "0", Some(1.0)), row(2, "1", Some(3.0))];
+        let all: Vec<&SummaryRow> = rows.iter().chain(&whole).collect();
+        let seeds = seeds_of(&all, 2);
+        assert_eq!((seeds.len(), mean(&seeds[0], None)), (1, Some(2.0)));
+        assert_eq!(parts_of([].into_iter()), 1);
+    }
+
+    #[test]
+    fn what_is_not_defined_is_no_value() {
+        let rows = [row(0, "0", Some(f64::NAN))];
+        assert_eq!(mean(&[&rows[0]], None), None);
+    }
 }

@@ -78,7 +78,12 @@ fn all_but(
 
 /// Keys that hold paths of files.
 fn places(spec: &Spec, components: &dyn Components) -> Vec<String> {
-    let fields = components.info(Kind::Dataset, &spec.data.kind).map_or(&[][..], |info| &info.fields);
+    places_of(&spec.data.kind, components)
+}
+
+/// Keys that hold paths of files, with a dataset of some kind.
+pub fn places_of(kind: &str, components: &dyn Components) -> Vec<String> {
+    let fields = components.info(Kind::Dataset, kind).map_or(&[][..], |info| &info.fields);
     let paths = fields.iter().filter(|field| matches!(field.ty, Type::Path));
     paths.map(|field| format!("data.{}", field.name)).chain(["init.weights".into()]).collect()
 }
@@ -108,7 +113,7 @@ fn remove(table: &mut Table, path: &str) {
 /// it could name. Equal digests mean the same list of trials, so that a large study need not be planned to see that
 /// it is finished. None where a sweep could read other data in each configuration.
 pub fn request(spec: &Spec, content: Option<String>, components: &dyn Components, runs: Runs) -> Option<String> {
-    if spec.sweep.as_ref().is_some_and(|sweep| sweep.varies("data")) {
+    if spec.sweep.as_ref().is_some_and(|sweep| sweep.varies("data") || sweep.varies("init")) {
         return None;
     }
     let of = |kind: Kind| components.names(kind).into_iter().filter_map(move |name| components.info(kind, name));

@@ -11,9 +11,11 @@ use crate::spec::component::{Components, Info, Kind, Origin};
 use crate::spec::diagnostic::Diagnostics;
 use crate::spec::print::{Formulas, toml};
 use crate::spec::source::{Sources, Span};
-use crate::spec::tree::{Node, Value};
+use crate::spec::tree::{Node, Table, Value};
 use crate::tensor::DeviceName;
+use std::collections::BTreeSet;
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
 /// What runs the neurons.
@@ -209,6 +211,41 @@ impl Plan {
         toml(&self.spec.resolved, Formulas::Kept)
     }
 
+    /// The same as it is kept apart from the files that it was read from: a path that is relative to another folder than
+    /// that of `file` is made absolute.
+    pub fn stored_toml(&self, file: &Path, registry: &Registry) -> String {
+        let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+        let home = absolute(file.parent().unwrap_or(Path::new("")));
+        let mut rebase = |node: &mut Node| {
+            let folder = self.sources.folder(node.span);
+            if let (Some(path), None) = (node.as_text(), &node.formula)
+                && absolute(&folder) != home
+            {
+                node.value = Value::Text(absolute(&folder.join(path)).display().to_string());
+            }
+        };
+        let mut table = self.spec.resolved.clone();
+        let kinds = self.configurations.datasets.iter().map(|(kind, _)| kind);
+        let places: BTreeSet<String> = kinds.flat_map(|kind| identity::places_of(kind, registry)).collect();
+        for place in &places {
+            each_at(&mut table, place, &mut rebase);
+            let Some(Value::Table(sweep)) = table.get_mut("sweep").map(|node| &mut node.value) else { continue };
+            if let Some(Value::Table(over)) = sweep.get_mut("over").map(|node| &mut node.value)
+                && let Some(Value::Array(values)) = over.get_mut(place).map(|node| &mut node.value)
+            {
+                values.iter_mut().for_each(&mut rebase);
+            }
+            if let Some(Value::Table(variants)) = sweep.get_mut("variants").map(|node| &mut node.value) {
+                for variant in &mut variants.entries {
+                    if let Value::Table(patch) = &mut variant.node.value {
+                        each_at(patch, place, &mut rebase);
+                    }
+                }
+            }
+        }
+        toml(&table, Formulas::Kept)
+    }
+
     /// A trial as TOML: formulas computed, its own values and its seed alone.
     ///
     /// # Errors
@@ -222,6 +259,16 @@ impl Plan {
             run.put("seeds", Node::new(Value::Array(vec![seed]), at));
         }
         Ok(toml(&table, Formulas::Computed))
+    }
+}
+
+/// Changes the value at a path of two keys, if there is one.
+fn each_at(table: &mut Table, path: &str, change: &mut dyn FnMut(&mut Node)) {
+    let (section, key) = path.split_once('.').unwrap_or((path, ""));
+    if let Some(Value::Table(section)) = table.get_mut(section).map(|node| &mut node.value)
+        && let Some(node) = section.get_mut(key)
+    {
+        change(node);
     }
 }
 

@@ -5,7 +5,7 @@ use super::pruner::{Contest, Pruner};
 use crate::registry::Registry;
 use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem, suggest};
 use crate::spec::sweep::Sweep;
-use crate::spec::{Spec, Until};
+use crate::spec::{RandomSpec, Spec, Until};
 use crate::statistics::Mean;
 use crate::store::manifest::Sampling;
 use crate::store::ranking::resampled;
@@ -82,6 +82,16 @@ pub fn rule(
     {
         let text = format!("{called} of one split belong together, so that none of them is the best to be run again");
         return refuse(Diagnostic::new(Problem::Conflict(text), sweep.fresh_at));
+    }
+    if let Some(sweep) = spec.sweep.as_ref().filter(|sweep| sweep.fresh > 0) {
+        let most = if matches!(spec.random, RandomSpec::Torch { .. }) { u64::from(u32::MAX) } else { i64::MAX as u64 };
+        let last = spec.seeds.iter().max().map_or(0, |last| last.saturating_add(sweep.fresh as u64));
+        if last > most {
+            let problem = Problem::Conflict(format!("{} fresh seeds would go up to {last}", sweep.fresh));
+            return refuse(
+                Diagnostic::new(problem, sweep.fresh_at).label(format!("there is no seed above {most} here")),
+            );
+        }
     }
     match (&spec.until, pruner, together) {
         (None, None, _) => Ok((Rule::Fixed, objective)),

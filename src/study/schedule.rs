@@ -7,7 +7,7 @@ use super::plan::{Plan, TrialPlan};
 use super::rule::{Deciding, Rule};
 use crate::statistics::median_with_failures;
 use crate::store::SummaryRow;
-use crate::store::manifest::{Dropped, Race};
+use crate::store::manifest::{Dropped, Entrants, Race};
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -116,6 +116,16 @@ impl<'a> Schedule<'a> {
         self.plan.trials.iter().zip(&self.asked).filter(|(_, asked)| **asked).map(|(trial, _)| trial)
     }
 
+    /// The trials that were asked for, fresh seeds aside, where results decided on them.
+    pub fn entrants(&self) -> Option<Entrants> {
+        if matches!(self.plan.rule, Rule::Fixed) && self.plan.fresh().is_empty() {
+            return None;
+        }
+        let ids = self.plan.configurations.list.iter().map(|configuration| configuration.id.clone());
+        let configs = ids.zip(self.race.seeds.iter().copied()).collect();
+        Some(Entrants { seeds: self.plan.spec.seeds.clone(), configs })
+    }
+
     /// How the race went, if this is one, or how its winner did on fresh seeds.
     pub fn race(&self) -> Option<Race> {
         let fresh = self.plan.fresh();
@@ -125,14 +135,11 @@ impl<'a> Schedule<'a> {
             Rule::Fixed | Rule::Until(..) => (Vec::new(), String::new()),
         };
         let winner = if self.is_finished() { self.winner() } else { None };
-        let ids = self.plan.configurations.list.iter().map(|configuration| configuration.id.clone());
         Some(Race {
             looks,
             rule,
-            seeds: self.plan.spec.seeds.clone(),
-            entrants: ids.clone().zip(self.race.seeds.iter().copied()).collect(),
             dropped: self.race.dropped.clone(),
-            winner: winner.and_then(|winner| ids.clone().nth(winner)),
+            winner: winner.map(|winner| self.plan.configurations.list[winner].id.clone()),
             fresh: self.plan.trials[fresh].iter().map(|trial| trial.seed).collect(),
         })
     }

@@ -59,6 +59,8 @@ pub fn train<D: OnDevice>(
     let (to_writer, from_workers) = mpsc::channel();
     let (queue, keep) = (Queue::new(due), Keep::by_place(plan));
     std::thread::scope(|scope| {
+        // Whatever happens here, workers do not wait for ever.
+        let _closing = Closing(&queue);
         for pool in &pools {
             let to_writer = to_writer.clone();
             let (queue, keep, dir) = (&queue, &keep, dir.as_path());
@@ -101,6 +103,15 @@ pub fn train<D: OnDevice>(
 struct Queue {
     state: Mutex<Waiting>,
     changed: Condvar,
+}
+
+/// Closes a queue when it goes.
+struct Closing<'a>(&'a Queue);
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
 }
 
 struct Waiting {

@@ -260,3 +260,39 @@ fn an_export_overwrites_nothing() {
     assert!(ran.stderr.starts_with("error: mine is not empty"), "{}", ran.stderr);
     assert_eq!(std::fs::read_to_string(sandbox.path("mine/trials.csv")).unwrap(), "mine");
 }
+
+/// A path means what it meant where it was written, also when its file extends another folder's, or an option names it.
+#[test]
+fn a_study_whose_data_another_folder_names_is_verified() {
+    let sandbox = Sandbox::empty();
+    let rows: String = (0..30).map(|i| format!("{},{}\n", i, (i * 7) % 11)).collect();
+    std::fs::create_dir_all(sandbox.path("lib/data")).unwrap();
+    sandbox.write("lib/data/rows.csv", format!("x,y\n{rows}"));
+    let data = "kind = \"table\"\npath = \"data/rows.csv\"\ninputs = [\"x\"]\ntargets = [\"y\"]\nsteps = 3\n";
+    sandbox.write("lib/base.toml", SMALL.replace("kind = \"sqrt\"\nsteps = 12\n", data));
+    sandbox.write("mine.toml", "extends = \"lib/base.toml\"\nname = \"mine\"\n");
+    sandbox.fine(["mine.toml"]);
+    sandbox.fine(["verify", "results/mine"]);
+    sandbox.fine(["lib/base.toml", "--set", "data.path=lib/data/rows.csv", "--out", "set"]);
+    sandbox.fine(["verify", "set"]);
+    assert!(sandbox.fine(["mine.toml"]).stdout.contains("nothing to do"));
+}
+
+#[test]
+fn weights_that_are_swept_over_count_by_what_lies_there() {
+    let sandbox = Sandbox::with("small.toml", SMALL);
+    sandbox.fine(["small.toml", "--seeds", "0..3", "--out", "first"]);
+    let mut made: Vec<_> =
+        std::fs::read_dir(sandbox.path("first/weights")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    made.sort();
+    let put = |from: usize, name: &str| std::fs::copy(&made[from], sandbox.path(name)).unwrap();
+    put(0, "a.safetensors");
+    put(1, "b.safetensors");
+    let sweep = "\n[sweep.over]\n\"init.weights\" = [\"a.safetensors\", \"b.safetensors\"]\n";
+    sandbox.write("warm.toml", format!("{SMALL}{sweep}"));
+    let run = ["warm.toml", "--out", "warm", "--json"];
+    let before = sandbox.fine(run).stdout;
+    assert_eq!(sandbox.fine(run).stdout, before);
+    put(2, "b.safetensors");
+    assert_ne!(sandbox.fine(run).stdout, before, "the file is another one now");
+}

@@ -168,7 +168,8 @@ fn assert_nothing_is_left_of(sandbox: &Sandbox, earlier: &[&str]) {
         let page = std::fs::read_to_string(sandbox.path(out).join("report.html")).unwrap();
         // Which trials the folder has, and of which it kept sequences, may differ.
         let sections = page.split("<section id=").find(|section| section.starts_with("\"configurations\""));
-        sections.unwrap_or_default().to_string()
+        let status = page.lines().find(|line| line.contains("Finished: ")).unwrap();
+        format!("{status}{}", sections.unwrap_or_default())
     };
     assert_eq!(said("used"), said("clean"), "{earlier:?}");
     for out in ["used", "clean"] {
@@ -182,6 +183,11 @@ fn tables_and_page_say_what_was_asked_for_last() {
     assert_nothing_is_left_of(&race, &["--seeds", "0..40"]);
     assert_nothing_is_left_of(&race, &["--set", "sweep.pruner.kind=race", "--set", "sweep.pruner.min=16"]);
     assert_nothing_is_left_of(&race, &["--sweep", "optimizer.lr=3e-2,1e-5,1e-2,2e-2,1e-4"]);
+    let rates = Sandbox::with(
+        "small.toml",
+        &format!("{}\n[sweep.over]\n\"optimizer.lr\" = [1e-5, 1e-2]\n", SMALL.replace("seeds = [0]", UNTIL)),
+    );
+    assert_nothing_is_left_of(&rates, &["--sweep", "optimizer.lr=1e-5,1e-2,1e-3"]);
     let until = until();
     assert_nothing_is_left_of(&until, &["--seeds", "0..50"]);
     assert_nothing_is_left_of(&until, &["--set", "run.seeds.until.relative_half_width=0.2"]);
@@ -227,5 +233,28 @@ fn rules_for_seeds_that_cannot_be_followed_are_refused() {
         "race_of_one",
         refused("seeds = { count = 30 }", &RACE.replace("1e-5, 1e-2, 2e-2, 1e-4", "1e-5"))
     );
+    let torch = "seeds = [4294967290]\n\n[random]\ngenerator = \"torch\"";
+    let grid = RACE.replace("pruner = \"race\"\n", "fresh = 6\n").replace("fresh = 5\n", "");
+    insta::assert_snapshot!("fresh_seeds_that_torch_has_not", refused(torch, &grid));
+    insta::assert_snapshot!("seeds_beyond_all", refused("seeds = { from = 9223372036854775806, count = 4 }", ""));
     insta::assert_snapshot!("race_misspelt", refused("seeds = { count = 30 }", &RACE.replace("\"race\"", "\"rase\"")));
+}
+
+/// A metric that is not defined is no reason to be the best, nor a trial that only fits what it was trained on.
+#[test]
+fn an_undefined_metric_never_wins_and_the_best_weights_are_those_of_the_objective() {
+    let text = SMALL.replace("metrics = [\"l1\", \"nmse\"]", "metrics = [\"l1\", \"r2\"]");
+    let sweep = "\n[sweep]\nmaximize = \"r2\"\nfresh = 2\n\n[sweep.over]\n\"data.steps\" = [1, 12]\n";
+    let sandbox = Sandbox::with("small.toml", &format!("{text}{sweep}"));
+    let ran = sandbox.fine(["small.toml", "--seeds", "0..3", "--set", "run.save=best"]);
+    let first = ran.stdout.lines().nth(2).unwrap();
+    assert!(first.split_whitespace().next() == Some("12"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("The best, data.steps = 12,"), "{}", ran.stdout);
+    let trials = table(&sandbox.path("results/small"), "trials.parquet");
+    let (ids, r2) = (trials.column("trial").unwrap().str().unwrap(), trials.column("r2").unwrap().f64().unwrap());
+    let defined = ids.iter().zip(r2.iter()).filter(|(_, r2)| r2.is_some_and(f64::is_finite));
+    let best = defined.max_by(|a, b| a.1.unwrap().total_cmp(&b.1.unwrap())).unwrap().0.unwrap();
+    let kept: Vec<_> = std::fs::read_dir(sandbox.path("results/small/weights")).unwrap().collect();
+    assert_eq!(kept.len(), 1);
+    assert_eq!(kept[0].as_ref().unwrap().path().file_stem().unwrap().to_str(), Some(best));
 }
