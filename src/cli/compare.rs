@@ -5,7 +5,7 @@ use super::{Exit, fail, print, refuse_unreadable};
 use crate::report::contrast::against;
 use crate::spec::sweep::split;
 use crate::statistics::pairs::shown;
-use crate::statistics::{LEVEL, Mean, summarise};
+use crate::statistics::{LEVEL, median_of};
 use crate::store::manifest::Manifest;
 use crate::store::ranking::{Ranked, described, rank};
 use crate::store::{manifest_of, tables};
@@ -95,7 +95,7 @@ fn table(baseline: &Ranked, ranked: &[Ranked], manifest: &Manifest) -> String {
         [
             described(&baseline.params),
             baseline.by_seed.len().to_string(),
-            figure(median_of(baseline)),
+            figure(median_of(baseline.by_seed.values().copied())),
             "baseline".into(),
             String::new(),
             String::new(),
@@ -128,8 +128,4 @@ fn table(baseline: &Ranked, ranked: &[Ranked], manifest: &Manifest) -> String {
         aligned(&lines),
         others.len(),
     )
-}
-
-fn median_of(one: &Ranked) -> Option<f64> {
-    summarise(one.by_seed.values().copied(), Mean::Geometric).map(|summary| summary.median)
 }

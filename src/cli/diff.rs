@@ -2,8 +2,8 @@
 
 use super::summary::{aligned, figure};
 use super::{Exit, print, refuse_unreadable};
-use crate::statistics::Mean;
 use crate::statistics::pairs::{Paired, holm, paired, shown, verdict};
+use crate::statistics::{Mean, median_of};
 use crate::store::manifest::Manifest;
 use crate::store::ranking::{by_seed, described, rank};
 use crate::store::{StoreError, manifest_of, tables};
@@ -86,7 +86,7 @@ fn results(a: &Side, b: &Side) -> String {
             let pairs: Vec<(f64, f64)> =
                 in_a.iter().filter_map(|(seed, value)| Some((*value, *in_b.get(seed)?))).collect();
             let test = paired(&pairs, of_a.checked_sub(1).map_or(Mean::Geometric, |i| a.manifest.metrics[i].mean()))?;
-            let medians = [median(pairs.iter().map(|pair| pair.0)), median(pairs.iter().map(|pair| pair.1))];
+            let medians = [median_of(pairs.iter().map(|pair| pair.0)), median_of(pairs.iter().map(|pair| pair.1))];
             Some(Compared { name, medians, test })
         })
         .collect();
@@ -121,8 +121,4 @@ fn quantities(a: &Side, b: &Side) -> Vec<(String, usize, usize)> {
     });
     let loss = (a.manifest.loss.name == b.manifest.loss.name).then(|| ("loss".to_string(), 0, 0));
     loss.into_iter().chain(both).collect()
-}
-
-fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
-    crate::statistics::summarise(values, crate::statistics::Mean::Geometric).map(|summary| summary.median)
 }

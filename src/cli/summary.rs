@@ -96,8 +96,8 @@ fn configurations(rows: &[SummaryRow], ranked: &[Ranked], manifest: &Manifest) -
     let mut lines = vec![header];
     for configuration in ranked.iter().take(PRINTED) {
         let mut line: Vec<String> = configuration.params.iter().map(|(_, value)| value.clone()).collect();
-        line.push(configuration.values.len().to_string());
-        line.extend(spread(&configuration.values, of));
+        line.push(configuration.by_seed.len().to_string());
+        line.extend(spread(configuration.by_seed.values().copied(), of));
         line.extend(configuration.medians.iter().copied().map(figure));
         line.extend(seeds::column(manifest).map(|_| seeds::ended(configuration, manifest)));
         lines.push(line);
@@ -126,8 +126,8 @@ fn cross_validation(folds: &CrossValidated, manifest: &Manifest) -> String {
 }
 
 /// Mean, standard deviation and interval of the objective.
-fn spread(values: &[f64], of: Mean) -> [String; 3] {
-    let summary = summarise_values(values.iter().copied(), of);
+fn spread(values: impl Iterator<Item = f64>, of: Mean) -> [String; 3] {
+    let summary = summarise_values(values, of);
     let interval = summary.as_ref().and_then(|summary| summary.interval);
     [
         figure(summary.as_ref().map(|summary| summary.mean)),

@@ -38,7 +38,7 @@ fn values(ranked: &Ranked) -> Vec<String> {
 fn row(manifest: &Manifest, ranked: &Ranked) -> Vec<String> {
     let mut row = values(ranked);
     row.push(format!("{} of {}", ranked.completed, ranked.completed + ranked.failed));
-    let summary = summarise(ranked.values.iter().copied(), manifest.objective.mean());
+    let summary = summarise(ranked.by_seed.values().copied(), manifest.objective.mean());
     let or_none = |value: Option<f64>| value.map_or("-".into(), figure);
     row.push(or_none(summary.as_ref().map(|summary| summary.mean)));
     row.push(or_none(summary.as_ref().and_then(|summary| summary.sd)));

@@ -1,7 +1,7 @@
 //! Configurations of a study held against one of them, on the seeds that both have.
 
 use crate::statistics::pairs::{Paired, holm, paired, verdict};
-use crate::statistics::{Mean, summarise};
+use crate::statistics::{Mean, median_of};
 use crate::store::ranking::Ranked;
 use rayon::prelude::*;
 
@@ -27,8 +27,7 @@ pub fn against(baseline: &Ranked, others: &[&Ranked], of: Mean) -> Vec<Contrast>
     let pairs: Vec<Vec<(f64, f64)>> = others.iter().map(common).collect();
     let tests: Vec<Option<Paired>> = pairs.par_iter().map(|pairs| paired(pairs, of)).collect();
     let corrected = holm(&tests.iter().map(|test| test.as_ref().map_or(1.0, |test| test.p)).collect::<Vec<_>>());
-    let medians =
-        pairs.iter().map(|pairs| summarise(pairs.iter().map(|pair| pair.1), of).map(|summary| summary.median));
+    let medians = pairs.iter().map(|pairs| median_of(pairs.iter().map(|pair| pair.1)));
     let contrast = |((test, median), p): ((Option<Paired>, Option<f64>), f64)| Contrast {
         verdict: test.as_ref().map_or("no seed in common", |test| verdict(test, p, others.len())),
         test,

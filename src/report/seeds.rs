@@ -95,9 +95,8 @@ fn fresh(race: &Race, manifest: &Manifest, ranked: &[Ranked]) -> Option<String> 
     let winner = race.winner.as_ref()?;
     let winner = ranked.iter().find(|one| one.configs.contains(winner))?;
     let of = manifest.objective.mean();
-    let summed = |values: &[f64]| summarise(values.iter().copied(), of);
-    let chosen = summed(&winner.values)?;
-    let Some(fresh) = summed(&winner.fresh) else {
+    let chosen = summarise(winner.by_seed.values().copied(), of)?;
+    let Some(fresh) = summarise(winner.fresh.iter().copied(), of) else {
         let n = race.fresh.len();
         return Some(format!("None of the {n} fresh trials of the best, {}, completed.", described(&winner.params)));
     };

@@ -67,6 +67,13 @@ pub fn median(sorted: &[f64]) -> f64 {
     if sorted.len() % 2 == 1 { sorted[middle] } else { (sorted[middle - 1] + sorted[middle]) / 2.0 }
 }
 
+/// The median of some values, those left out that are not numbers; none of none.
+pub fn median_of(values: impl IntoIterator<Item = f64>) -> Option<f64> {
+    let mut values: Vec<f64> = values.into_iter().filter(|value| !value.is_nan()).collect();
+    values.sort_by(f64::total_cmp);
+    (!values.is_empty()).then(|| median(&values))
+}
+
 /// The median of values of which a lower one is better and of so many failures, which are worse than any of them.
 pub fn median_with_failures(mut values: Vec<f64>, failed: usize) -> f64 {
     values.extend(std::iter::repeat_n(f64::INFINITY, failed));

@@ -3,7 +3,7 @@
 use super::SummaryRow;
 use super::manifest::{Manifest, Sampling};
 use crate::statistics::precision::Known;
-use crate::statistics::{Mean, median_with_failures};
+use crate::statistics::{Mean, median_of, median_with_failures};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// The dimension that goes through the folds of a split.
@@ -37,9 +37,7 @@ pub struct Ranked {
     pub completed: usize,
     /// Trials that failed.
     pub failed: usize,
-    /// The objective of each trial that completed, or its mean over folds or origins for each seed that has them all.
-    pub values: Vec<f64>,
-    /// The objective by seed, of several folds or origins their mean.
+    /// The objective by seed, for those that completed; of several folds or origins their mean, for seeds that have all.
     pub by_seed: BTreeMap<u64, f64>,
     /// The objective on each fresh seed, likewise; these count nowhere else.
     pub fresh: Vec<f64>,
@@ -129,18 +127,15 @@ fn summed(
     let mut configs: Vec<String> = rows.iter().chain(&fresh).map(|row| row.config.clone()).collect();
     configs.dedup();
     let (seeds, fresh) = (seeds_of(&rows, parts), seeds_of(&fresh, parts));
-    let of = |metric: Option<usize>| seeds.iter().filter_map(move |rows| mean(rows, metric)).collect::<Vec<f64>>();
     let completed = rows.iter().filter(|row| row.error.is_none()).count();
     let dropped = manifest.race.iter().flat_map(|race| &race.dropped).find(|one| configs.contains(&one.config));
-    let columns = std::iter::once(None).chain((0..manifest.metrics.len()).map(Some));
-    let values = of(objective);
+    let by_seed = column_by_seed(&seeds, objective);
     let all: HashSet<u64> = rows.iter().map(|row| row.seed).collect();
     let sign = if manifest.objective.maximize { -1.0 } else { 1.0 };
-    let signed = values.iter().map(|value| sign * value).collect();
-    let rank = median_with_failures(signed, all.len() - values.len());
+    let signed = by_seed.values().map(|value| sign * value).collect();
+    let rank = median_with_failures(signed, all.len() - by_seed.len());
     let ranked = Ranked {
-        values,
-        by_seed: seeds.iter().filter_map(|rows| Some((rows[0].seed, mean(rows, objective)?))).collect(),
+        by_seed,
         fresh: fresh.iter().filter_map(|rows| mean(rows, objective)).collect(),
         dropped: dropped.map(|one| (one.seeds, one.p)),
         known: manifest.sampling.as_ref().map(|sampling| known(&rows, sampling, manifest)),
@@ -148,7 +143,9 @@ fn summed(
         params,
         completed,
         failed: rows.len() - completed,
-        medians: columns.map(|metric| median(of(metric))).collect(),
+        medians: columns(manifest)
+            .map(|metric| median_of(seeds.iter().filter_map(|rows| mean(rows, metric))))
+            .collect(),
     };
     (rank, ranked)
 }
@@ -158,8 +155,17 @@ pub fn by_seed(one: &Ranked, rows: &[SummaryRow], manifest: &Manifest) -> Vec<BT
     let own: Vec<&SummaryRow> =
         rows.iter().filter(|row| one.configs.contains(&row.config) && one.by_seed.contains_key(&row.seed)).collect();
     let seeds = seeds_of(&own, parts_of(own.iter().copied()));
-    let column = |metric| seeds.iter().filter_map(|rows| Some((rows[0].seed, mean(rows, metric)?))).collect();
-    std::iter::once(None).chain((0..manifest.metrics.len()).map(Some)).map(column).collect()
+    columns(manifest).map(|metric| column_by_seed(&seeds, metric)).collect()
+}
+
+/// The loss, then the place of each metric.
+fn columns(manifest: &Manifest) -> impl Iterator<Item = Option<usize>> {
+    std::iter::once(None).chain((0..manifest.metrics.len()).map(Some))
+}
+
+/// One of them by seed.
+fn column_by_seed(seeds: &[Vec<&SummaryRow>], metric: Option<usize>) -> BTreeMap<u64, f64> {
+    seeds.iter().filter_map(|rows| Some((rows[0].seed, mean(rows, metric)?))).collect()
 }
 
 /// How well the mean of a configuration is known.
@@ -203,16 +209,6 @@ fn value(row: &SummaryRow, metric: Option<usize>) -> Option<f64> {
     match metric {
         Some(metric) => row.metrics.get(metric).copied().flatten(),
         None => row.loss,
-    }
-}
-
-fn median(mut values: Vec<f64>) -> Option<f64> {
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    match values.len() {
-        0 => None,
-        n if n % 2 == 1 => Some(values[middle]),
-        _ => Some((values[middle - 1] + values[middle]) / 2.0),
     }
 }
 
