@@ -69,20 +69,15 @@ fn all_but(
     paths.iter().for_each(|path| remove(&mut table, path));
     WITHOUT_EFFECT.iter().for_each(|path| remove(&mut table, path));
     // What lies at a path counts, not the path.
-    places(spec, components).iter().for_each(|path| remove(&mut table, path));
+    places(&spec.data.kind, components).iter().for_each(|path| remove(&mut table, path));
     let used: Vec<String> = used.iter().map(|((kind, name), value)| format!("{kind} {name} {value}")).collect();
     let mut parts = vec![canonical(&table), runs.executor.into(), runs.device.into(), used.join("\n")];
     parts.extend(content);
     parts
 }
 
-/// Keys that hold paths of files.
-fn places(spec: &Spec, components: &dyn Components) -> Vec<String> {
-    places_of(&spec.data.kind, components)
-}
-
 /// Keys that hold paths of files, with a dataset of some kind.
-pub fn places_of(kind: &str, components: &dyn Components) -> Vec<String> {
+pub fn places(kind: &str, components: &dyn Components) -> Vec<String> {
     let fields = components.info(Kind::Dataset, kind).map_or(&[][..], |info| &info.fields);
     let paths = fields.iter().filter(|field| matches!(field.ty, Type::Path));
     paths.map(|field| format!("data.{}", field.name)).chain(["init.weights".into()]).collect()

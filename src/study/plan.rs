@@ -3,7 +3,7 @@
 
 use super::configuration::{Configuration, ConfigurationPlan, Configurations, content_of};
 use super::identity::{self, Runs};
-use super::rule::{Deciding, Rule, rule};
+use super::rule::{Deciding, Rule, fresh, fresh_seeds, rule};
 use crate::data::split::Part;
 use crate::registry::Registry;
 use crate::spec::Spec;
@@ -226,7 +226,7 @@ impl Plan {
         };
         let mut table = self.spec.resolved.clone();
         let kinds = self.configurations.datasets.iter().map(|(kind, _)| kind);
-        let places: BTreeSet<String> = kinds.flat_map(|kind| identity::places_of(kind, registry)).collect();
+        let places: BTreeSet<String> = kinds.flat_map(|kind| identity::places(kind, registry)).collect();
         for place in &places {
             each_at(&mut table, place, &mut rebase);
             let Some(Value::Table(sweep)) = table.get_mut("sweep").map(|node| &mut node.value) else { continue };
@@ -270,15 +270,4 @@ fn each_at(table: &mut Table, path: &str, change: &mut dyn FnMut(&mut Node)) {
     {
         change(node);
     }
-}
-
-/// Seeds on which the best configuration is run again.
-fn fresh(spec: &Spec) -> usize {
-    spec.sweep.as_ref().map_or(0, |sweep| sweep.fresh)
-}
-
-/// They follow the largest of the others.
-fn fresh_seeds(spec: &Spec) -> Range<u64> {
-    let first = spec.seeds.iter().max().map_or(0, |last| last.saturating_add(1));
-    first..first.saturating_add(fresh(spec) as u64)
 }

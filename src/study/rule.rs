@@ -9,6 +9,7 @@ use crate::spec::{RandomSpec, Spec, Until};
 use crate::statistics::Mean;
 use crate::store::manifest::Sampling;
 use crate::store::ranking::resampled;
+use std::ops::Range;
 
 /// What decides on how many of its seeds a configuration is run.
 pub enum Rule {
@@ -57,9 +58,8 @@ impl Deciding {
     }
 
     /// Its value of a trial that completed.
-    pub fn value(&self, loss: Option<f64>, metrics: &[Option<f64>]) -> f64 {
-        let value = self.metric.map_or(loss, |metric| metrics.get(metric).copied().flatten());
-        value.unwrap_or(f64::NAN)
+    pub fn value(&self, loss: Option<f64>, metric: &dyn Fn(usize) -> Option<f64>) -> f64 {
+        self.metric.map_or(loss, metric).unwrap_or(f64::NAN)
     }
 }
 
@@ -85,7 +85,7 @@ pub fn rule(
     }
     if let Some(sweep) = spec.sweep.as_ref().filter(|sweep| sweep.fresh > 0) {
         let most = if matches!(spec.random, RandomSpec::Torch { .. }) { u64::from(u32::MAX) } else { i64::MAX as u64 };
-        let last = spec.seeds.iter().max().map_or(0, |last| last.saturating_add(sweep.fresh as u64));
+        let last = fresh_seeds(spec).end - 1;
         if last > most {
             let problem = Problem::Conflict(format!("{} fresh seeds would go up to {last}", sweep.fresh));
             return refuse(
@@ -139,4 +139,15 @@ pub fn rule(
             }
         }
     }
+}
+
+/// On how many seeds the best configuration is run again.
+pub fn fresh(spec: &Spec) -> usize {
+    spec.sweep.as_ref().map_or(0, |sweep| sweep.fresh)
+}
+
+/// These seeds, which follow the largest of the others.
+pub fn fresh_seeds(spec: &Spec) -> Range<u64> {
+    let first = spec.seeds.iter().max().map_or(0, |last| last.saturating_add(1));
+    first..first.saturating_add(fresh(spec) as u64)
 }

@@ -8,6 +8,7 @@ use super::rule::{Deciding, Rule};
 use crate::statistics::median_with_failures;
 use crate::store::SummaryRow;
 use crate::store::manifest::{Dropped, Entrants, Race};
+use crate::store::record::Record;
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -22,6 +23,8 @@ pub struct Schedule<'a> {
     open: usize,
     /// The same of each configuration.
     open_of: Vec<usize>,
+    /// Seeds that each configuration was asked for, fresh ones aside.
+    seeds: Vec<usize>,
     race: Standing,
 }
 
@@ -41,8 +44,6 @@ struct Standing {
     /// Configurations that are left.
     left: Vec<usize>,
     dropped: Vec<Dropped>,
-    /// Seeds that each configuration was asked for.
-    seeds: Vec<usize>,
 }
 
 impl<'a> Schedule<'a> {
@@ -50,14 +51,15 @@ impl<'a> Schedule<'a> {
     pub fn new(plan: &'a Plan, known: &[SummaryRow]) -> Schedule<'a> {
         let (trials, configurations) = (plan.trials.len(), plan.configurations.list.len());
         let (ended, asked) = (vec![None; trials], vec![false; trials]);
-        let all = if matches!(plan.rule, Rule::Race(..)) { 0 } else { plan.spec.seeds.len() };
-        let left = (0..configurations).collect();
-        let race = Standing { looks: 0, left, dropped: Vec::new(), seeds: vec![all; configurations] };
-        let mut schedule = Schedule { plan, ended, asked, open: 0, open_of: vec![0; configurations], race };
+        let race = Standing { looks: 0, left: (0..configurations).collect(), dropped: Vec::new() };
+        let (open_of, seeds) = (vec![0; configurations], vec![0; configurations]);
+        let mut schedule = Schedule { plan, ended, asked, open: 0, open_of, seeds, race };
         let known: HashMap<&str, &SummaryRow> = known.iter().map(|row| (row.trial.as_str(), row)).collect();
         if !known.is_empty() {
-            let said = |trial: &TrialPlan| known.get(trial.id.as_str()).map(|row| schedule.said(row));
-            schedule.ended = plan.trials.iter().map(said).collect();
+            let said = |row: &&SummaryRow| {
+                schedule.said(row.error.is_none(), row.loss, &|i| row.metrics.get(i).copied().flatten())
+            };
+            schedule.ended = plan.trials.iter().map(|trial| known.get(trial.id.as_str()).map(said)).collect();
         }
         schedule
     }
@@ -71,8 +73,8 @@ impl<'a> Schedule<'a> {
     pub fn begin(&mut self) -> Vec<usize> {
         let mut due = Vec::new();
         match &self.plan.rule {
-            Rule::Fixed => (0..self.open_of.len()).for_each(|c| self.ask(c, 0..self.plan.spec.seeds.len(), &mut due)),
-            Rule::Until(..) => (0..self.open_of.len()).for_each(|c| self.go_on(c, &mut due)),
+            Rule::Fixed => (0..self.seeds.len()).for_each(|c| self.ask_first(c, self.plan.spec.seeds.len(), &mut due)),
+            Rule::Until(..) => (0..self.seeds.len()).for_each(|c| self.go_on(c, &mut due)),
             Rule::Race(..) => self.race_on(&mut due),
         }
         self.finish(&mut due);
@@ -80,10 +82,11 @@ impl<'a> Schedule<'a> {
     }
 
     /// The trial at a place ended; gives the places of the trials that can be run now.
-    pub fn ended(&mut self, place: usize, row: &SummaryRow) -> Vec<usize> {
+    pub fn ended(&mut self, place: usize, record: &Record) -> Vec<usize> {
         let mut due = Vec::new();
         let configuration = self.plan.trials[place].configuration;
-        let said = self.said(row);
+        let (loss, metric) = (record.loss.first().copied(), |i: usize| record.metrics.get(i).copied());
+        let said = self.said(record.completed(), loss, &metric);
         if self.ended[place].replace(said).is_none() && self.asked[place] {
             self.open -= 1;
             self.open_of[configuration] -= 1;
@@ -97,11 +100,8 @@ impl<'a> Schedule<'a> {
         due
     }
 
-    fn said(&self, row: &SummaryRow) -> Said {
-        let value = |deciding: &Deciding| match &row.error {
-            Some(_) => f64::NAN,
-            None => deciding.value(row.loss, &row.metrics),
-        };
+    fn said(&self, completed: bool, loss: Option<f64>, metric: &dyn Fn(usize) -> Option<f64>) -> Said {
+        let value = |deciding: &Deciding| if completed { deciding.value(loss, metric) } else { f64::NAN };
         let sampled = if let Rule::Until(_, sampled) = &self.plan.rule { value(sampled) } else { f64::NAN };
         Said { objective: value(&self.plan.objective), sampled }
     }
@@ -122,7 +122,7 @@ impl<'a> Schedule<'a> {
             return None;
         }
         let ids = self.plan.configurations.list.iter().map(|configuration| configuration.id.clone());
-        let configs = ids.zip(self.race.seeds.iter().copied()).collect();
+        let configs = ids.zip(self.seeds.iter().copied()).collect();
         Some(Entrants { seeds: self.plan.spec.seeds.clone(), configs })
     }
 
@@ -142,6 +142,12 @@ impl<'a> Schedule<'a> {
             winner: winner.map(|winner| self.plan.configurations.list[winner].id.clone()),
             fresh: self.plan.trials[fresh].iter().map(|trial| trial.seed).collect(),
         })
+    }
+
+    /// Asks for the first seeds of a configuration.
+    fn ask_first(&mut self, configuration: usize, seeds: usize, due: &mut Vec<usize>) {
+        self.seeds[configuration] = seeds;
+        self.ask(configuration, 0..seeds, due);
     }
 
     /// Asks for some trials of a configuration.
@@ -168,8 +174,7 @@ impl<'a> Schedule<'a> {
         let said = self.first(configuration, self.plan.spec.seeds.len());
         let values: Vec<Option<f64>> = said.iter().map(|said| said.map(|said| said.sampled)).collect();
         let seeds = sampling.precision.known(sampled.of, &values).seeds();
-        self.race.seeds[configuration] = seeds;
-        self.ask(configuration, 0..seeds, due);
+        self.ask_first(configuration, seeds, due);
     }
 
     /// Takes the looks of a race for which all seeds have ended, and asks for the seeds of the next one.
@@ -177,8 +182,7 @@ impl<'a> Schedule<'a> {
         let Rule::Race(pruner, contest) = &self.plan.rule else { return };
         while let Some(&seeds) = contest.looks.get(self.race.looks).filter(|_| self.race.left.len() > 1) {
             for configuration in self.race.left.clone() {
-                self.race.seeds[configuration] = seeds;
-                self.ask(configuration, 0..seeds, due);
+                self.ask_first(configuration, seeds, due);
             }
             let objective = |said: &Option<Said>| said.map(|said| said.objective);
             let of = |c: &usize| self.first(*c, seeds).iter().map(objective).collect::<Option<Vec<f64>>>();
@@ -210,7 +214,7 @@ impl<'a> Schedule<'a> {
     fn winner(&self) -> Option<usize> {
         let sign = if self.plan.objective.maximize { -1.0 } else { 1.0 };
         let median_of = |c: &usize| {
-            let said: Vec<f64> = self.first(*c, self.race.seeds[*c]).iter().flatten().map(|s| s.objective).collect();
+            let said: Vec<f64> = self.first(*c, self.seeds[*c]).iter().flatten().map(|s| s.objective).collect();
             let completed: Vec<f64> = said.iter().filter(|value| !value.is_nan()).map(|value| sign * value).collect();
             let failed = said.len() - completed.len();
             median_with_failures(completed, failed)

@@ -81,10 +81,12 @@ pub fn train<D: OnDevice>(
         drop(to_writer);
         let mut told = |place: usize, record: &Record| {
             watch.ended(record);
-            let due = schedule.ended(place, &record.row());
-            let more: Vec<&TrialPlan> = due.iter().map(|place| &plan.trials[*place]).collect();
-            watch.asked(more.len(), plan.iterations(&more));
-            queue.add(due);
+            let due = schedule.ended(place, record);
+            if !due.is_empty() {
+                let more: Vec<&TrialPlan> = due.iter().map(|place| &plan.trials[*place]).collect();
+                watch.asked(more.len(), plan.iterations(&more));
+                queue.add(due);
+            }
             if schedule.is_finished() {
                 queue.close();
             }
@@ -139,10 +141,8 @@ impl Queue {
     }
 
     fn add(&self, places: Vec<usize>) {
-        if !places.is_empty() {
-            self.lock().places.extend(places);
-            self.changed.notify_all();
-        }
+        self.lock().places.extend(places);
+        self.changed.notify_all();
     }
 
     /// Nobody gets another trial.
