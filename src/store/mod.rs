@@ -8,6 +8,7 @@ pub mod checkpoint;
 pub mod environment;
 pub mod export;
 pub mod files;
+mod frames;
 pub mod journal;
 pub mod lock;
 pub mod manifest;

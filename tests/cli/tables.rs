@@ -3,6 +3,8 @@
 use super::Sandbox;
 use super::bad_input::refusal;
 use polars::prelude::*;
+use runner::registry::Registry;
+use runner::study::{Executor, Plan};
 use std::fmt::Write;
 
 /// A linear task in a file: `y = 3 a - 2 b + 10`, two columns of numbers and one of names.
@@ -551,17 +553,22 @@ fn persistence_and_an_autoregression_stand_beside_windows() {
     assert!(rmse[2] < 1e-4, "{rmse:?}");
 }
 
+/// The plan of `wave.toml`.
+fn planned(sandbox: &Sandbox) -> (Registry, Plan) {
+    let registry = Registry::builtin(&mut Default::default()).unwrap();
+    let mut sources = Default::default();
+    let spec = runner::spec::read(&sandbox.path("wave.toml"), &Default::default(), &registry, &mut sources).unwrap();
+    let plan = Plan::new(spec, &registry, &sources, Executor::Fused, runner::tensor::DeviceName::Cpu).unwrap();
+    (registry, plan)
+}
+
 #[test]
 fn an_interrupted_trial_that_stops_early_ends_with_the_same_rows() {
     let text =
         WINDOWS.replace("epochs = 3", "epochs = 40\nselect = \"best\"\nearly_stop = { patience = 5 }\nsave_every = 3");
     let sandbox = Sandbox::with("wave.toml", &text);
     sandbox.write("wave.csv", wave());
-    let registry = runner::registry::Registry::builtin(&mut Default::default()).unwrap();
-    let mut sources = Default::default();
-    let spec = runner::spec::read(&sandbox.path("wave.toml"), &Default::default(), &registry, &mut sources).unwrap();
-    use runner::study::{Executor, Plan};
-    let plan = Plan::new(spec, &registry, &sources, Executor::Fused, runner::tensor::DeviceName::Cpu).unwrap();
+    let (registry, plan) = planned(&sandbox);
     let configuration = &plan.configurations.first;
     let compiled = runner::study::compiled::Compiled::new(configuration, &registry, Executor::Fused);
     let trial = || compiled.prepare::<dfdx::prelude::Cpu>(configuration, &registry, 0).unwrap();
@@ -583,11 +590,7 @@ fn what_a_plan_has_read_is_not_read_again_when_its_configurations_are_built() {
     let text = format!("{WINDOWS}\n[sweep.over]\n\"optimizer.lr\" = [1e-3, 1e-2]\n");
     let sandbox = Sandbox::with("wave.toml", &text);
     sandbox.write("wave.csv", wave());
-    let registry = runner::registry::Registry::builtin(&mut Default::default()).unwrap();
-    let mut sources = Default::default();
-    let spec = runner::spec::read(&sandbox.path("wave.toml"), &Default::default(), &registry, &mut sources).unwrap();
-    use runner::study::{Executor, Plan};
-    let plan = Plan::new(spec, &registry, &sources, Executor::Fused, runner::tensor::DeviceName::Cpu).unwrap();
+    let (registry, plan) = planned(&sandbox);
     std::fs::remove_file(sandbox.path("wave.csv")).unwrap();
     assert!(plan.trials.len() > 1);
     for trial in &plan.trials {
