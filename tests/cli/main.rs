@@ -13,6 +13,7 @@ mod registry;
 mod report;
 mod run;
 mod seeds;
+mod series;
 mod survive;
 mod sweep;
 mod tables;
