@@ -296,3 +296,20 @@ fn weights_that_are_swept_over_count_by_what_lies_there() {
     put(2, "b.safetensors");
     assert_ne!(sandbox.fine(run).stdout, before, "the file is another one now");
 }
+
+#[test]
+fn a_baseline_may_hold_commas_and_a_folder_without_tables_says_why() {
+    let sandbox = Sandbox::with("small.toml", SMALL);
+    let beta = "layer.hidden_1.beta={ uniform = [0, 1] },{ uniform = [0.5, 1] }";
+    sandbox.fine(["small.toml", "--seeds", "0..2", "--sweep", beta]);
+    let baseline = "layer.hidden_1.beta={ uniform = [0, 1] }";
+    let ran = sandbox.fine(["compare", "results/small", "--baseline", baseline]);
+    assert!(ran.stdout.contains("baseline") && ran.stdout.contains("too few seeds"), "{}", ran.stdout);
+    std::fs::remove_file(sandbox.path("results/small/trials.parquet")).unwrap();
+    let report = sandbox.runner(["report", "results/small"]);
+    assert_eq!(report.status, 2);
+    assert!(report.stderr.contains("results/small has no tables yet"), "{}", report.stderr);
+    let compare = sandbox.runner(["compare", "results/small", "--baseline", baseline]);
+    assert_eq!(compare.status, 2);
+    assert!(compare.stderr.contains("no finished configuration yet"), "{}", compare.stderr);
+}

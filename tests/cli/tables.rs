@@ -346,6 +346,12 @@ fn r2_is_compared_by_differences_and_errors_by_ratios() {
 }
 
 #[test]
+fn a_share_that_folds_would_not_heed_is_refused() {
+    let split = "[data.split]\nfolds = 5\nfold = 0\ntrain = 0.5\n\n[[layer]]\nname = \"readout\"";
+    insta::assert_snapshot!(refusal(&sandbox(SPLIT, split), &["own.toml"]));
+}
+
+#[test]
 fn verify_says_which_file_it_misses_and_where_it_looked() {
     let sandbox = sandbox("own.csv", "own.csv");
     sandbox.fine(["own.toml"]);
