@@ -1,6 +1,7 @@
 //! `runner export`: the tables of a result folder as CSV, or as event files that TensorBoard reads.
 
 use super::{Exit, fail, print, refuse_unreadable};
+use crate::store::files::check_inside;
 use crate::store::{StoreError, export, manifest_of};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
@@ -35,16 +36,23 @@ pub fn export(args: &ExportArgs) -> Exit {
         return fail(text, Some("`--out DIR` names another folder"), Exit::Request);
     }
     let out = |name: &str| args.out.clone().unwrap_or_else(|| args.dir.join(name));
-    let written = manifest_of(&args.dir).and_then(|_| match args.format {
-        Format::Csv => export::csv(&args.dir, &out("csv")),
-        Format::Tensorboard => export::tensorboard(&args.dir, &out("tensorboard")),
+    let name = match args.format {
+        Format::Csv => "csv",
+        Format::Tensorboard => "tensorboard",
+    };
+    let inside = || if args.out.is_none() { check_inside(&args.dir, name) } else { Ok(()) };
+    let written = manifest_of(&args.dir).and_then(|_| inside()).and_then(|()| match args.format {
+        Format::Csv => export::csv(&args.dir, &out(name)),
+        Format::Tensorboard => export::tensorboard(&args.dir, &out(name)),
     });
     match written {
         Ok(files) => {
             files.iter().for_each(|file| print(&format!("{}\n", file.display())));
             Exit::Fine
         }
-        Err(error @ StoreError::Io { .. }) => fail(error, Some("`--out DIR` names another folder"), Exit::Request),
+        Err(error @ (StoreError::Io { .. } | StoreError::Outside { .. } | StoreError::NotOurs { .. })) => {
+            fail(error, Some("`--out DIR` names another folder"), Exit::Request)
+        }
         Err(error) => refuse_unreadable(&error, "export` takes a folder"),
     }
 }

@@ -276,6 +276,9 @@ fn refuse_folder(error: &StoreError) -> Exit {
             Some("`--out DIR` keeps both; `--fresh` deletes what is there and begins anew")
         }
         StoreError::Foreign(_) => Some("`--out DIR` names another folder"),
+        StoreError::Outside { .. } | StoreError::NotOurs { .. } => {
+            Some("remove it, or `--out DIR` names another folder; nothing was changed")
+        }
         StoreError::InUse { .. } => Some("wait for it to end, or use `--out DIR`"),
         StoreError::Io { .. } => Some("`--out DIR` names a folder that can be written"),
         StoreError::Manifest { .. } | StoreError::Table { .. } | StoreError::NoResults(_) => {

@@ -12,9 +12,10 @@ mod plots;
 pub mod seeds;
 mod tables;
 
+use crate::store::files::create_inside;
 use crate::store::manifest::Manifest;
 use crate::store::ranking::{Asked, Ranked};
-use crate::store::{StoreError, manifest_of, replace};
+use crate::store::{PLOTS, StoreError, manifest_of, replace};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use tables::{Results, Trial};
@@ -118,11 +119,10 @@ pub fn write(dir: &Path) -> Result<Written, ReportError> {
     };
     let comparison = baselines::compare(&manifest, &results);
     let figures = plots::all(&manifest, &results, &comparison)?;
-    let plots = dir.join("plots");
-    std::fs::create_dir_all(&plots).map_err(|error| StoreError::Io { path: plots.clone(), error })?;
+    create_inside(dir, PLOTS)?;
     let mut files = Vec::new();
     for figure in &figures {
-        let name = format!("plots/{}.svg", figure.name);
+        let name = format!("{PLOTS}/{}.svg", figure.name);
         replace(&dir.join(&name), figure.svg.as_bytes())?;
         files.push(name);
     }

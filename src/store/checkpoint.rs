@@ -78,7 +78,7 @@ pub fn files(dir: &Path) -> Result<Vec<PathBuf>, StoreError> {
     if !folder.exists() {
         return Ok(Vec::new());
     }
-    Ok(super::listed(&folder)?.into_iter().filter(|path| path.extension().is_some_and(|e| e == "state")).collect())
+    Ok(super::listed(&folder)?.into_iter().filter(|path| super::is_named(path, "state")).collect())
 }
 
 fn encode(checkpoint: &Checkpoint) -> serde_json::Result<Vec<u8>> {

@@ -5,7 +5,7 @@
 //! { wall_time = 1, step = 2, file_version = 3, summary = 5 }, `Summary` { value = 1 }, `Value` { tag = 1,
 //! simple_value = 2 }. Sources: TensorFlow's `record_writer.cc`, `event.proto` and `summary.proto`.
 
-use super::files::{create_folder, replace};
+use super::files::{create_folder, create_inside, is_id, replace};
 use super::tables::{read_columns, unreadable};
 use super::{FILES, StoreError};
 use polars::prelude::*;
@@ -69,11 +69,10 @@ pub fn tensorboard(dir: &Path, out: &Path) -> Result<Vec<PathBuf>, StoreError> {
     let ends = ends.i64().map_err(failed)?;
     let rows_of = super::tables::runs(&history, usize::MAX, dir)?;
     for (id, rows) in rows_of {
-        let Some(place) = ids.iter().position(|other| other == Some(&id)) else { continue };
+        let Some(place) = ids.iter().position(|other| other == Some(&id)).filter(|_| is_id(&id)) else { continue };
         let micros = ends.get(place).unwrap_or(0);
         let part = history.slice(rows.start as i64, rows.len());
-        let folder = out.join(&id);
-        create_folder(&folder)?;
+        let folder = create_inside(out, &id)?;
         let path = folder.join(format!("events.out.tfevents.{}.runner", micros / 1_000_000));
         replace(&path, &events(&part, micros as f64 / 1e6).map_err(failed)?)?;
         files.push(path);

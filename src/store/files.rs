@@ -1,9 +1,11 @@
 //! Files that appear whole: written beside their place, then renamed.
 
 use super::StoreError;
-use std::fs::{self, File};
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
 use std::io::{BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Writes a file beside its place and renames it there, so that it is complete or absent.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
@@ -42,17 +44,87 @@ pub fn sync_folder_of(path: &Path) -> Result<(), StoreError> {
 }
 
 fn replace_with(path: &Path, write: impl FnOnce(&mut File) -> std::io::Result<()>) -> Result<(), StoreError> {
-    let temporary = path.with_extension("part");
-    let write = || -> std::io::Result<()> {
-        let mut file = File::create(&temporary)?;
-        write(&mut file)?;
-        fs::rename(&temporary, path)
-    };
-    write().map_err(|error| {
+    let failed = |error| StoreError::Io { path: path.into(), error };
+    let (temporary, mut file) = temporary(path).map_err(failed)?;
+    write(&mut file).and_then(|()| fs::rename(&temporary, path)).map_err(|error| {
         // The half-written file is of no use; that it cannot be removed either says nothing new.
         let _ = fs::remove_file(&temporary);
-        StoreError::Io { path: path.into(), error }
+        failed(error)
     })
+}
+
+/// A new file beside a path, `.NAME.PROCESS.NUMBER.part`: never one that is there, nor what a link names.
+fn temporary(path: &Path) -> std::io::Result<(PathBuf, File)> {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let name = path.file_name().ok_or(std::io::ErrorKind::InvalidInput)?;
+    loop {
+        let mut own = OsString::from(".");
+        own.push(name);
+        own.push(format!(".{}.{}.part", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed)));
+        let own = path.with_file_name(own);
+        match OpenOptions::new().write(true).create_new(true).open(&own) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            opened => return Ok((own, opened?)),
+        }
+    }
+}
+
+/// The process that a temporary file's name speaks of; none where the name is not one of ours.
+fn process_of(name: &str) -> Option<u32> {
+    let (rest, number) = name.strip_prefix('.')?.strip_suffix(".part")?.rsplit_once('.')?;
+    number.parse::<u64>().ok()?;
+    rest.rsplit_once('.')?.1.parse().ok()
+}
+
+/// Whether a file of a result folder is one that a process was writing when it was killed; earlier versions wrote
+/// `manifest.part` and the like.
+pub fn is_temporary(path: &Path) -> bool {
+    const EARLIER: [&str; 7] = ["manifest", "trials", "history", "traces", "layers", "baselines", "report"];
+    let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return false };
+    let earlier = || name.strip_suffix(".part").is_some_and(|stem| EARLIER.contains(&stem) || is_id(stem));
+    is_file(path) && (process_of(name).is_some() || earlier())
+}
+
+/// Removes temporary files that processes left in a folder; those of processes that are alive stay.
+pub fn remove_left_behind(folder: &Path) -> Result<(), StoreError> {
+    let Ok(entries) = fs::read_dir(folder) else { return Ok(()) };
+    for path in entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| is_temporary(path)) {
+        let process = path.file_name().and_then(|name| process_of(name.to_str()?));
+        let alive = |id: u32| id != std::process::id() && Path::new("/proc").join(id.to_string()).exists();
+        if !process.is_some_and(alive) {
+            remove(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a text is the id of a trial: nothing else becomes part of a path.
+pub fn is_id(text: &str) -> bool {
+    text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+}
+
+/// Whether a path itself is a file, and no link to one.
+pub fn is_file(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|meta| meta.is_file())
+}
+
+/// Refuses a folder inside of another that is a link, or no folder.
+pub fn check_inside(dir: &Path, name: &str) -> Result<(), StoreError> {
+    match fs::symlink_metadata(dir.join(name)) {
+        Ok(meta) if meta.is_symlink() => Err(StoreError::Outside { dir: dir.into(), name: name.into() }),
+        Ok(meta) if !meta.is_dir() => Err(StoreError::NotOurs { dir: dir.into(), name: name.into() }),
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(StoreError::Io { path: dir.join(name), error }),
+    }
+}
+
+/// Makes a folder inside of another, where it is really inside.
+pub fn create_inside(dir: &Path, name: &str) -> Result<PathBuf, StoreError> {
+    check_inside(dir, name)?;
+    let folder = dir.join(name);
+    create_folder(&folder)?;
+    Ok(folder)
 }
 
 /// Removes a file, if it is there.

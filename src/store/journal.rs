@@ -5,7 +5,7 @@
 //! [`Record`] as JSON; numbers are little-endian. Files are only appended to, so a process that dies leaves at most
 //! half a record, at the end. What is damaged elsewhere is stepped over, and both are reported.
 
-use super::files::{create_folder, sync_folder_of};
+use super::files::{create_inside, is_file, is_id, sync_folder_of};
 use super::record::Record;
 use super::{StoreError, Sync};
 use std::fs::{self, File, OpenOptions};
@@ -71,12 +71,19 @@ pub enum HeaderError {
 pub fn read(dir: &Path) -> Result<Contents, StoreError> {
     let mut contents = Contents { files: files(dir)?, ..Contents::default() };
     for path in &contents.files {
-        let bytes = fs::read(path).map_err(|error| StoreError::Io { path: path.clone(), error })?;
         let failed = |error: String| StoreError::Manifest { path: path.clone(), error };
+        if !is_file(path) {
+            return Err(failed(HeaderError::Foreign.to_string()));
+        }
+        let bytes = fs::read(path).map_err(|error| StoreError::Io { path: path.clone(), error })?;
         let Split { payloads, gaps } = split(&bytes).map_err(|error| failed(error.to_string()))?;
         for payload in payloads {
-            let record = serde_json::from_slice(&bytes[payload.clone()]);
-            contents.records.push(record.map_err(|error| failed(format!("at byte {}: {error}", payload.start)))?);
+            let record: serde_json::Result<Record> = serde_json::from_slice(&bytes[payload.clone()]);
+            let record = record.map_err(|error| failed(format!("at byte {}: {error}", payload.start)))?;
+            if !is_id(&record.trial) {
+                return Err(failed(format!("at byte {}: {:?} is no trial's id", payload.start, record.trial)));
+            }
+            contents.records.push(record);
         }
         let damage = |gap: Range<usize>| Damage { path: path.clone(), torn: gap.end == bytes.len(), bytes: gap };
         contents.damages.extend(gaps.into_iter().map(damage));
@@ -182,9 +189,9 @@ pub struct Writer {
 impl Writer {
     /// A new journal, after those that are there.
     pub fn create(dir: &Path, sync: Sync) -> Result<Writer, StoreError> {
-        create_folder(&dir.join(FOLDER))?;
+        create_inside(dir, FOLDER)?;
         let last = files(dir)?.last().and_then(|path| number(path));
-        let path = dir.join(FOLDER).join(format!("{}.log", last.map_or(0, |last| last + 1)));
+        let path = dir.join(FOLDER).join(format!("{}.log", last.map_or(0, |last| last.saturating_add(1))));
         let failed = |error| StoreError::Io { path: path.clone(), error };
         let mut file = OpenOptions::new().create_new(true).append(true).open(&path).map_err(failed)?;
         file.write_all(&HEADER).map_err(failed)?;

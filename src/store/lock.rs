@@ -45,6 +45,9 @@ impl Lock {
     pub fn take(dir: &Path) -> Result<Lock, StoreError> {
         let path = dir.join(LOCK);
         let failed = |error| StoreError::Io { path: path.clone(), error };
+        if std::fs::symlink_metadata(&path).is_ok_and(|meta| !meta.is_file()) {
+            return Err(StoreError::NotOurs { dir: dir.into(), name: LOCK.into() });
+        }
         let mut file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
         match file.try_lock() {

@@ -18,7 +18,10 @@ pub mod tables;
 
 use crate::data::scale::Scale;
 pub use files::replace;
-use files::{create_folder, remove, replace_durably};
+use files::{
+    check_inside, create_folder, create_inside, is_file, is_id, is_temporary, remove, remove_left_behind,
+    replace_durably,
+};
 use journal::Damage;
 use lock::{Holder, LOCK, Lock};
 use manifest::{Manifest, StudyStatus};
@@ -51,6 +54,22 @@ pub enum StoreError {
     /// The folder is not empty, and no manifest of ours lies in it.
     #[error("{} is not a result folder, and it is not empty", .0.display())]
     Foreign(PathBuf),
+    /// A folder of the result folder is a link.
+    #[error("{}: `{}` leads out of the folder", dir.display(), name.escape_debug())]
+    Outside {
+        /// The folder.
+        dir: PathBuf,
+        /// What is a link.
+        name: String,
+    },
+    /// Something has the name of one of our files or folders, and is something else.
+    #[error("{}: `{}` is not what the program keeps under that name", dir.display(), name.escape_debug())]
+    NotOurs {
+        /// The folder.
+        dir: PathBuf,
+        /// What is of another kind.
+        name: String,
+    },
     /// A manifest or journal cannot be understood.
     #[error("{}: {error}", path.display())]
     Manifest {
@@ -81,6 +100,9 @@ pub const FILES: [&str; 6] =
 
 /// Folders that may be there before the first manifest is.
 const FOLDERS: [&str; 3] = [journal::FOLDER, "weights", checkpoint::FOLDER];
+
+/// The folder of figures.
+pub const PLOTS: &str = "plots";
 
 /// A result folder that this process writes to.
 pub struct Store {
@@ -155,16 +177,19 @@ impl Store {
             }
             _ => {}
         }
+        let folders = || FOLDERS.iter().chain(&[PLOTS]);
+        folders().try_for_each(|folder| check_inside(dir, folder))?;
         create_folder(dir)?;
         let lock = Lock::take(dir)?;
-        let earlier = match earlier {
-            Some(manifest) if opening.fresh => {
-                clear(dir, &manifest)?;
-                None
-            }
-            earlier => earlier,
+        let earlier = if opening.fresh {
+            clear(dir, earlier.as_ref())?;
+            None
+        } else {
+            earlier
         };
-        FOLDERS.iter().try_for_each(|folder| create_folder(&dir.join(folder)))?;
+        FOLDERS.iter().try_for_each(|folder| create_inside(dir, folder).map(|_| ()))?;
+        remove_left_behind(dir)?;
+        folders().try_for_each(|folder| remove_left_behind(&dir.join(folder)))?;
         let mut notes: Vec<Note> = lock.left_by.clone().map(Note::TakenOver).into_iter().collect();
         let contents = journal::read(dir)?;
         let damage = |damage: Damage| if damage.torn { Note::Torn(damage) } else { Note::Damaged(damage) };
@@ -242,8 +267,7 @@ impl Store {
         let Some((_, best)) = values.min_by(|a, b| a.0.total_cmp(&b.0)) else { return Ok(()) };
         let folder = self.dir.join("weights");
         for path in listed(&folder)? {
-            let ours = path.extension().is_some_and(|e| e == "safetensors");
-            if ours && path.file_stem().is_some_and(|stem| stem != best.as_str()) {
+            if is_named(&path, "safetensors") && path.file_stem().is_some_and(|stem| stem != best.as_str()) {
                 remove(&path)?;
             }
         }
@@ -419,25 +443,49 @@ pub fn read_manifest(dir: &Path) -> Result<Option<Manifest>, StoreError> {
     Ok(Some(manifest))
 }
 
+/// Whether nothing is in a folder, or only what a run leaves that was killed before its first manifest.
 fn is_empty(dir: &Path) -> Result<bool, StoreError> {
     match fs::read_dir(dir) {
-        // A run that was killed before its first manifest leaves these.
         Ok(entries) => Ok(entries.filter_map(Result::ok).all(|e| {
             let name = e.file_name();
-            name == LOCK || FOLDERS.iter().any(|ours| name == *ours)
+            name == LOCK || FOLDERS.iter().any(|ours| name == *ours) || is_temporary(&e.path())
         })),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(true),
         Err(error) => Err(StoreError::Io { path: dir.into(), error }),
     }
 }
 
-/// Deletes the files that a manifest lists, journals and checkpoints, the manifest last; nothing outside of the folder.
-fn clear(dir: &Path, manifest: &Manifest) -> Result<(), StoreError> {
-    let inside = |name: &&String| Path::new(name).components().all(|c| matches!(c, std::path::Component::Normal(_)));
-    let (last, files): (Vec<_>, Vec<_>) =
-        manifest.files.iter().filter(inside).partition(|name| *name == "manifest.json");
-    files.into_iter().try_for_each(|name| remove(&dir.join(name)))?;
-    journal::read(dir)?.files.iter().try_for_each(|path| remove(path))?;
-    checkpoint::files(dir)?.iter().try_for_each(|path| remove(path))?;
-    last.into_iter().try_for_each(|name| remove(&dir.join(name)))
+/// Whether a path's name is a trial's id with an ending.
+fn is_named(path: &Path, ending: &str) -> bool {
+    path.extension().is_some_and(|e| e == ending) && path.file_stem().and_then(|stem| stem.to_str()).is_some_and(is_id)
+}
+
+/// Whether a file of a manifest's list has a name that we give.
+fn is_our_name(name: &str) -> bool {
+    match name.split_once('/') {
+        None => FILES.contains(&name) || name == "report.html",
+        Some(("weights", file)) => file.strip_suffix(".safetensors").is_some_and(is_id),
+        Some((PLOTS, file)) => {
+            let plain = |c: char| c.is_alphanumeric() || "_-.".contains(c);
+            file.ends_with(".svg") && !file.starts_with('.') && file.chars().all(plain)
+        }
+        Some(_) => false,
+    }
+}
+
+/// Deletes the files that a manifest lists, if they are named as ours are, and journals and checkpoints, the manifest
+/// last. Everything is looked at before the first is deleted.
+fn clear(dir: &Path, manifest: Option<&Manifest>) -> Result<(), StoreError> {
+    let listed = manifest.iter().flat_map(|manifest| &manifest.files).filter(|name| is_our_name(name));
+    let (last, mut files): (Vec<PathBuf>, Vec<PathBuf>) =
+        listed.map(|name| dir.join(name)).partition(|path| path.ends_with("manifest.json"));
+    files.extend(journal::read(dir)?.files);
+    files.extend(checkpoint::files(dir)?);
+    for path in files.iter().chain(&last) {
+        if fs::symlink_metadata(path).is_ok() && !is_file(path) {
+            let name = path.strip_prefix(dir).unwrap_or(path).display().to_string();
+            return Err(StoreError::NotOurs { dir: dir.into(), name });
+        }
+    }
+    files.iter().chain(&last).try_for_each(|path| remove(path))
 }

@@ -3,7 +3,7 @@
 //! Rows are in the order of trials: configurations in the order of the plan, seeds ascending. Only the three times
 //! of `trials.parquet` depend on when and where a trial ran.
 
-use super::files::{replace_synced, sync_folder_of};
+use super::files::{is_id, replace_synced, sync_folder_of};
 use super::frames::{baselines_of, history_of, layers_of, traces_of, trials_of};
 use super::record::Record;
 use super::{StoreError, SummaryRow};
@@ -69,7 +69,11 @@ fn keys_of(trials: &DataFrame, dir: &Path) -> Result<Vec<Key>, StoreError> {
     }
     let seeds = trials.column("seed").and_then(|c| c.u64().cloned()).map_err(|e| unreadable(dir, &e))?;
     let (configs, status) = (texts(trials, "config", dir)?, texts(trials, "status", dir)?);
-    let rows = texts(trials, "trial", dir)?.into_iter().zip(configs).zip(seeds.iter()).zip(status);
+    let ids = texts(trials, "trial", dir)?;
+    if let Some(other) = ids.iter().find(|id| !is_id(id)) {
+        return Err(StoreError::Table { dir: dir.join(TRIALS), error: format!("{other:?} is no trial's id") });
+    }
+    let rows = ids.into_iter().zip(configs).zip(seeds.iter()).zip(status);
     let key = |(((trial, config), seed), status): (((String, String), Option<u64>), String)| Key {
         trial,
         config,

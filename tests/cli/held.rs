@@ -1,9 +1,11 @@
 //! What a run, a report or a look into a folder never does: start programs of strangers, write or delete elsewhere.
 
 use super::{SMALL, Sandbox};
+use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::symlink;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The manifest of a folder.
 fn manifest(folder: &Path) -> serde_json::Value {
@@ -49,4 +51,143 @@ fn the_commit_is_known_in_worktrees_packed_and_detached() {
     sandbox.write("main/.git/HEAD", "ref: refs/../../../secret\n");
     sandbox.fine(["main/small.toml", "--out", "c"]);
     assert!(manifest(&sandbox.path("c"))["environment"]["git_commit"].is_null());
+}
+
+/// Every file below a folder with its bytes, what is named by links aside.
+fn everything(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap()) {
+        match entry.file_type().unwrap() {
+            kind if kind.is_dir() => found.extend(everything(&entry.path())),
+            kind if kind.is_file() => {
+                found.insert(entry.path(), fs::read(entry.path()).unwrap());
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+#[test]
+fn nothing_is_written_through_links_that_have_a_temporary_files_name() {
+    let sandbox = Sandbox::with("small.toml", SMALL);
+    sandbox.fine(["small.toml", "--out", "theirs"]);
+    sandbox.write("victim", "precious");
+    for name in ["report", "manifest", "trials", "predictions", "plots/loss"] {
+        symlink(sandbox.path("victim"), sandbox.path("theirs").join(format!("{name}.part"))).unwrap();
+    }
+    symlink(sandbox.path("victim"), sandbox.path("theirs/plots/by_seed.svg")).unwrap();
+    sandbox.fine(["report", "theirs"]);
+    sandbox.fine(["small.toml", "--seeds", "0..2", "--out", "theirs"]);
+    sandbox.runner(["predict", "theirs"]);
+    sandbox.fine(["export", "theirs", "--format", "csv"]);
+    assert_eq!(fs::read_to_string(sandbox.path("victim")).unwrap(), "precious");
+}
+
+#[test]
+fn a_folder_of_the_folder_that_is_a_link_is_refused_before_anything_changes() {
+    let sandbox = Sandbox::with("small.toml", SMALL);
+    for name in ["plots", "weights", "checkpoints", "journal"] {
+        sandbox.fine(["small.toml", "--out", name]);
+        let (out, outside) = (sandbox.path(name), format!("outside_{name}"));
+        for file in ["loss.svg", "mine.state", "0123456789abcdef.state", "0.log", "0123456789abcdef.safetensors"] {
+            sandbox.write(&format!("{outside}/{file}"), "keep");
+        }
+        fs::remove_dir_all(out.join(name)).unwrap();
+        symlink(sandbox.path(&outside), out.join(name)).unwrap();
+        let before = (everything(&out), everything(&sandbox.path(&outside)));
+        let said = format!("`{name}` leads out of the folder");
+        for more in ["--fresh", "--seeds=0..3"] {
+            let refused = sandbox.runner(["small.toml", "--out", name, more]);
+            assert_eq!(refused.status, 2, "{}", refused.stderr);
+            assert!(refused.stderr.contains(&said), "{}", refused.stderr);
+        }
+        if name == "plots" {
+            let refused = sandbox.runner(["report", name]);
+            assert!(refused.status == 2 && refused.stderr.contains(&said), "{}", refused.stderr);
+        }
+        assert!((everything(&out), everything(&sandbox.path(&outside))) == before);
+    }
+}
+
+#[test]
+fn an_export_goes_through_no_link_of_the_folder() {
+    let sandbox = Sandbox::with("small.toml", SMALL);
+    sandbox.fine(["small.toml", "--out", "out"]);
+    for name in ["csv", "tensorboard"] {
+        let outside = format!("outside_{name}");
+        sandbox.write(&format!("{outside}/trials.csv"), "keep");
+        symlink(sandbox.path(&outside), sandbox.path("out").join(name)).unwrap();
+        let refused = sandbox.runner(["export", "out", "--format", name]);
+        assert_eq!(refused.status, 2, "{}", refused.stderr);
+        assert!(refused.stderr.contains(&format!("`{name}` leads out of the folder")), "{}", refused.stderr);
+        assert_eq!(everything(&sandbox.path(&outside)).len(), 1);
+        assert_eq!(fs::read_to_string(sandbox.path(&outside).join("trials.csv")).unwrap(), "keep");
+    }
+}
+
+#[test]
+fn a_lock_that_is_a_link_is_refused() {
+    let sandbox = Sandbox::with("small.toml", SMALL);
+    sandbox.fine(["small.toml", "--out", "out"]);
+    sandbox.write("victim", "precious");
+    fs::remove_file(sandbox.path("out/.lock")).unwrap();
+    symlink(sandbox.path("victim"), sandbox.path("out/.lock")).unwrap();
+    let refused = sandbox.runner(["small.toml", "--seeds", "0..2", "--out", "out"]);
+    assert_eq!(refused.status, 2, "{}", refused.stderr);
+    assert_eq!(fs::read_to_string(sandbox.path("victim")).unwrap(), "precious");
+}
+
+#[test]
+fn fresh_deletes_only_files_named_as_ours() {
+    let sandbox = Sandbox::with("small.toml", SMALL);
+    sandbox.fine(["small.toml", "--out", "out"]);
+    let kept = ["outside/thesis.tex", "out/notes.txt", "out/weights/mine.safetensors", "out/checkpoints/mine.state"];
+    kept.iter().for_each(|name| sandbox.write(name, "keep"));
+    symlink(sandbox.path("outside"), sandbox.path("out/x")).unwrap();
+    let path = sandbox.path("out/manifest.json");
+    let listed =
+        r#""files": [ "x/thesis.tex", "notes.txt", "weights/mine.safetensors", "weights", "plots/../notes.txt","#;
+    fs::write(&path, fs::read_to_string(&path).unwrap().replace("\"files\": [", listed)).unwrap();
+    sandbox.fine(["small.toml", "--fresh", "--out", "out"]);
+    kept.iter().for_each(|name| assert_eq!(fs::read_to_string(sandbox.path(name)).unwrap(), "keep", "{name}"));
+}
+
+#[test]
+fn fresh_looks_at_everything_before_it_deletes_anything() {
+    let sandbox = Sandbox::with("small.toml", SMALL);
+    let odd: [(&str, &dyn Fn(&Path)); 4] = [
+        ("journal", &|out| fs::write(out.join("journal/7.log"), "this is mine").unwrap()),
+        ("folder", &|out| fs::create_dir(out.join("journal/7.log")).unwrap()),
+        ("page", &|out| {
+            fs::remove_file(out.join("report.html")).unwrap();
+            fs::create_dir(out.join("report.html")).unwrap();
+        }),
+        ("link", &|out| {
+            fs::remove_file(out.join("trials.parquet")).unwrap();
+            symlink(out.join("history.parquet"), out.join("trials.parquet")).unwrap();
+        }),
+    ];
+    for (name, change) in odd {
+        sandbox.fine(["small.toml", "--out", name]);
+        change(&sandbox.path(name));
+        let before = everything(&sandbox.path(name));
+        let refused = sandbox.runner(["small.toml", "--fresh", "--out", name]);
+        assert_eq!(refused.status, 2, "{name}: {}", refused.stderr);
+        assert!(everything(&sandbox.path(name)) == before, "{name}");
+    }
+}
+
+#[test]
+fn what_a_killed_start_leaves_is_gone_on_with() {
+    let sandbox = Sandbox::with("small.toml", SMALL);
+    for (out, more) in [("plain", "--quiet"), ("fresh", "--fresh")] {
+        let left = [".lock", "manifest.part", ".manifest.json.4194999.0.part", "weights/.x.safetensors.4194999.3.part"];
+        left.iter().for_each(|name| sandbox.write(&format!("{out}/{name}"), ""));
+        ["journal", "checkpoints"].iter().for_each(|name| fs::create_dir(sandbox.path(out).join(name)).unwrap());
+        sandbox.fine(["small.toml", more, "--out", out]);
+        left[1..].iter().for_each(|name| assert!(!sandbox.path(out).join(name).exists(), "{name}"));
+    }
+    sandbox.write("mine/thesis.part", "");
+    assert_eq!(sandbox.runner(["small.toml", "--out", "mine"]).status, 2);
 }
