@@ -180,15 +180,21 @@ impl Job<'_> {
             record.error = Some(format!("the loss is {} after training: the last update was too large", trained.loss));
             return Ok(Some((record, None)));
         }
+        let mut broken = trial.broken()?;
         record.loss = vec![trained.loss];
         record.metrics = trained.metrics.clone();
         let mut seen = trained;
         for (part, _) in configuration.dataset.parts().into_iter().filter(|(part, _)| *part != Part::Train) {
             seen = trial.evaluate(part, &|_| false)?;
+            broken = broken.or(trial.broken()?);
             record.metrics.extend(&seen.metrics);
             if part == Part::Validation {
                 record.metrics.push(seen.loss);
             }
+        }
+        if let Some(what) = broken {
+            let error = format!("{what} is not finite after training");
+            return Ok(Some((Record { error: Some(error), loss: Vec::new(), metrics: Vec::new(), ..record }, None)));
         }
         let trained = seen;
         record.traces = untrained.map(|untrained| traces(configuration, &trial, &untrained, &trained, &output));

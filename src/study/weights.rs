@@ -3,6 +3,7 @@
 use crate::nn::NetworkPlan;
 use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem, suggest};
 use crate::spec::source::Span;
+use crate::tensor::is_finite;
 use safetensors::{Dtype, SafeTensors};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -91,7 +92,12 @@ fn parameters(path: &Path, bytes: &[u8], network: &NetworkPlan, at: Option<Span>
             continue;
         }
         let numbers = tensor.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
-        values.insert(name, numbers.collect());
+        let numbers: Vec<f32> = numbers.collect();
+        if !is_finite(&numbers) {
+            found.push(refuse(format!("{shown}: tensor `{name}` has values that are not finite")));
+            continue;
+        }
+        values.insert(name, numbers);
     }
     let known: Vec<String> = network.parameters().map(|(name, _)| name).collect();
     for name in names.iter().filter(|name| !known.iter().any(|known| known == *name)) {

@@ -174,7 +174,7 @@ impl Run {
         let mut recorder = Recorder::recording(Cpu::default());
         let data = recorder.matrix(input.to_vec(), (STEPS * BATCH, plan.inputs))?;
         let input = Steps { data, steps: STEPS, batch: BATCH };
-        let signals = network.forward(&input, &|_| true, &mut recorder)?;
+        let signals = network.forward(&input, &|_| true, &mut |_, _| {}, &mut recorder)?;
         let shapes = signals.iter().map(|(path, steps)| (path.clone(), *steps.data.shape())).collect();
         let path = format!("{}.{}", plan.name, plan.output);
         let Some(output) = signals.get(&path) else {

@@ -3,6 +3,7 @@
 mod audit;
 mod bad_input;
 mod executors;
+mod finite;
 mod folder;
 mod plugins;
 mod print_back;
