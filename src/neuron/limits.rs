@@ -16,7 +16,7 @@ const MAX_EQUATIONS: usize = 256;
 /// Numbers, names, operations and functions of all formulas together.
 pub const MAX_SIZE: usize = 1024;
 /// Calls of `spike`, in whose place the derivative of a surrogate stands on the way back.
-const MAX_SPIKES: usize = 32;
+const MAX_SPIKES: usize = 16;
 /// Combinations of options, each of which is checked.
 const MAX_COMBINATIONS: usize = 128;
 

@@ -94,3 +94,38 @@ fn stored_weights_that_are_not_finite_are_refused_with_file_and_tensor() {
         assert!(!sandbox.path("b").exists());
     }
 }
+
+#[test]
+fn a_neuron_at_every_limit_of_arrays_trains_in_both_executors() {
+    // Ten states and outputs, and parameters of which one has no gradient: more arrays than machine code addresses.
+    let names = |prefix: &str, n: usize| (0..n).map(|i| format!("{prefix}{i}")).collect::<Vec<_>>();
+    let states: String = names("u", 9).iter().map(|name| format!(", {name} = 0.0")).collect();
+    let outputs: String = names("u", 9).iter().map(|name| format!(", {name} = \"{name}\"")).collect();
+    for (params, detached) in [(20, 1), (21, 1), (22, 1), (22, 8), (64, 0), (64, 64)] {
+        let term = |i: usize| if i < detached { format!(" + detach(p{i})") } else { format!(" + p{i}") };
+        let sum: String = (0..params).map(term).collect();
+        let rest: String =
+            names("u", 9).iter().map(|name| format!("{name} = 0.5 * prev.{name} + 0.1 * mem\n")).collect();
+        let keys: String = (0..params).map(|i| format!("p{i} = {{ default = 0.01 }}\n")).collect();
+        let sandbox = Sandbox::with(
+            "small.toml",
+            &SMALL.replace("kind = \"leaky\"\nsize = \"=hidden\"\nbeta = { uniform = [0, 1], learn = true }", &{
+                let learned: String =
+                    (0..params).map(|i| format!("p{i} = {{ value = 0.01, learn = true }}\n")).collect();
+                format!("kind = \"odd\"\nsize = \"=hidden\"\n{learned}")
+            }),
+        );
+        sandbox.write(
+            "plugins/odd.toml",
+            &format!(
+                "kind = \"neuron\"\nname = \"odd\"\ninputs = [\"current\"]\nstates = {{ mem = 0.0{states} }}\n\
+                 outputs = {{ spikes = \"spk\", membrane = \"mem\"{outputs} }}\nstep = \"\"\"\n\
+                 mem = 0.5 * prev.mem + current{sum}\n{rest}spk = spike(mem - 1)\n\"\"\"\n[params]\n{keys}"
+            ),
+        );
+        let (fused, reference) = (losses(&sandbox, "fused"), losses(&sandbox, "reference"));
+        for (a, b) in fused.iter().zip(&reference).take(3) {
+            assert!((a - b).abs() <= 1e-4 * a.abs(), "{params} {detached}: {fused:?} {reference:?}");
+        }
+    }
+}
