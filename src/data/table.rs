@@ -75,7 +75,9 @@ impl Columns {
         let args = &component.args;
         let at = args.get("path").map_or(component.span, |node| node.span);
         let path = sources.folder(at).join(args.string("path"));
-        let file = tables.read(Path::new(&path)).map_err(|error| Diagnostics { list: vec![said(&error, at)] })?;
+        let file = tables
+            .read(Path::new(&path), args.get(UNLABELLED).is_some())
+            .map_err(|error| Diagnostics { list: vec![said(&error, at)] })?;
         let scaling = Scaling::read(&args.string("scale"));
         let mut found = Diagnostics::default();
         let unlabelled = args.get(UNLABELLED).is_some();

@@ -14,6 +14,7 @@ mod report;
 mod run;
 mod seeds;
 mod series;
+mod strange_files;
 mod survive;
 mod sweep;
 mod tables;

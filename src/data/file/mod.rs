@@ -8,6 +8,7 @@ mod npy;
 mod parquet;
 
 use crate::spec::diagnostic::suggest;
+use crate::spec::source::{MAX_LARGE, ReadError, read_bytes, read_stream};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, Weak};
@@ -22,6 +23,8 @@ pub enum TableError {
         file: String,
         /// Why.
         error: String,
+        /// Whether it is something that can be read once at most.
+        special: bool,
     },
     /// Nothing is in the file.
     #[error("{0}: the file is empty")]
@@ -153,6 +156,9 @@ impl TableError {
                 Some("the ending of its name says what a file holds: .csv, .parquet or .npy".into())
             }
             TableError::Ragged { .. } => Some("a comma inside of a cell needs quotes around the cell".into()),
+            TableError::Unreadable { special: true, .. } => {
+                Some("data are read more than once; write them to a file and name that".into())
+            }
             TableError::Unreadable { .. }
             | TableError::Empty(_)
             | TableError::NoRows(_)
@@ -185,13 +191,18 @@ pub struct TableFile {
 }
 
 impl TableFile {
-    /// Reads a file by the ending of its name.
+    /// Reads a file by the ending of its name; a pipe, too, where it is needed `once` alone.
     ///
     /// # Errors
     /// Where it cannot be read, or does not hold what its name says.
-    pub fn read(path: &Path) -> Result<TableFile, TableError> {
+    pub fn read(path: &Path, once: bool) -> Result<TableFile, TableError> {
         let file = path.display().to_string();
-        let bytes = std::fs::read(path).map_err(|error| unreadable(&file, path, &error))?;
+        let bytes = if once { read_stream(path, MAX_LARGE) } else { read_bytes(path, MAX_LARGE) };
+        let bytes = bytes.map_err(|error| TableError::Unreadable {
+            file: file.clone(),
+            error: error.to_string(),
+            special: matches!(error, ReadError::Special(_)),
+        })?;
         if bytes.is_empty() {
             return Err(TableError::Empty(file));
         }
@@ -295,15 +306,6 @@ impl TableFile {
     }
 }
 
-fn unreadable(file: &str, path: &Path, error: &std::io::Error) -> TableError {
-    let error = match error.kind() {
-        std::io::ErrorKind::NotFound => "file not found".into(),
-        _ if path.is_dir() => "this is a folder, not a file".into(),
-        _ => format!("cannot be read: {error}"),
-    };
-    TableError::Unreadable { file: file.into(), error }
-}
-
 /// Tables that are in use, so that the configurations of a sweep share one.
 #[derive(Debug, Default)]
 pub struct Tables {
@@ -315,13 +317,13 @@ impl Tables {
     ///
     /// # Errors
     /// As [`TableFile::read`].
-    pub fn read(&self, path: &Path) -> Result<Arc<TableFile>, TableError> {
+    pub fn read(&self, path: &Path, once: bool) -> Result<Arc<TableFile>, TableError> {
         // What a panic elsewhere left behind is as good as it was.
         let mut held = self.held.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(table) = held.get(path).and_then(Weak::upgrade) {
             return Ok(table);
         }
-        let table = Arc::new(TableFile::read(path)?);
+        let table = Arc::new(TableFile::read(path, once)?);
         held.insert(path.into(), Arc::downgrade(&table));
         Ok(table)
     }
