@@ -134,8 +134,13 @@ fn columns(file: &TableFile, args: &Table, key: &str, scaling: Scaling, found: &
         }
         match file.numbers(name) {
             Ok(values) if scaling != Scaling::None && values.iter().all(|value| *value == values[0]) => {
+                let file_merges = file.merges(name);
                 let (file, column, value) = (file.file().to_string(), name.to_string(), values[0].to_string());
-                found.push(said(&TableError::Constant { file, column, value }, node.span));
+                let error = match file_merges {
+                    true => TableError::Merged { file, column, value },
+                    false => TableError::Constant { file, column, value },
+                };
+                found.push(said(&error, node.span));
             }
             Ok(values) => columns.push(values),
             Err(error) => found.push(said(&error, node.span)),
