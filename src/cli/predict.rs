@@ -62,7 +62,7 @@ pub fn predict(args: &PredictArgs, crates: &[Crate]) -> Exit {
 
 /// Whether a file is there that is no predictions of ours.
 fn is_foreign(file: &Path) -> bool {
-    let Ok(bytes) = std::fs::read(file) else { return false };
+    let Ok(bytes) = crate::spec::source::read_bytes(file, crate::spec::source::MAX_LARGE) else { return false };
     match file.extension() {
         Some(ending) if ending.eq_ignore_ascii_case("csv") => !bytes.starts_with(b"row,"),
         _ => {

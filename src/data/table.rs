@@ -75,7 +75,9 @@ impl Columns {
         let args = &component.args;
         let at = args.get("path").map_or(component.span, |node| node.span);
         let path = sources.folder(at).join(args.string("path"));
-        let file = tables.read(Path::new(&path)).map_err(|error| Diagnostics { list: vec![said(&error, at)] })?;
+        let file = tables
+            .read(Path::new(&path), args.get(UNLABELLED).is_some())
+            .map_err(|error| Diagnostics { list: vec![said(&error, at)] })?;
         let scaling = Scaling::read(&args.string("scale"));
         let mut found = Diagnostics::default();
         let unlabelled = args.get(UNLABELLED).is_some();
@@ -132,8 +134,13 @@ fn columns(file: &TableFile, args: &Table, key: &str, scaling: Scaling, found: &
         }
         match file.numbers(name) {
             Ok(values) if scaling != Scaling::None && values.iter().all(|value| *value == values[0]) => {
+                let file_merges = file.merges(name);
                 let (file, column, value) = (file.file().to_string(), name.to_string(), values[0].to_string());
-                found.push(said(&TableError::Constant { file, column, value }, node.span));
+                let error = match file_merges {
+                    true => TableError::Merged { file, column, value },
+                    false => TableError::Constant { file, column, value },
+                };
+                found.push(said(&error, node.span));
             }
             Ok(values) => columns.push(values),
             Err(error) => found.push(said(&error, node.span)),

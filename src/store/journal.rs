@@ -71,7 +71,8 @@ pub enum HeaderError {
 pub fn read(dir: &Path) -> Result<Contents, StoreError> {
     let mut contents = Contents { files: files(dir)?, ..Contents::default() };
     for path in &contents.files {
-        let bytes = fs::read(path).map_err(|error| StoreError::Io { path: path.clone(), error })?;
+        let bytes = crate::spec::source::read_bytes(path, crate::spec::source::MAX_LARGE)
+            .map_err(|error| StoreError::Io { path: path.clone(), error: error.into() })?;
         let failed = |error: String| StoreError::Manifest { path: path.clone(), error };
         let Split { payloads, gaps } = split(&bytes).map_err(|error| failed(error.to_string()))?;
         for payload in payloads {

@@ -33,10 +33,8 @@ impl WeightsFile {
     /// Where it cannot be read; `at` is underlined.
     pub fn read(path: &Path, at: Option<Span>) -> Result<WeightsFile, Diagnostics> {
         let shown = path.display();
-        let bytes = std::fs::read(path).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => one(format!("{shown}: file not found"), at),
-            _ => one(format!("{shown}: cannot be read: {error}"), at),
-        })?;
+        let bytes = crate::spec::source::read_bytes(path, crate::spec::source::MAX_LARGE)
+            .map_err(|error| one(format!("{shown}: {error}"), at))?;
         Ok(WeightsFile { path: path.into(), digest: blake3::hash(&bytes).to_hex().to_string(), bytes })
     }
 

@@ -15,6 +15,7 @@ mod report;
 mod run;
 mod seeds;
 mod series;
+mod strange_files;
 mod survive;
 mod sweep;
 mod tables;
