@@ -1,12 +1,10 @@
 //! Where a run took place: program, machine, device, and the commit of the experiment's folder.
 
 use super::manifest::Environment;
-use std::path::Path;
-use std::process::Command;
+use std::path::{Component, Path};
 
-/// Describes the running program and machine; git is asked about the folder of the experiment.
+/// Describes the running program and machine, and the commit that the experiment lies in. Starts no program.
 pub fn environment(experiment: &Path, device: &str, executor: &str) -> Environment {
-    let (git_commit, git_dirty) = git(experiment);
     Environment {
         runner: env!("CARGO_PKG_VERSION").into(),
         binary: binary_digest().unwrap_or_else(|| "unknown".into()),
@@ -16,8 +14,8 @@ pub fn environment(experiment: &Path, device: &str, executor: &str) -> Environme
         host: host().unwrap_or_else(|| "unknown".into()),
         device: device.into(),
         executor: executor.into(),
-        git_commit,
-        git_dirty,
+        git_commit: git(experiment),
+        git_dirty: None,
     }
 }
 
@@ -54,16 +52,45 @@ pub fn host() -> Option<String> {
     Some(name.trim().to_string())
 }
 
-fn git(experiment: &Path) -> (Option<String>, Option<bool>) {
-    let folder = match experiment.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    let ask = |arguments: &[&str]| {
-        let output = Command::new("git").arg("-C").arg(folder).args(arguments).output().ok()?;
-        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_string())
-    };
-    let Some(commit) = ask(&["rev-parse", "HEAD"]) else { return (None, None) };
-    let dirty = ask(&["status", "--porcelain", "--untracked-files=no"]).map(|text| !text.is_empty());
-    (Some(commit), dirty)
+/// The commit that is checked out where an experiment lies, read from `.git` without git: what git is told by a
+/// repository's configuration may start programs, and the repository may be a stranger's. Whether files differ from
+/// it only git could tell, so that is not known.
+fn git(experiment: &Path) -> Option<String> {
+    let folder = std::path::absolute(experiment).ok()?;
+    let (root, entry) = folder.ancestors().skip(1).find_map(|root| {
+        let entry = root.join(".git");
+        entry.exists().then_some((root, entry))
+    })?;
+    let own = if entry.is_dir() { entry } else { root.join(line(&entry)?.strip_prefix("gitdir:")?.trim()) };
+    // A worktree has its own HEAD, and the branches of the repository that it belongs to.
+    let common = line(&own.join("commondir")).map_or_else(|| own.clone(), |path| own.join(path));
+    let head = line(&own.join("HEAD"))?;
+    let Some(branch) = head.strip_prefix("ref:") else { return commit(&head) };
+    let branch = branch.trim();
+    let plain = |part: Component<'_>| matches!(part, Component::Normal(_));
+    if !branch.starts_with("refs/") || !Path::new(branch).components().all(plain) {
+        return None;
+    }
+    let loose = [&own, &common].into_iter().find_map(|folder| commit(&line(&folder.join(branch))?));
+    loose.or_else(|| {
+        let packed = text(&common.join("packed-refs"))?;
+        packed.lines().find_map(|line| commit(line.strip_suffix(branch)?.strip_suffix(' ')?))
+    })
+}
+
+/// A commit's name, if it is one.
+fn commit(text: &str) -> Option<String> {
+    let whole = [40, 64].contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    whole.then(|| text.to_string())
+}
+
+/// The first line of a small file.
+fn line(path: &Path) -> Option<String> {
+    Some(text(path)?.lines().next()?.trim().to_string())
+}
+
+/// The text of a file; none of what is no file, such as a pipe, or is too long.
+fn text(path: &Path) -> Option<String> {
+    let meta = std::fs::metadata(path).ok()?;
+    (meta.is_file() && meta.len() < 1 << 26).then(|| std::fs::read_to_string(path).ok()).flatten()
 }

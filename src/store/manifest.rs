@@ -253,6 +253,6 @@ pub struct Environment {
     pub executor: String,
     /// Git commit of the folder that the experiment lies in, if any.
     pub git_commit: Option<String>,
-    /// Whether that folder had changes that are not committed.
+    /// Whether that folder had changes that are not committed; folders of earlier versions say so.
     pub git_dirty: Option<bool>,
 }

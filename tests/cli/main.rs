@@ -5,6 +5,7 @@ mod bad_input;
 mod executors;
 mod finite;
 mod folder;
+mod held;
 mod plugins;
 mod print_back;
 mod probe;
