@@ -209,7 +209,7 @@ impl From<ReadError> for std::io::Error {
     fn from(error: ReadError) -> Self {
         match error {
             ReadError::Io(error) => error,
-            ReadError::NotFound => std::io::ErrorKind::NotFound.into(),
+            ReadError::NotFound => std::io::Error::new(std::io::ErrorKind::NotFound, "file not found"),
             other => std::io::Error::other(other.to_string()),
         }
     }
