@@ -12,7 +12,7 @@ fn with_neuron(step: &str) -> Sandbox {
     let sandbox = Sandbox::with("small.toml", &text);
     sandbox.write(
         "plugins/odd.toml",
-        &format!(
+        format!(
             "kind = \"neuron\"\nname = \"odd\"\ninputs = [\"current\"]\nstates = {{ mem = 0.0 }}\n\
              outputs = {{ spikes = \"spk\", membrane = \"mem\" }}\nstep = \"\"\"\n{step}\n\
              spk = spike(mem - threshold)\n\"\"\"\n[params]\nbeta = {{ default = 0.9 }}\nthreshold = {{ default = 0.5 }}\n"
@@ -117,7 +117,7 @@ fn a_neuron_at_every_limit_of_arrays_trains_in_both_executors() {
         );
         sandbox.write(
             "plugins/odd.toml",
-            &format!(
+            format!(
                 "kind = \"neuron\"\nname = \"odd\"\ninputs = [\"current\"]\nstates = {{ mem = 0.0{states} }}\n\
                  outputs = {{ spikes = \"spk\", membrane = \"mem\"{outputs} }}\nstep = \"\"\"\n\
                  mem = 0.5 * prev.mem + current{sum}\n{rest}spk = spike(mem - 1)\n\"\"\"\n[params]\n{keys}"
