@@ -4,6 +4,7 @@ mod audit;
 mod bad_input;
 mod executors;
 mod folder;
+mod own_units;
 mod plugins;
 mod print_back;
 mod probe;
