@@ -79,6 +79,16 @@ fn names(model: &Model, table: &Table, found: &mut Diagnostics) {
             }
         }
     }
+    // A projection has keys of its own beside the one of its name.
+    for Entry { key, key_span, .. } in entries("projections") {
+        for own in ["init", "weight", "bias"].map(|own| format!("{key}_{own}")) {
+            if let Some((_, at)) = keys.iter().find(|(other, _)| *other == own) {
+                let text = format!("`{own}` belongs to the projection `{key}`");
+                let label = "another name is needed here";
+                found.push(Diagnostic::new(Problem::Conflict(text), *at).label(label).also(*key_span, "of this one"));
+            }
+        }
+    }
     let defined = entries("options").iter().filter_map(|option| option.node.as_table());
     let defined = defined.flat_map(|values| &values.entries).filter_map(|value| value.node.as_table());
     let states = entries("states").iter().chain(entries("outputs"));
