@@ -115,6 +115,27 @@ pub struct Registry {
     pub programs: Vec<Arc<Program>>,
 }
 
+/// Columns of tables that a metric would stand beside, and so no name of one.
+const COLUMNS: [&str; 12] = [
+    "trial",
+    "config",
+    "seed",
+    "status",
+    "error",
+    "loss",
+    "iteration",
+    "iterations",
+    "started",
+    "finished",
+    "duration_s",
+    "baseline",
+];
+
+/// Why a metric cannot have a name, if it cannot.
+fn taken_by_tables(name: &str) -> Option<String> {
+    COLUMNS.contains(&name).then(|| format!("a metric cannot be called `{name}`: tables have a column of this name"))
+}
+
 impl Components for Registry {
     fn info(&self, kind: Kind, name: &str) -> Option<&Info> {
         match kind {

@@ -27,6 +27,7 @@ use crate::store::StoreError;
 use clap::{Args, Parser, Subcommand};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 /// How the program ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,9 +107,13 @@ pub fn run(crates: &[Crate]) -> u8 {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // Nothing is left to say where even the message cannot be written.
-            let _ = error.print();
-            return error.exit_code() as u8;
+            if error.use_stderr() {
+                // Nothing is left to say where even the message cannot be written.
+                let _ = error.print();
+                return error.exit_code() as u8;
+            }
+            print(&error.render().to_string());
+            return printed(Exit::Fine) as u8;
         }
     };
     let exit = match cli.command {
@@ -130,8 +135,25 @@ pub fn run(crates: &[Crate]) -> u8 {
         Some(Command::Diff(args)) => diff::diff(&args),
         Some(Command::Export(args)) => export::export(&args),
     };
-    exit as u8
+    printed(exit) as u8
 }
+
+/// The status of a command whose output may not have been written: then that is said, and the worst that there is.
+fn printed(exit: Exit) -> Exit {
+    let flushed = std::io::stdout().lock().flush();
+    let unwritten = UNWRITTEN.lock().ok().and_then(|mut first| first.take());
+    match unwritten.or(flushed.err()).filter(|error| error.kind() != std::io::ErrorKind::BrokenPipe) {
+        None => exit,
+        Some(error) => {
+            let help = "what was to be printed is not complete; files that were written are";
+            let said = fail(format!("standard output cannot be written: {error}"), Some(help), Exit::Storage);
+            if exit == Exit::Interrupted { exit } else { said }
+        }
+    }
+}
+
+/// Why output could not be written, the first time.
+static UNWRITTEN: Mutex<Option<std::io::Error>> = Mutex::new(None);
 
 /// The built-in components, those of crates, and the plugins that can be found for some experiment files.
 fn load_registry(
@@ -159,9 +181,13 @@ fn load_registry(
     if found.is_empty() { Ok(registry) } else { Err(found) }
 }
 
-/// Prints to standard output; a reader that went away is no mistake.
+/// Prints to standard output. What goes wrong is said when the command ends; a reader that went away is no mistake.
 fn print(text: &str) {
-    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+    if let Err(error) = std::io::stdout().lock().write_all(text.as_bytes())
+        && let Ok(mut first) = UNWRITTEN.lock()
+    {
+        first.get_or_insert(error);
+    }
 }
 
 /// Prints to standard error.

@@ -62,7 +62,7 @@ pub fn predict(args: &PredictArgs, crates: &[Crate]) -> Exit {
 
 /// Whether a file is there that is no predictions of ours.
 fn is_foreign(file: &Path) -> bool {
-    let Ok(bytes) = std::fs::read(file) else { return false };
+    let Ok(bytes) = crate::spec::source::read_bytes(file, crate::spec::source::MAX_LARGE) else { return false };
     match file.extension() {
         Some(ending) if ending.eq_ignore_ascii_case("csv") => !bytes.starts_with(b"row,"),
         _ => {
@@ -104,7 +104,7 @@ fn csv(predictions: &Predictions) -> String {
     let names: Vec<String> = predictions.targets.iter().map(quote).collect();
     let mut text = format!("row,{}\n", names.join(","));
     for (row, values) in &predictions.rows {
-        let values: Vec<String> = values.iter().map(f32::to_string).collect();
+        let values: Vec<String> = values.iter().map(f64::to_string).collect();
         text += &format!("{row},{}\n", values.join(","));
     }
     text
@@ -114,7 +114,7 @@ fn parquet(predictions: &Predictions, file: &Path) -> Result<Vec<u8>, StoreError
     let rows: Vec<u64> = predictions.rows.iter().map(|(row, _)| *row as u64).collect();
     let mut columns: Vec<Column> = vec![Series::new("row".into(), rows).into()];
     for (i, name) in predictions.targets.iter().enumerate() {
-        let values: Vec<f32> = predictions.rows.iter().map(|(_, values)| values[i]).collect();
+        let values: Vec<f64> = predictions.rows.iter().map(|(_, values)| values[i]).collect();
         columns.push(Series::new(name.as_str().into(), values).into());
     }
     let mut bytes = Vec::new();

@@ -102,7 +102,10 @@ pub struct Data {
     /// not in metrics either. Empty where all count alike.
     pub weights: Vec<f32>,
     /// What is known of the targets at each step, in their own units or transformed as these are, `[time, samples, targets]`; empty where nothing is.
-    pub latest: Vec<f32>,
+    pub latest: Vec<f64>,
+    /// Targets in their own units, as a file has them, `[time, samples, targets]`; empty where the targets that the
+    /// network sees are in these.
+    pub own: Vec<f64>,
     /// How targets come back into their own units; none where they are in these.
     pub units: Option<Arc<Units>>,
 }
@@ -161,19 +164,22 @@ impl Data {
 
     /// Puts the samples with these indices, in their order, into `to`, whose memory is used again.
     pub fn pick(&self, indices: impl Iterator<Item = usize> + Clone, to: &mut Data) {
-        let pick = |values: &[f32], to: &mut Vec<f32>| {
-            let width = values.len() / (self.steps * self.samples).max(1);
-            to.clear();
-            for step in values.chunks_exact((self.samples * width).max(1)) {
-                indices.clone().for_each(|i| to.extend_from_slice(&step[i * width..(i + 1) * width]));
-            }
-        };
         (to.steps, to.samples) = (self.steps, indices.clone().count());
-        pick(&self.inputs, &mut to.inputs);
-        pick(&self.targets, &mut to.targets);
-        pick(&self.weights, &mut to.weights);
-        pick(&self.latest, &mut to.latest);
+        self.pick_of(&self.inputs, indices.clone(), &mut to.inputs);
+        self.pick_of(&self.targets, indices.clone(), &mut to.targets);
+        self.pick_of(&self.weights, indices.clone(), &mut to.weights);
+        self.pick_of(&self.latest, indices.clone(), &mut to.latest);
+        self.pick_of(&self.own, indices, &mut to.own);
         to.units.clone_from(&self.units);
+    }
+
+    /// The samples with these indices of values `[time, samples, width]`.
+    fn pick_of<T: Copy>(&self, values: &[T], indices: impl Iterator<Item = usize> + Clone, to: &mut Vec<T>) {
+        let width = values.len() / (self.steps * self.samples).max(1);
+        to.clear();
+        for step in values.chunks_exact((self.samples * width).max(1)) {
+            indices.clone().for_each(|i| to.extend_from_slice(&step[i * width..(i + 1) * width]));
+        }
     }
 
     /// Makes the weights 1 on average, so that a loss is the mean over the steps that count.
@@ -206,19 +212,30 @@ impl Data {
         self.inputs.iter().enumerate().map(own).collect()
     }
 
-    /// Puts targets or outputs, `[time, samples, targets]`, back into their own units.
-    pub fn in_own_units(&self, values: &mut [f32]) {
+    /// Targets or outputs as the network sees them, `[time, samples, targets]`, in their own units; into `own`, whose
+    /// memory is used again.
+    pub fn in_own_units(&self, values: &[f32], own: &mut Vec<f64>) {
+        own.clear();
+        own.extend(values.iter().map(|value| f64::from(*value)));
         let Some(units) = &self.units else { return };
         let channels = units.targets.len().max(1);
-        for (i, value) in values.iter_mut().enumerate() {
-            let latest = if units.difference { f64::from(self.latest[i]) } else { 0.0 };
-            *value = units.transform.undo(latest + units.targets[i % channels].undo(f64::from(*value))) as f32;
+        for (i, value) in own.iter_mut().enumerate() {
+            let latest = if units.difference { self.latest[i] } else { 0.0 };
+            *value = units.transform.undo(latest + units.targets[i % channels].undo(*value));
         }
     }
 
+    /// Targets in their own units, `[time, samples, targets]`, as a file has them; into `own`.
+    pub fn targets_in_own_units(&self, own: &mut Vec<f64>) {
+        if self.own.is_empty() {
+            return self.in_own_units(&self.targets, own);
+        }
+        own.clone_from(&self.own);
+    }
+
     /// What is known of the targets at each step, in their own units.
-    pub fn latest_in_own_units(&self) -> Vec<f32> {
+    pub fn latest_in_own_units(&self) -> Vec<f64> {
         let transform = self.units.as_ref().map_or(Transform::None, |units| units.transform);
-        self.latest.iter().map(|value| transform.undo(f64::from(*value)) as f32).collect()
+        self.latest.iter().map(|value| transform.undo(*value)).collect()
     }
 }

@@ -245,10 +245,12 @@ impl Dataset for SeriesDataset {
             for (channel, line) in scale.targets.iter().enumerate() {
                 let value = rows.zip(target).map(|((row, _), target)| self.target(channel, row, target));
                 data.targets.push(value.map_or(0.0, |value| line.apply(value) as f32));
+                if known {
+                    data.own.push(target.map_or(0.0, |target| self.columns.own_target(channel, target)));
+                }
             }
             if self.horizon > 0 && known {
-                let latest =
-                    |channel: usize| rows.map_or(0.0, |(row, _)| self.columns.target_values[channel][row] as f32);
+                let latest = |channel: usize| rows.map_or(0.0, |(row, _)| self.columns.target_values[channel][row]);
                 data.latest.extend((0..channels).map(latest));
             }
             data.weights.push(f32::from(self.counts(step, target)));

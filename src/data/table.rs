@@ -58,6 +58,8 @@ pub struct Columns {
     pub input_values: Vec<Vec<f64>>,
     /// `[target][row]`; empty where they are not known.
     pub target_values: Vec<Vec<f64>>,
+    /// `[target][row]` before they were transformed; empty where nothing was done to them.
+    own_targets: Vec<Vec<f64>>,
     /// The part of each row, where a column says it.
     pub labels: Option<Vec<Part>>,
     /// How lines are fitted.
@@ -75,7 +77,9 @@ impl Columns {
         let args = &component.args;
         let at = args.get("path").map_or(component.span, |node| node.span);
         let path = sources.folder(at).join(args.string("path"));
-        let file = tables.read(Path::new(&path)).map_err(|error| Diagnostics { list: vec![said(&error, at)] })?;
+        let file = tables
+            .read(Path::new(&path), args.get(UNLABELLED).is_some())
+            .map_err(|error| Diagnostics { list: vec![said(&error, at)] })?;
         let scaling = Scaling::read(&args.string("scale"));
         let mut found = Diagnostics::default();
         let unlabelled = args.get(UNLABELLED).is_some();
@@ -96,13 +100,19 @@ impl Columns {
             return Err(found);
         }
         let input_values = transformed(input_values, "inputs", &mut found);
+        let own_targets = if transform == Transform::None { Vec::new() } else { target_values.clone() };
         let target_values = transformed(target_values, "targets", &mut found);
         if !found.is_empty() {
             return Err(found);
         }
         let names = |key: &str| args.nodes(key).iter().filter_map(Node::as_text).map(String::from).collect();
         let (inputs, targets) = (names("inputs"), names("targets"));
-        Ok(Columns { file, inputs, targets, input_values, target_values, labels, scaling, transform })
+        Ok(Columns { file, inputs, targets, input_values, target_values, own_targets, labels, scaling, transform })
+    }
+
+    /// A target as the file has it.
+    pub fn own_target(&self, channel: usize, row: usize) -> f64 {
+        self.own_targets.get(channel).unwrap_or(&self.target_values[channel])[row]
     }
 
     /// A column in words, for an error.
@@ -132,8 +142,13 @@ fn columns(file: &TableFile, args: &Table, key: &str, scaling: Scaling, found: &
         }
         match file.numbers(name) {
             Ok(values) if scaling != Scaling::None && values.iter().all(|value| *value == values[0]) => {
+                let file_merges = file.merges(name);
                 let (file, column, value) = (file.file().to_string(), name.to_string(), values[0].to_string());
-                found.push(said(&TableError::Constant { file, column, value }, node.span));
+                let error = match file_merges {
+                    true => TableError::Merged { file, column, value },
+                    false => TableError::Constant { file, column, value },
+                };
+                found.push(said(&error, node.span));
             }
             Ok(values) => columns.push(values),
             Err(error) => found.push(said(&error, node.span)),
@@ -271,6 +286,9 @@ impl Dataset for TableDataset {
             true => vec![0.0; rows * self.columns.targets.len()],
             false => by_row(&self.columns.target_values, &scale.targets),
         };
+        let known = 0..self.columns.target_values.len();
+        let own: Vec<f64> =
+            (0..rows).flat_map(|row| known.clone().map(move |channel| self.columns.own_target(channel, row))).collect();
         let mut weights = Vec::new();
         if self.last && self.steps > 1 {
             weights = vec![0.0; (self.steps - 1) * rows];
@@ -283,6 +301,7 @@ impl Dataset for TableDataset {
             targets: targets.repeat(self.steps),
             weights,
             latest: Vec::new(),
+            own: own.repeat(self.steps),
             units: Some(Arc::new(Units {
                 inputs: if self.encode == Encode::Current { scale.inputs.clone() } else { Vec::new() },
                 targets: scale.targets.clone(),

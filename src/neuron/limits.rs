@@ -16,7 +16,7 @@ const MAX_EQUATIONS: usize = 256;
 /// Numbers, names, operations and functions of all formulas together.
 pub const MAX_SIZE: usize = 1024;
 /// Calls of `spike`, in whose place the derivative of a surrogate stands on the way back.
-const MAX_SPIKES: usize = 32;
+const MAX_SPIKES: usize = 16;
 /// Combinations of options, each of which is checked.
 const MAX_COMBINATIONS: usize = 128;
 
@@ -76,6 +76,16 @@ fn names(model: &Model, table: &Table, found: &mut Diagnostics) {
                     found.push(Diagnostic::new(problem, *key_span).also(*first, "first here"));
                 }
                 None => keys.push((key, *key_span)),
+            }
+        }
+    }
+    // A projection has keys of its own beside the one of its name.
+    for Entry { key, key_span, .. } in entries("projections") {
+        for own in ["init", "weight", "bias"].map(|own| format!("{key}_{own}")) {
+            if let Some((_, at)) = keys.iter().find(|(other, _)| *other == own) {
+                let text = format!("`{own}` belongs to the projection `{key}`");
+                let label = "another name is needed here";
+                found.push(Diagnostic::new(Problem::Conflict(text), *at).label(label).also(*key_span, "of this one"));
             }
         }
     }

@@ -49,6 +49,8 @@ pub fn forward<D: Backend>(
         held.insert(param.name.clone(), Value::from(recorder.expand(&row, shape.0, shape.1)?));
     }
     let mut states = initial_states(program, carry, shape, recorder)?;
+    let branches = |expr: &Expr| [Function::Where, Function::Min, Function::Max].iter().any(|f| expr.is_call(*f));
+    let guarded = program.body.iter().any(|(_, expr)| expr.count(&branches) > 0);
     let signals: Vec<&(String, String)> = program.outputs.iter().filter(|(signal, _)| wanted(signal)).collect();
     let mut gathered: Vec<Vec<Matrix<D>>> = vec![Vec::with_capacity(steps); signals.len()];
     for t in 0..steps {
@@ -67,7 +69,7 @@ pub fn forward<D: Backend>(
         for projection in &program.projections {
             project(projection, params, &mut values, shape, recorder)?;
         }
-        let mut step = Step { values, shape, surrogate: &program.surrogate, recorder: &mut *recorder };
+        let mut step = Step { values, shape, guarded, surrogate: &program.surrogate, recorder: &mut *recorder };
         for (name, expr) in &program.body {
             debug_assert!(previous(name).is_none());
             let value = step.eval(expr)?;
@@ -138,10 +140,25 @@ enum Value<D: Backend> {
     Lanes(Rc<Matrix<D>>),
 }
 
+/// Derivatives of the lesser of two values by each of them: equal ones give half of it each.
+const LESSER: [fn(f32, f32, f32) -> f32; 2] = [|a, b, _| share(a < b, a == b), |a, b, _| share(b < a, a == b)];
+
+fn share(all: bool, half: bool) -> f32 {
+    if all {
+        1.0
+    } else if half {
+        0.5
+    } else {
+        0.0
+    }
+}
+
 /// One time step.
 struct Step<'a, D: Backend> {
     values: HashMap<String, Value<D>>,
     shape: (usize, usize),
+    /// Whether equations choose between branches, so that the gradient of one that was not taken has to be kept at 0.
+    guarded: bool,
     surrogate: &'a Expr,
     recorder: &'a mut Recorder<D>,
 }
@@ -178,6 +195,45 @@ impl<D: Backend> Step<'_, D> {
         self.recorder.unary(x, op).map(Value::from)
     }
 
+    /// A function whose derivative, by its argument and its value, may be infinite.
+    fn curved(
+        &mut self,
+        x: &Matrix<D>,
+        op: impl FnOnce(Taped<(usize, usize), D>) -> Result<Taped<(usize, usize), D>, D::Err>,
+        slope: impl Fn(f32, f32) -> f32,
+    ) -> Result<Value<D>, TensorError> {
+        if !self.guarded {
+            return self.unary(x, op);
+        }
+        let out = self.recorder.paused(|recorder| recorder.unary(x, op))?;
+        let slopes = x.as_vec().into_iter().zip(out.as_vec()).map(|(x, y)| slope(x, y)).collect();
+        self.recorder.by_slopes(&out, vec![(x, slopes)], false);
+        Ok(Value::from(out))
+    }
+
+    /// A function of two values, whose derivatives are `slopes` of both operands and the result; `shares` where these
+    /// are the parts of it that each operand gave.
+    fn curved_both(
+        &mut self,
+        a: Value<D>,
+        b: Value<D>,
+        op: impl FnOnce(Taped<(usize, usize), D>, Taped<(usize, usize), D>) -> Result<Taped<(usize, usize), D>, D::Err>,
+        slopes: [fn(f32, f32, f32) -> f32; 2],
+        shares: bool,
+    ) -> Result<Value<D>, TensorError> {
+        if !self.guarded {
+            return self.both(a, b, op);
+        }
+        let (a, b) = (self.lanes(a)?, self.lanes(b)?);
+        let copy = self.recorder.detach(&b)?;
+        let out = self.recorder.paused(|recorder| recorder.binary(&a, &copy, op))?;
+        let (left, right, results) = (a.as_vec(), b.as_vec(), out.as_vec());
+        let [by_a, by_b] =
+            slopes.map(|slope| (0..results.len()).map(|i| slope(left[i], right[i], results[i])).collect::<Vec<f32>>());
+        self.recorder.by_slopes(&out, vec![(&a, by_a), (&b, by_b)], shares);
+        Ok(Value::from(out))
+    }
+
     fn binary(&mut self, op: BinaryOp, a: Value<D>, b: Value<D>) -> Result<Value<D>, TensorError> {
         use BinaryOp::*;
         match (op, a, b) {
@@ -195,18 +251,19 @@ impl<D: Backend> Step<'_, D> {
             (Sub, Value::Lanes(x), Value::Number(c)) => self.unary(&x, |x| x.try_sub(c as f32)),
             (Sub, Value::Number(c), Value::Lanes(x)) => self.unary(&x, |x| x.try_negate()?.try_add(c as f32)),
             (Div, Value::Lanes(x), Value::Number(c)) => self.unary(&x, |x| x.try_div(c as f32)),
-            (Div, Value::Number(1.0), Value::Lanes(x)) => self.unary(&x, |x| x.try_recip()),
+            (Div, Value::Number(1.0), Value::Lanes(x)) => self.curved(&x, |x| x.try_recip(), |_, y| -y * y),
             (Pow, Value::Lanes(x), Value::Number(c)) => self.power(&x, c),
             (Pow, a, Value::Lanes(b)) => {
                 let a = self.lanes(a)?;
-                let log = self.recorder.unary(&a, |a| a.try_ln())?;
-                let product = self.recorder.binary(&b, &log, |b, log| b.try_mul(log))?;
-                self.unary(&product, |x| x.try_exp())
+                let log = self.curved(&a, |a| a.try_ln(), |x, _| x.recip())?;
+                let product = self.binary(Mul, Value::Lanes(b), log)?;
+                let product = self.lanes(product)?;
+                self.curved(&product, |x| x.try_exp(), |_, y| y)
             }
             (Add, a, b) => self.both(a, b, |a, b| a.try_add(b)),
             (Sub, a, b) => self.both(a, b, |a, b| a.try_sub(b)),
-            (Mul, a, b) => self.both(a, b, |a, b| a.try_mul(b)),
-            (Div, a, b) => self.both(a, b, |a, b| a.try_div(b)),
+            (Mul, a, b) => self.curved_both(a, b, |a, b| a.try_mul(b), [|_, b, _| b, |a, _, _| a], false),
+            (Div, a, b) => self.curved_both(a, b, |a, b| a.try_div(b), [|_, b, _| b.recip(), |_, b, y| -y / b], false),
             (Less, a, b) => self.compare(a, b, |a, b| a.try_lt(b)),
             (LessEqual, a, b) => self.compare(a, b, |a, b| a.try_le(b)),
             (Greater, a, b) => self.compare(a, b, |a, b| a.try_gt(b)),
@@ -218,11 +275,13 @@ impl<D: Backend> Step<'_, D> {
 
     fn power(&mut self, x: &Matrix<D>, exponent: f64) -> Result<Value<D>, TensorError> {
         if exponent == 2.0 {
-            self.unary(x, |x| x.try_square())
+            self.curved(x, |x| x.try_square(), |x, _| 2.0 * x)
         } else if exponent.fract() == 0.0 && exponent.abs() < 1e6 {
-            self.unary(x, |x| x.try_powi(exponent as i32))
+            let n = exponent as i32;
+            self.curved(x, |x| x.try_powi(n), |x, _| n as f32 * x.powi(n - 1))
         } else {
-            self.unary(x, |x| x.try_powf(exponent as f32))
+            let n = exponent as f32;
+            self.curved(x, |x| x.try_powf(n), |x, _| n * x.powf(n - 1.0))
         }
     }
 
@@ -266,15 +325,22 @@ impl<D: Backend> Step<'_, D> {
         let first = self.lanes(arguments.remove(0))?;
         match function {
             Function::Abs => self.unary(&first, |x| x.try_abs()),
-            Function::Exp => self.unary(&first, |x| x.try_exp()),
-            Function::Log => self.unary(&first, |x| x.try_ln()),
-            Function::Sqrt => self.unary(&first, |x| x.try_sqrt()),
-            Function::Tanh => self.unary(&first, |x| x.try_tanh()),
-            Function::Sin => self.unary(&first, |x| x.try_sin()),
-            Function::Cos => self.unary(&first, |x| x.try_cos()),
-            Function::Sigmoid => self.unary(&first, |x| x.try_sigmoid()),
-            Function::Min => self.both(Value::Lanes(first.clone()), arguments.remove(0), |a, b| a.try_minimum(b)),
-            Function::Max => self.both(Value::Lanes(first.clone()), arguments.remove(0), |a, b| a.try_maximum(b)),
+            Function::Exp => self.curved(&first, |x| x.try_exp(), |_, y| y),
+            Function::Log => self.curved(&first, |x| x.try_ln(), |x, _| x.recip()),
+            Function::Sqrt => self.curved(&first, |x| x.try_sqrt(), |_, y| 0.5 / y),
+            Function::Tanh => self.curved(&first, |x| x.try_tanh(), |_, y| 1.0 - y * y),
+            Function::Sin => self.curved(&first, |x| x.try_sin(), |x, _| x.cos()),
+            Function::Cos => self.curved(&first, |x| x.try_cos(), |x, _| -x.sin()),
+            Function::Sigmoid => self.curved(&first, |x| x.try_sigmoid(), |_, y| y * (1.0 - y)),
+            Function::Min => {
+                let first = Value::Lanes(first);
+                self.curved_both(first, arguments.remove(0), |a, b| a.try_minimum(b), LESSER, true)
+            }
+            Function::Max => {
+                let first = Value::Lanes(first);
+                let [first_share, second_share] = LESSER;
+                self.curved_both(first, arguments.remove(0), |a, b| a.try_maximum(b), [second_share, first_share], true)
+            }
             Function::Where => self.choose(&first, arguments.remove(0), arguments.remove(0)),
             Function::Heaviside => self.heaviside(&first).map(Value::from),
             Function::Sign => {
@@ -316,7 +382,7 @@ impl<D: Backend> Step<'_, D> {
         let (surrogate, shape) = (self.surrogate, self.shape);
         let values = HashMap::from([("x".to_string(), Value::from(x.clone()))]);
         self.recorder.paused(|recorder| {
-            let mut inner = Step { values, shape, surrogate, recorder };
+            let mut inner = Step { values, shape, guarded: false, surrogate, recorder };
             let value = inner.eval(surrogate)?;
             let lanes = inner.lanes(value)?;
             inner.recorder.detach(&lanes)

@@ -1,6 +1,7 @@
 //! A network: layers one behind the other, and its parameters by path (`hidden_1.weight`).
 
 use super::layer::{Initialisers, Layer, LayerKind, LayerPlan, ParameterPlan, Surrogates};
+use crate::neuron::reference::Carry;
 use crate::spec::LayerSpec;
 use crate::tensor::{Backend, Matrix, Recorder, Steps, TensorError};
 use std::collections::HashMap;
@@ -109,10 +110,12 @@ impl<D: Backend> Network<D> {
     }
 
     /// Runs whole sequences `[time * batch, inputs]`; gives the wanted signals by path. The output is always wanted.
+    /// `look` sees the states of each layer after the last step.
     pub fn forward(
         &self,
         input: &Steps<D>,
         wanted: &dyn Fn(&str) -> bool,
+        look: &mut dyn FnMut(&str, &Carry<D>),
         recorder: &mut Recorder<D>,
     ) -> Result<HashMap<String, Steps<D>>, TensorError> {
         let mut gathered = HashMap::new();
@@ -124,6 +127,7 @@ impl<D: Backend> Network<D> {
                 .collect();
             let gather = |signal: &str| signal == plan.output || wanted(&format!("{of_layer}{signal}"));
             let segment = layer.forward(&own, &current, None, self.tbptt, &gather, recorder)?;
+            look(&plan.name, &segment.carry);
             for (signal, steps) in segment.signals {
                 if signal == plan.output {
                     current = steps.clone();

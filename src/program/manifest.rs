@@ -270,10 +270,7 @@ fn resolve(
 }
 
 fn digest(path: &Path) -> io::Result<blake3::Hash> {
-    if !std::fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("this is not a file"));
-    }
     let mut hasher = blake3::Hasher::new();
-    hasher.update_reader(std::fs::File::open(path)?)?;
+    hasher.update_reader(crate::spec::source::open(path)?)?;
     Ok(hasher.finalize())
 }

@@ -25,9 +25,13 @@ impl ProgramMetric {
 
 impl Metric for ProgramMetric {
     fn score(&self, compared: Compared<'_>) -> Result<f64, MetricError> {
-        let cube = |values: &[f32]| -> Cube<f32> {
-            let steps = values.chunks(compared.batch * compared.channels);
-            steps.map(|step| step.chunks(compared.channels).map(<[f32]>::to_vec).collect()).collect()
+        // Where nothing comes after the first step, or steps have unlike numbers of samples, all rows are one step.
+        let (row, rows) = (compared.channels.max(1), compared.target.len() / compared.channels.max(1));
+        let regular = compared.batch > 0 && rows.is_multiple_of(compared.batch);
+        let step = row * if regular { compared.batch } else { rows.max(1) };
+        let cube = |values: &[f64]| -> Cube<f64> {
+            let steps = values.chunks(step);
+            steps.map(|step| step.chunks(row).map(<[f64]>::to_vec).collect()).collect()
         };
         let request = |id| Request::Score {
             id,

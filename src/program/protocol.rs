@@ -46,9 +46,9 @@ pub enum Request {
         /// Values of the program's own keys.
         keys: Map<String, Value>,
         /// The network's output.
-        output: Cube<f32>,
+        output: Cube<f64>,
         /// The target, of the same shape.
-        target: Cube<f32>,
+        target: Cube<f64>,
     },
     /// The last request, which has no answer: end, please.
     Shutdown,

@@ -84,11 +84,17 @@ impl<'a> Additions<'a> {
     }
 
     /// A metric, from its checked keys. Lower is better, unless it is said otherwise.
+    ///
+    /// # Panics
+    /// Where tables have a column of this name, such as `seed`.
     pub fn metric<M: Metric + 'static>(
         &mut self,
         name: &str,
         build: impl Fn(&Table) -> M + Send + Sync + 'static,
     ) -> Adding<'_, MetricBuild> {
+        if let Some(why) = super::taken_by_tables(name) {
+            panic!("{why}");
+        }
         let build = Box::new(move |args: &Table| Arc::new(build(args)) as Arc<dyn Metric>);
         add(
             &mut self.registry.metrics,

@@ -116,12 +116,14 @@ fn files(to: &mut Additions<'_>) {
     to.dataset("table", move |component, sources| Ok(Box::new(TableDataset::read(component, sources, &shared)?)))
         .about("Rows of a CSV, Parquet or NPY file: each is a sample, held for some steps")
         .fields(table::fields())
+        .meaning(2)
         .detail("columns of an NPY file are called `0`, `1`, ...\n");
     to.dataset("series", move |component, sources| Ok(Box::new(SeriesDataset::read(component, sources, &tables)?)))
         .about(
             "Rows of a CSV, Parquet or NPY file over time: sequences that a column names, or windows over one record",
         )
         .fields(series::fields())
+        .meaning(2)
         .detail(
             "windows: the last step counts in losses and metrics; sequences: every step, shorter ones are padded\n",
         );

@@ -108,6 +108,14 @@ impl Registry {
             return;
         };
         let (info, provides) = (manifest.info.clone(), manifest.provides);
+        if provides == Provides::Metric
+            && let Some(why) = super::taken_by_tables(&info.name)
+        {
+            let at = table.get("name").map_or(at, |node| node.span);
+            let help = format!("another name, such as `{}_score`", info.name);
+            found.push(Diagnostic::new(Problem::Conflict(why), at).help(help));
+            return;
+        }
         let (unit, lower_is_better) = (manifest.unit.clone(), manifest.lower_is_better);
         let program = Arc::new(Program::new(manifest));
         self.programs.push(program.clone());

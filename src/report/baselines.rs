@@ -239,9 +239,9 @@ fn metrics(trial: &TrialTraces, predictions: &Predictions) -> [f64; 4] {
     let channels = trial.samples[0].target.len();
     let batch = trial.samples.len();
     let steps = trial.samples[0].target[0].len();
-    let flat = |value: &dyn Fn(usize, usize, usize) -> f64| -> Vec<f32> {
+    let flat = |value: &dyn Fn(usize, usize, usize) -> f64| -> Vec<f64> {
         let cells = (0..steps).flat_map(|t| (0..batch).flat_map(move |s| (0..channels).map(move |c| (t, s, c))));
-        cells.map(|(t, s, c)| value(t, s, c) as f32).collect()
+        cells.map(|(t, s, c)| value(t, s, c)).collect()
     };
     let output = flat(&|t, s, c| predictions[s][c][t]);
     let target = flat(&|t, s, c| trial.samples[s].target[c][t]);

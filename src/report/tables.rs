@@ -6,7 +6,6 @@ use crate::store::manifest::Manifest;
 use crate::store::ranking::{Ranked, rank};
 use polars::prelude::*;
 use std::collections::{BTreeSet, HashSet};
-use std::fs::File;
 use std::path::Path;
 
 /// All that a report shows of the tables.
@@ -169,7 +168,7 @@ impl Source {
     fn open(dir: &Path, name: &str) -> Result<Source, ReportError> {
         let path = dir.join(name);
         let failed = |error: String| ReportError::Table { path: path.clone(), error };
-        let file = File::open(&path).map_err(|error| failed(error.to_string()))?;
+        let file = crate::spec::source::open(&path).map_err(|error| failed(error.to_string()))?;
         let table = ParquetReader::new(file).finish().map_err(|error| failed(error.to_string()))?;
         Ok(Source { path, table })
     }

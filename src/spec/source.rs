@@ -1,9 +1,13 @@
 //! Text that was read, with a name to show, and spans into it.
 
+use std::fs::{File, FileType, Metadata, OpenOptions};
 use std::path::{Path, PathBuf};
 
 /// The largest experiment or plugin file that is read, in bytes.
 pub const MAX_BYTES: u64 = 1 << 20;
+
+/// The largest table, weights, manifest or part of a result folder that is read, in bytes.
+pub const MAX_LARGE: u64 = 1 << 34;
 
 /// A range of bytes of one source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,9 +86,9 @@ pub enum ReadError {
     /// The path is a folder.
     #[error("this is a folder, not a file")]
     Directory,
-    /// The path is neither a file nor a folder.
-    #[error("this is not a file")]
-    Special,
+    /// The path is neither a file nor a folder, but what it says.
+    #[error("this is {0}, not a file")]
+    Special(&'static str),
     /// The file is larger than what is read.
     #[error("the file has {size} bytes; at most {most} are read")]
     TooLarge {
@@ -108,40 +112,105 @@ pub enum ReadError {
 
 /// Reads a text file of at most [`MAX_BYTES`].
 pub fn read(path: &Path) -> Result<String, ReadError> {
-    read_at_most(path, MAX_BYTES)
+    read_plain(path, MAX_BYTES)
 }
 
-/// Reads a plain text file of at most so many bytes; a pipe, which might never end, is refused.
+/// Reads a plain text file of at most so many bytes.
 pub fn read_plain(path: &Path, most: u64) -> Result<String, ReadError> {
-    match std::fs::metadata(path) {
-        Ok(meta) if !meta.is_file() && !meta.is_dir() => Err(ReadError::Special),
-        _ => read_at_most(path, most),
-    }
-}
-
-fn read_at_most(path: &Path, most: u64) -> Result<String, ReadError> {
-    use std::io::Read;
-    let describe = |error: std::io::Error| match error.kind() {
-        std::io::ErrorKind::NotFound => ReadError::NotFound,
-        std::io::ErrorKind::IsADirectory => ReadError::Directory,
-        _ => ReadError::Io(error),
-    };
-    let meta = std::fs::metadata(path).map_err(describe)?;
-    if meta.is_dir() {
-        return Err(ReadError::Directory);
-    }
-    if meta.len() > most {
-        return Err(ReadError::TooLarge { size: meta.len(), most });
-    }
-    let mut bytes = Vec::new();
-    let file = std::fs::File::open(path).map_err(describe)?;
-    file.take(most + 1).read_to_end(&mut bytes).map_err(describe)?;
-    if bytes.len() as u64 > most {
-        return Err(ReadError::TooLarge { size: bytes.len() as u64, most });
-    }
-    String::from_utf8(bytes).map_err(|error| {
+    String::from_utf8(read_bytes(path, most)?).map_err(|error| {
         let offset = error.utf8_error().valid_up_to();
         let line = 1 + error.as_bytes()[..offset].iter().filter(|&&b| b == b'\n').count();
         ReadError::NotUtf8 { offset, line }
     })
+}
+
+/// Reads a plain file of at most so many bytes. A pipe or a device, which might never answer or never end, is refused.
+pub fn read_bytes(path: &Path, most: u64) -> Result<Vec<u8>, ReadError> {
+    let file = open(path)?;
+    let size = file.metadata()?.len();
+    if size > most {
+        return Err(ReadError::TooLarge { size, most });
+    }
+    take(file, size, most)
+}
+
+/// Reads a plain file as [`read_bytes`] does, or a pipe to its end; each can be had once alone.
+pub fn read_stream(path: &Path, most: u64) -> Result<Vec<u8>, ReadError> {
+    match open(path) {
+        Err(ReadError::Special(PIPE)) => take(File::open(path)?, 0, most),
+        _ => read_bytes(path, most),
+    }
+}
+
+fn take(file: File, size: u64, most: u64) -> Result<Vec<u8>, ReadError> {
+    use std::io::Read;
+    let mut bytes = Vec::new();
+    let size = usize::try_from(size).unwrap_or(usize::MAX);
+    bytes.try_reserve_exact(size).map_err(|_| ReadError::Io(std::io::ErrorKind::OutOfMemory.into()))?;
+    file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    match bytes.len() as u64 {
+        size if size > most => Err(ReadError::TooLarge { size, most }),
+        _ => Ok(bytes),
+    }
+}
+
+/// Opens a plain file for reading, and nothing else; what a path leads to is looked at before and after.
+pub fn open(path: &Path) -> Result<File, ReadError> {
+    check_plain(&std::fs::metadata(path)?)?;
+    let mut options = OpenOptions::new();
+    options.read(true);
+    // Where a pipe took the place of a file in between, this does not wait for its writer.
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, nix::libc::O_NONBLOCK);
+    let file = options.open(path)?;
+    check_plain(&file.metadata()?)?;
+    Ok(file)
+}
+
+/// Refuses what is no plain file, by what it is.
+pub fn check_plain(meta: &Metadata) -> Result<(), ReadError> {
+    match meta.file_type() {
+        kind if kind.is_file() => Ok(()),
+        kind if kind.is_dir() => Err(ReadError::Directory),
+        kind => Err(ReadError::Special(special(kind))),
+    }
+}
+
+const PIPE: &str = "a pipe";
+
+fn special(kind: FileType) -> &'static str {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::FileTypeExt;
+        if kind.is_fifo() {
+            return PIPE;
+        } else if kind.is_socket() {
+            return "a socket";
+        } else if kind.is_char_device() || kind.is_block_device() {
+            return "a device";
+        }
+    }
+    let _ = kind;
+    "something else"
+}
+
+impl From<std::io::Error> for ReadError {
+    fn from(error: std::io::Error) -> Self {
+        match error.kind() {
+            std::io::ErrorKind::NotFound => ReadError::NotFound,
+            std::io::ErrorKind::IsADirectory => ReadError::Directory,
+            _ => ReadError::Io(error),
+        }
+    }
+}
+
+/// For what else may be read than experiments: an error of the kind that the system gave.
+impl From<ReadError> for std::io::Error {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Io(error) => error,
+            ReadError::NotFound => std::io::Error::new(std::io::ErrorKind::NotFound, "file not found"),
+            other => std::io::Error::other(other.to_string()),
+        }
+    }
 }

@@ -7,7 +7,6 @@
 use super::StoreError;
 use super::files::{remove, replace_durably};
 use serde::{Deserialize, Serialize};
-use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -61,7 +60,7 @@ pub fn write(dir: &Path, trial: &str, checkpoint: &Checkpoint) -> Result<(), Sto
 /// A trial's checkpoint; none where there is none, or where it is damaged: then the trial begins anew, which costs
 /// time and changes nothing.
 pub fn read(dir: &Path, trial: &str) -> Option<Checkpoint> {
-    let bytes = fs::read(path(dir, trial)).ok()?;
+    let bytes = crate::spec::source::read_bytes(&path(dir, trial), crate::spec::source::MAX_LARGE).ok()?;
     let rest = bytes.get(BEFORE..)?;
     let intact = &bytes[..HEADER.len()] == HEADER && blake3::hash(rest).as_bytes()[..] == bytes[HEADER.len()..BEFORE];
     intact.then(|| decode(rest)).flatten()
@@ -120,6 +119,7 @@ fn decode(bytes: &[u8]) -> Option<Checkpoint> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn a_checkpoint_comes_back_and_a_damaged_one_does_not() {

@@ -4,6 +4,7 @@
 //! who that is.
 
 use super::StoreError;
+use crate::spec::source::check_plain;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
@@ -45,8 +46,12 @@ impl Lock {
     pub fn take(dir: &Path) -> Result<Lock, StoreError> {
         let path = dir.join(LOCK);
         let failed = |error| StoreError::Io { path: path.clone(), error };
-        if std::fs::symlink_metadata(&path).is_ok_and(|meta| !meta.is_file()) {
-            return Err(StoreError::NotOurs { dir: dir.into(), name: LOCK.into() });
+        match std::fs::symlink_metadata(&path) {
+            Ok(meta) if meta.is_symlink() => {
+                return Err(StoreError::NotOurs { dir: dir.into(), name: LOCK.into() });
+            }
+            Ok(meta) => check_plain(&meta).map_err(|error| failed(error.into()))?,
+            Err(_) => {}
         }
         let mut file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
@@ -75,7 +80,7 @@ impl Drop for Lock {
 
 fn said(file: &mut File) -> Option<Holder> {
     let mut text = String::new();
-    file.rewind().and_then(|()| file.read_to_string(&mut text)).ok()?;
+    file.rewind().and_then(|()| file.take(1 << 16).read_to_string(&mut text)).ok()?;
     serde_json::from_str(&text).ok()
 }
 
@@ -87,7 +92,7 @@ fn write(file: &mut File, text: &[u8]) -> std::io::Result<()> {
 
 /// Who writes to a folder now, as far as its file says. Asks for nothing and holds nothing.
 pub fn holder(dir: &Path) -> Option<Holder> {
-    let mut file = File::open(dir.join(LOCK)).ok()?;
+    let mut file = crate::spec::source::open(&dir.join(LOCK)).ok()?;
     match file.try_lock_shared() {
         Err(TryLockError::WouldBlock) => said(&mut file),
         _ => None,

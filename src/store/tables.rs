@@ -10,7 +10,6 @@ use super::{StoreError, SummaryRow};
 use polars::prelude::*;
 use rayon::prelude::*;
 use std::collections::{HashMap, HashSet};
-use std::fs::File;
 use std::ops::Range;
 use std::path::Path;
 
@@ -272,7 +271,7 @@ fn read_one(dir: &Path, name: &str) -> Result<DataFrame, StoreError> {
 pub fn read_columns(dir: &Path, name: &str, columns: Option<&[&str]>) -> Result<DataFrame, StoreError> {
     let path = dir.join(name);
     let columns = columns.map(|names| names.iter().map(|name| name.to_string()).collect());
-    match File::open(&path) {
+    match crate::spec::source::open(&path).map_err(std::io::Error::from) {
         Ok(file) => ParquetReader::new(file).with_columns(columns).finish().map_err(|e| unreadable(&path, &e)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(DataFrame::default()),
         Err(error) => Err(StoreError::Io { path, error }),

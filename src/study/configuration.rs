@@ -363,7 +363,9 @@ impl Configuration {
 pub fn content_of(spec: &Spec, registry: &Registry, sources: &Sources) -> Result<Option<String>, Diagnostics> {
     let dataset = registry.dataset(&spec.data, sources)?;
     // Weights that cannot be read are reported with the configuration that begins with them.
-    let weights = spec.init_weights.as_ref().and_then(|node| std::fs::read(weights_path(node, sources)).ok());
+    let weights = spec.init_weights.as_ref().and_then(|node| {
+        crate::spec::source::read_bytes(&weights_path(node, sources), crate::spec::source::MAX_LARGE).ok()
+    });
     Ok(content(dataset.content(), weights.map(|bytes| blake3::hash(&bytes).to_hex().to_string())))
 }
 

@@ -180,15 +180,21 @@ impl Job<'_> {
             record.error = Some(format!("the loss is {} after training: the last update was too large", trained.loss));
             return Ok(Some((record, None)));
         }
+        let mut broken = trial.broken()?;
         record.loss = vec![trained.loss];
         record.metrics = trained.metrics.clone();
         let mut seen = trained;
         for (part, _) in configuration.dataset.parts().into_iter().filter(|(part, _)| *part != Part::Train) {
             seen = trial.evaluate(part, &|_| false)?;
+            broken = broken.or(trial.broken()?);
             record.metrics.extend(&seen.metrics);
             if part == Part::Validation {
                 record.metrics.push(seen.loss);
             }
+        }
+        if let Some(what) = broken {
+            let error = format!("{what} is not finite after training");
+            return Ok(Some((Record { error: Some(error), loss: Vec::new(), metrics: Vec::new(), ..record }, None)));
         }
         let trained = seen;
         record.traces = untrained.map(|untrained| traces(configuration, &trial, &untrained, &trained, &output));
@@ -258,17 +264,20 @@ fn traces(plan: &Configuration, trial: &Trial, untrained: &Outcome, trained: &Ou
         };
         (0..samples).flat_map(|s| (0..data.steps).flat_map(move |t| row(s, t)).collect::<Vec<_>>()).collect()
     };
+    let narrow = |values: &[f64]| turn(&values.iter().map(|value| *value as f32).collect::<Vec<_>>());
     let own = |values: &[f32]| {
-        let mut values = values.to_vec();
-        data.in_own_units(&mut values);
-        turn(&values)
+        let mut own = Vec::new();
+        data.in_own_units(values, &mut own);
+        narrow(&own)
     };
+    let mut targets = Vec::new();
+    data.targets_in_own_units(&mut targets);
     let signal = |outcome: &Outcome| outcome.signals.get(output).map_or(Vec::new(), |(_, values)| own(values));
     Traces {
         steps: data.steps,
         samples,
         input: turn(&data.inputs_in_own_units()),
-        target: own(&data.targets),
+        target: narrow(&targets),
         untrained: signal(untrained),
         output: signal(trained),
     }

@@ -25,7 +25,7 @@ pub struct Predictions {
     /// Names of the targets.
     pub targets: Vec<String>,
     /// The row of the file, from 1, that is predicted, and each target in its own unit.
-    pub rows: Vec<(usize, Vec<f32>)>,
+    pub rows: Vec<(usize, Vec<f64>)>,
 }
 
 /// Why nothing was predicted.
@@ -95,8 +95,9 @@ pub fn predict<D: OnDevice>(
         .map_err(TrialError::from)?;
     let signal = plan.network.output();
     machine.forward(&drawn, &|path| path == signal, false).map_err(TrialError::from)?;
-    let mut output = machine.signal(&signal).map_or(Vec::new(), |(_, values)| values.into_owned());
-    drawn.in_own_units(&mut output);
+    let seen = machine.signal(&signal).map_or(Vec::new(), |(_, values)| values.into_owned());
+    let mut output = Vec::new();
+    drawn.in_own_units(&seen, &mut output);
     let channels = plan.data.targets.len();
     let row = |(place, row): (usize, usize)| (row + 1, output[place * channels..(place + 1) * channels].to_vec());
     Ok(Predictions { targets: plan.data.targets.clone(), rows: predicted.into_iter().map(row).collect() })

@@ -3,6 +3,7 @@
 use crate::nn::NetworkPlan;
 use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem, suggest};
 use crate::spec::source::Span;
+use crate::tensor::is_finite;
 use safetensors::{Dtype, SafeTensors};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -32,10 +33,8 @@ impl WeightsFile {
     /// Where it cannot be read; `at` is underlined.
     pub fn read(path: &Path, at: Option<Span>) -> Result<WeightsFile, Diagnostics> {
         let shown = path.display();
-        let bytes = std::fs::read(path).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => one(format!("{shown}: file not found"), at),
-            _ => one(format!("{shown}: cannot be read: {error}"), at),
-        })?;
+        let bytes = crate::spec::source::read_bytes(path, crate::spec::source::MAX_LARGE)
+            .map_err(|error| one(format!("{shown}: {error}"), at))?;
         Ok(WeightsFile { path: path.into(), digest: blake3::hash(&bytes).to_hex().to_string(), bytes })
     }
 
@@ -91,7 +90,12 @@ fn parameters(path: &Path, bytes: &[u8], network: &NetworkPlan, at: Option<Span>
             continue;
         }
         let numbers = tensor.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
-        values.insert(name, numbers.collect());
+        let numbers: Vec<f32> = numbers.collect();
+        if !is_finite(&numbers) {
+            found.push(refuse(format!("{shown}: tensor `{name}` has values that are not finite")));
+            continue;
+        }
+        values.insert(name, numbers);
     }
     let known: Vec<String> = network.parameters().map(|(name, _)| name).collect();
     for name in names.iter().filter(|name| !known.iter().any(|known| known == *name)) {

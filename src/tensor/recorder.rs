@@ -79,6 +79,29 @@ impl<D: Backend> Recorder<D> {
         Ok(out)
     }
 
+    /// Records that `out` was computed from some operands, and its derivative by each of them: numbers of the host, row
+    /// by row. Where the gradient of `out` is 0 that of the operands is 0, also where a derivative is infinite or not
+    /// defined; so a branch that was not taken teaches nothing. With `shares` a derivative of 0 means that an operand
+    /// was not taken, so that an infinite gradient of `out` does not reach it.
+    pub fn by_slopes(&mut self, out: &Matrix<D>, operands: Vec<(&Matrix<D>, Vec<f32>)>, shares: bool) {
+        let Some(tape) = &mut self.tape else { return };
+        let whole = out.ghost();
+        let operands: Vec<_> = operands.into_iter().map(|(operand, slopes)| (operand.ghost(), slopes)).collect();
+        tape.add_backward_op(move |gradients| {
+            let gradient = D::read(gradients.get_or_alloc_mut(&whole)?)?;
+            for (operand, slopes) in &operands {
+                let part = |(g, slope): (&f32, &f32)| match (*g, *slope) {
+                    (0.0, _) => 0.0,
+                    (_, 0.0) if shares => 0.0,
+                    (g, slope) => g * slope,
+                };
+                let part: Vec<f32> = gradient.iter().zip(slopes).map(part).collect();
+                D::accumulate(gradients.get_or_alloc_mut(operand)?, &part)?;
+            }
+            Ok(())
+        });
+    }
+
     /// A copy through which no gradient flows.
     pub fn detach(&self, x: &Matrix<D>) -> Result<Matrix<D>, TensorError> {
         x.clone().try_add(0.0).map_err(TensorError::from_device)

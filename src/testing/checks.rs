@@ -174,7 +174,7 @@ impl Run {
         let mut recorder = Recorder::recording(Cpu::default());
         let data = recorder.matrix(input.to_vec(), (STEPS * BATCH, plan.inputs))?;
         let input = Steps { data, steps: STEPS, batch: BATCH };
-        let signals = network.forward(&input, &|_| true, &mut recorder)?;
+        let signals = network.forward(&input, &|_| true, &mut |_, _| {}, &mut recorder)?;
         let shapes = signals.iter().map(|(path, steps)| (path.clone(), *steps.data.shape())).collect();
         let path = format!("{}.{}", plan.name, plan.output);
         let Some(output) = signals.get(&path) else {
@@ -257,9 +257,10 @@ pub fn loss(build: &LossBuild, args: &Table, report: Report<'_>) {
 /// It is a number, hangs on nothing else, and a perfect output is not worse than another.
 pub fn metric(build: &MetricBuild, args: &Table, report: Report<'_>) {
     let n = STEPS * BATCH * CHANNELS;
-    let (output, target) = (normal("output", n), normal("target", n));
+    let wide = |name| normal(name, n).into_iter().map(f64::from).collect::<Vec<f64>>();
+    let (output, target) = (wide("output"), wide("target"));
     let metric = (build.build)(args);
-    let score = |output: &[f32]| metric.score(Compared { output, target: &target, batch: BATCH, channels: CHANNELS });
+    let score = |output: &[f64]| metric.score(Compared { output, target: &target, batch: BATCH, channels: CHANNELS });
     match (score(&output), score(&output), score(&target)) {
         (Ok(first), Ok(second), Ok(perfect)) => {
             if !first.is_finite() {

@@ -5,10 +5,10 @@ use crate::data::Data;
 /// What a metric is computed from.
 #[derive(Debug, Clone, Copy)]
 pub struct Compared<'a> {
-    /// The network's output, `[rows, channels]`.
-    pub output: &'a [f32],
-    /// The target.
-    pub target: &'a [f32],
+    /// The network's output, `[rows, channels]`, in the target's own unit.
+    pub output: &'a [f64],
+    /// The target, as its file has it.
+    pub target: &'a [f64],
     /// Rows of the first step.
     pub batch: usize,
     /// Channels.
@@ -17,14 +17,14 @@ pub struct Compared<'a> {
 
 impl Compared<'_> {
     fn errors(&self) -> impl Iterator<Item = f64> {
-        self.output.iter().zip(self.target).map(|(o, t)| f64::from(*o) - f64::from(*t))
+        self.output.iter().zip(self.target).map(|(o, t)| o - t)
     }
 
     /// Mean squared error and population variance of the target of each channel.
     fn by_channel(&self) -> Vec<(f64, f64)> {
         let n = (self.target.len() / self.channels.max(1)) as f64;
         let one = |channel: usize| {
-            let targets = || self.target.iter().skip(channel).step_by(self.channels).map(|t| f64::from(*t));
+            let targets = || self.target.iter().skip(channel).step_by(self.channels).copied();
             let mean = targets().sum::<f64>() / n;
             let variance = targets().map(|t| (t - mean).powi(2)).sum::<f64>() / n;
             let error = self.errors().skip(channel).step_by(self.channels).map(|e| e * e).sum::<f64>() / n;
@@ -37,22 +37,18 @@ impl Compared<'_> {
 /// Room for outputs and targets in the target's own unit, which is used again.
 #[derive(Debug, Default)]
 pub struct OwnUnits {
-    output: Vec<f32>,
-    target: Vec<f32>,
+    output: Vec<f64>,
+    target: Vec<f64>,
 }
 
 impl OwnUnits {
     /// An output `[time, samples, channels]` beside its target: the steps that count, in the target's own unit.
     pub fn compared<'a>(&'a mut self, output: &'a [f32], data: &'a Data, channels: usize) -> Compared<'a> {
-        if data.units.is_none() && data.weights.is_empty() {
-            return Compared { output, target: &data.targets, batch: data.samples, channels };
+        data.in_own_units(output, &mut self.output);
+        data.targets_in_own_units(&mut self.target);
+        if data.weights.is_empty() {
+            return Compared { output: &self.output, target: &self.target, batch: data.samples, channels };
         }
-        self.output.clear();
-        self.output.extend_from_slice(output);
-        self.target.clear();
-        self.target.extend_from_slice(&data.targets);
-        data.in_own_units(&mut self.output);
-        data.in_own_units(&mut self.target);
         let counted = (0..data.steps * data.samples).filter(|row| data.counts(*row));
         let mut rows = 0;
         for (place, row) in counted.enumerate() {
@@ -124,10 +120,11 @@ pub fn rmse(compared: Compared<'_>) -> f64 {
 /// Source: snnTorch tutorial Regression with SNNs, Part I.
 pub fn relative_error(compared: Compared<'_>) -> f64 {
     let rows = compared.output.chunks(compared.channels).zip(compared.target.chunks(compared.channels));
-    let ratio = |(output, target): (&[f32], &[f32])| {
-        let error: f64 = output.iter().zip(target).map(|(o, t)| (f64::from(*o) - f64::from(*t)).powi(2)).sum();
-        let size: f64 = target.iter().map(|t| f64::from(*t).powi(2)).sum();
-        error.sqrt() / size.sqrt()
+    let ratio = |(output, target): (&[f64], &[f64])| {
+        let error: f64 = output.iter().zip(target).map(|(o, t)| (o - t).powi(2)).sum();
+        let size: f64 = target.iter().map(|t| t.powi(2)).sum();
+        // Of a target that is 0 no error is a share.
+        if size > 0.0 { error.sqrt() / size.sqrt() } else { f64::NAN }
     };
     let (sum, count) = rows.skip(compared.batch).map(ratio).fold((0.0, 0.0), |(sum, n), ratio| (sum + ratio, n + 1.0));
     sum / count
@@ -150,8 +147,8 @@ pub fn r2(compared: Compared<'_>) -> f64 {
 mod tests {
     use super::*;
 
-    const OUTPUT: [f32; 6] = [9.0, 9.0, 1.0, 2.0, 4.0, 3.0];
-    const TARGET: [f32; 6] = [0.0, 0.0, 4.0, 6.0, 4.0, 4.0];
+    const OUTPUT: [f64; 6] = [9.0, 9.0, 1.0, 2.0, 4.0, 3.0];
+    const TARGET: [f64; 6] = [0.0, 0.0, 4.0, 6.0, 4.0, 4.0];
 
     fn two_channels() -> Compared<'static> {
         Compared { output: &OUTPUT, target: &TARGET, batch: 1, channels: 2 }

@@ -3,7 +3,7 @@
 use crate::nn::Parameter;
 use crate::spec::fields::{Field, Pair, Range, Type};
 use crate::spec::tree::{Node, Table, Value};
-use crate::tensor::{Aligned, Backend, Buffer, TensorError};
+use crate::tensor::{Aligned, Backend, Buffer, TensorError, is_finite};
 use dfdx::prelude::*;
 use dfdx::tensor::{Gradients, Storage};
 use dfdx::tensor_ops::{AdamConfig, RMSpropConfig, SgdConfig};
@@ -154,6 +154,14 @@ impl FlatMoments {
     /// The buffers one after the other.
     pub fn values(&self) -> Vec<Vec<f32>> {
         self.buffers.iter().map(|buffer| buffer.to_vec()).collect()
+    }
+
+    /// Which of some pieces holds a number that is not finite.
+    pub fn broken(&self, mut pieces: impl Iterator<Item = std::ops::Range<usize>>) -> Option<usize> {
+        if self.buffers.iter().all(|buffer| is_finite(buffer)) {
+            return None;
+        }
+        pieces.position(|piece| self.buffers.iter().any(|buffer| !is_finite(&buffer[piece.clone()])))
     }
 
     /// Replaces them; says whether lengths fit.

@@ -48,7 +48,7 @@ pub fn rivals(parts: &Parts, metrics: &[Arc<dyn Metric>]) -> Result<Vec<(String,
         let rival = if train.reads_windows() { AUTOREGRESSION } else { LINEAR };
         list.extend(regression(&train, &judged).map(|predictions| (rival, predictions)));
     }
-    let score = |output: Vec<f32>| -> Result<Vec<f64>, MetricError> {
+    let score = |output: Vec<f64>| -> Result<Vec<f64>, MetricError> {
         let compared =
             Compared { output: &output, target: &judged.targets, batch: judged.first, channels: judged.channels };
         metrics.iter().map(|metric| metric.score(compared)).collect()
@@ -64,7 +64,7 @@ struct Rows<'a> {
     /// How many belong to the first step, where others come after it.
     first: usize,
     channels: usize,
-    targets: Vec<f32>,
+    targets: Vec<f64>,
 }
 
 impl<'a> Rows<'a> {
@@ -72,24 +72,25 @@ impl<'a> Rows<'a> {
         let rows: Vec<usize> = (0..data.steps * data.samples).filter(|row| data.counts(*row)).collect();
         let first = rows.iter().filter(|row| **row < data.samples).count();
         let channels = data.channels();
-        let mut own = data.targets.clone();
-        data.in_own_units(&mut own);
+        let mut own = Vec::new();
+        data.targets_in_own_units(&mut own);
         let targets = rows.iter().flat_map(|row| own[row * channels..(row + 1) * channels].iter().copied()).collect();
         Rows { data, first: if first == rows.len() { 0 } else { first }, rows, channels, targets }
     }
 
-    fn means(&self) -> Vec<f32> {
-        let n = self.rows.len().max(1) as f64;
-        let mean =
-            |channel| self.targets.iter().skip(channel).step_by(self.channels).map(|t| f64::from(*t)).sum::<f64>() / n;
-        (0..self.channels).map(|channel| mean(channel) as f32).collect()
+    fn targets_of(&self, channel: usize) -> Vec<f64> {
+        self.targets.iter().skip(channel).step_by(self.channels).copied().collect()
     }
 
-    fn repeated(&self, values: &[f32]) -> Vec<f32> {
+    fn means(&self) -> Vec<f64> {
+        (0..self.channels).map(|channel| mean(&self.targets_of(channel))).collect()
+    }
+
+    fn repeated(&self, values: &[f64]) -> Vec<f64> {
         values.repeat(self.rows.len())
     }
 
-    fn latest(&self) -> Vec<f32> {
+    fn latest(&self) -> Vec<f64> {
         let latest = self.data.latest_in_own_units();
         let of = |row: &usize| latest[row * self.channels..(row + 1) * self.channels].to_vec();
         self.rows.iter().flat_map(of).collect()
@@ -103,7 +104,7 @@ impl<'a> Rows<'a> {
             && self.data.inputs.chunks_exact(step.max(1)).any(|values| values != &self.data.inputs[..step])
     }
 
-    /// The inputs of a row, of all steps up to it where windows are read, and a constant.
+    /// The inputs of a row, of all steps up to it where windows are read.
     fn features(&self, row: usize, windows: bool) -> impl Iterator<Item = f64> + '_ {
         let (step, sample) = (row / self.data.samples, row % self.data.samples);
         let width = self.data.inputs.len() / (self.data.steps * self.data.samples).max(1);
@@ -112,48 +113,118 @@ impl<'a> Rows<'a> {
             let begin = (step * self.data.samples + sample) * width;
             self.data.inputs[begin..begin + width].iter()
         });
-        cells.map(|value| f64::from(*value)).chain([1.0])
+        cells.map(|value| f64::from(*value))
     }
 }
 
-/// Least squares of the targets on the inputs, and its predictions; none where it would take too long.
-fn regression(train: &Rows<'_>, judged: &Rows<'_>) -> Option<Vec<f32>> {
+fn mean(values: &[f64]) -> f64 {
+    // About the first, so that nothing is lost where values are large and vary little.
+    let first = values.first().copied().unwrap_or(0.0);
+    first + values.iter().map(|value| value - first).sum::<f64>() / values.len().max(1) as f64
+}
+
+/// Least squares of the targets on the inputs and a constant, and its predictions; none where it would take too long.
+fn regression(train: &Rows<'_>, judged: &Rows<'_>) -> Option<Vec<f64>> {
     let windows = train.reads_windows();
     let n = train.features(*train.rows.first()?, windows).count();
-    if n.saturating_mul(n).saturating_mul(train.rows.len()) > MOST_PRODUCTS {
+    if (n + 1).saturating_mul(n + 1).saturating_mul(train.rows.len()) > MOST_PRODUCTS {
         return None;
     }
-    let mut systems = vec![vec![vec![0.0; n + 1]; n]; train.channels];
-    for (place, row) in train.rows.iter().enumerate() {
-        let features: Vec<f64> = train.features(*row, windows).collect();
-        for (channel, system) in systems.iter_mut().enumerate() {
-            let target = f64::from(train.targets[place * train.channels + channel]);
-            for (equation, a) in system.iter_mut().zip(&features) {
-                equation.iter_mut().zip(features.iter().chain([&target])).for_each(|(sum, b)| *sum += a * b);
-            }
-        }
+    let mut columns = vec![Vec::with_capacity(train.rows.len()); n];
+    for row in &train.rows {
+        columns.iter_mut().zip(train.features(*row, windows)).for_each(|(column, value)| column.push(value));
     }
-    let weights: Vec<Vec<f64>> = systems.into_iter().map(solve).collect();
+    let centre = |values: &mut Vec<f64>| -> f64 {
+        let mean = mean(values);
+        values.iter_mut().for_each(|value| *value -= mean);
+        mean
+    };
+    let means: Vec<f64> = columns.iter_mut().map(centre).collect();
+    let mut targets: Vec<Vec<f64>> = (0..train.channels).map(|channel| train.targets_of(channel)).collect();
+    let levels: Vec<f64> = targets.iter_mut().map(centre).collect();
+    let weights = least_squares(columns, &means, targets);
     let predict = |row: &usize| {
-        let features: Vec<f64> = judged.features(*row, windows).collect();
-        let value = |weights: &Vec<f64>| weights.iter().zip(&features).map(|(w, f)| w * f).sum::<f64>() as f32;
-        weights.iter().map(value).collect::<Vec<f32>>()
+        let features: Vec<f64> = judged.features(*row, windows).zip(&means).map(|(value, mean)| value - mean).collect();
+        let value = |(weights, level): (&Vec<f64>, &f64)| {
+            level + weights.iter().zip(&features).map(|(w, f)| w * f).sum::<f64>()
+        };
+        weights.iter().zip(&levels).map(value).collect::<Vec<f64>>()
     };
     Some(judged.rows.iter().flat_map(predict).collect())
 }
 
-/// The solution of normal equations, each with its right side at the end, by elimination with pivots; directions
-/// without variance get 0.
+/// What a column may have left, of its own length, beside those that are taken already before it says nothing new.
+const NOTHING_NEW: f64 = 1e-10;
+
+/// Weights of each target on columns, all without their means: columns are brought to one scale, and taken by what they
+/// add (modified Gram-Schmidt with pivots; Golub and Van Loan, Matrix Computations, 5.4). One that adds nothing gets 0.
+fn least_squares(mut columns: Vec<Vec<f64>>, means: &[f64], mut targets: Vec<Vec<f64>>) -> Vec<Vec<f64>> {
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    let scale = |(column, mean): (&mut Vec<f64>, &f64)| {
+        // In two steps, since squares of small numbers may vanish.
+        let most = column.iter().fold(0.0f64, |most, value| most.max(value.abs()));
+        // What is left of equal numbers without their mean is rounding.
+        if most <= 1e-13 * mean.abs() {
+            column.fill(0.0);
+            return 0.0;
+        }
+        column.iter_mut().for_each(|value| *value /= most);
+        let length = dot(column, column).sqrt();
+        column.iter_mut().for_each(|value| *value /= length);
+        most * length
+    };
+    let lengths: Vec<f64> = columns.iter_mut().zip(means).map(scale).collect();
+    let n = columns.len();
+    let (mut left, mut taken): (Vec<usize>, Vec<usize>) = ((0..n).collect(), Vec::new());
+    let mut shares = vec![vec![0.0; n]; n];
+    let mut of_targets = vec![Vec::new(); targets.len()];
+    while let Some((place, square)) = (left.iter().map(|j| dot(&columns[*j], &columns[*j])).enumerate())
+        .reduce(|best, other| if other.1 > best.1 { other } else { best })
+        .filter(|(_, square)| square.sqrt() > NOTHING_NEW)
+    {
+        let pivot = left.remove(place);
+        let length = square.sqrt();
+        let direction: Vec<f64> = std::mem::take(&mut columns[pivot]).into_iter().map(|v| v / length).collect();
+        let without = |values: &mut Vec<f64>| {
+            let share = dot(&direction, values);
+            values.iter_mut().zip(&direction).for_each(|(value, d)| *value -= share * d);
+            share
+        };
+        shares[pivot][pivot] = length;
+        for j in &left {
+            shares[pivot][*j] = without(&mut columns[*j]);
+        }
+        of_targets.iter_mut().zip(&mut targets).for_each(|(list, target)| list.push(without(target)));
+        taken.push(pivot);
+    }
+    let solve = |of_target: Vec<f64>| {
+        let mut weights = vec![0.0; n];
+        for (i, pivot) in taken.iter().enumerate().rev() {
+            let later: f64 = taken[i + 1..].iter().map(|j| shares[*pivot][*j] * weights[*j]).sum();
+            weights[*pivot] = (of_target[i] - later) / shares[*pivot][*pivot];
+        }
+        weights.iter_mut().zip(&lengths).filter(|(_, l)| **l > 0.0).for_each(|(weight, length)| *weight /= length);
+        weights
+    };
+    of_targets.into_iter().map(solve).collect()
+}
+
+/// The solution of normal equations, each with its right side at the end, by elimination with pivots, in units in which
+/// all columns have the same length; directions without variance get 0.
 pub fn solve(mut system: Vec<Vec<f64>>) -> Vec<f64> {
     let n = system.len();
-    let scale = (0..n).map(|i| system[i][i]).fold(0.0, f64::max);
+    let length = |i: usize| if system[i][i] > 0.0 { system[i][i].sqrt() } else { 1.0 };
+    let lengths: Vec<f64> = (0..n).map(length).collect();
+    for (row, a) in system.iter_mut().zip(&lengths) {
+        row.iter_mut().zip(lengths.iter().chain([&1.0])).for_each(|(value, b)| *value /= a * b);
+    }
     let mut pivots = Vec::new();
     for column in 0..n {
         let rows = (0..n).filter(|row| !pivots.iter().any(|(r, _)| r == row));
         let Some(pivot) = rows.max_by(|&a, &b| system[a][column].abs().total_cmp(&system[b][column].abs())) else {
             break;
         };
-        if system[pivot][column].abs() <= 1e-12 * scale {
+        if system[pivot][column].abs() <= 1e-12 {
             continue;
         }
         pivots.push((pivot, column));
@@ -164,6 +235,8 @@ pub fn solve(mut system: Vec<Vec<f64>>) -> Vec<f64> {
         }
     }
     let mut weights = vec![0.0; n];
-    pivots.into_iter().for_each(|(row, column)| weights[column] = system[row][n] / system[row][column]);
+    pivots
+        .into_iter()
+        .for_each(|(row, column)| weights[column] = system[row][n] / system[row][column] / lengths[column]);
     weights
 }

@@ -57,6 +57,9 @@ pub struct Settings {
     pub signals: Vec<String>,
 }
 
+/// Updates from one look for numbers that are not finite to the next; the first and the last are looked at as well.
+const LOOK_EVERY: usize = 16;
+
 /// Rows of the history that memory is asked for at once.
 const MOST_ROWS: usize = 1 << 16;
 
@@ -263,7 +266,10 @@ impl Trial {
         let watch = self.settings.watch.as_ref().filter(|_| recorded);
         let (output, scored) = (&self.settings.output, recorded && !self.settings.metrics.is_empty());
         let read = |path: &str| scored && path == output || watch.is_some_and(|watch| watch.reads(path));
+        let looks = self.looks_after(self.iteration + 1);
+        self.machine.inspect(looks);
         let loss = self.machine.forward(batch, &read, true)?;
+        self.machine.inspect(false);
         if !loss.is_finite() {
             self.machine.forward(batch, &|path| path == output, false)?;
             return Ok(Some(self.reason(loss)));
@@ -291,7 +297,35 @@ impl Trial {
         };
         self.iteration += 1;
         self.machine.update(self.iteration, scale)?;
-        Ok(None)
+        match if looks { self.machine.broken()? } else { None } {
+            Some(what) => Ok(Some(self.broken_after(&what))),
+            None => Ok(None),
+        }
+    }
+
+    /// Whether an update, the first being number 1, is followed by a look for numbers that are not finite. They need
+    /// not show in the loss: a neuron whose membrane potential is not a number merely never fires again.
+    fn looks_after(&self, number: usize) -> bool {
+        number == 1 || number.is_multiple_of(LOOK_EVERY) || number == self.settings.iterations
+    }
+
+    fn broken_after(&self, what: &str) -> String {
+        let last = self.iteration - 1;
+        let before = (1..self.iteration).rev().find(|number| self.looks_after(*number)).map(|number| number - 1);
+        let since = match before {
+            Some(before) if before + 1 < last => format!(" (after that of iteration {before} all was finite)"),
+            _ => String::new(),
+        };
+        format!(
+            "{what} is no longer finite after the update of iteration {last}{since}: an equation has no derivative there, or \
+             the update was too large; a smaller `lr` or `clip_norm` helps against the latter"
+        )
+    }
+
+    /// What of the network is not finite: a parameter, what the optimizer remembers, or a signal or state of the last
+    /// [evaluation](Trial::evaluate).
+    pub fn broken(&self) -> Result<Option<String>, TrialError> {
+        Ok(self.machine.broken()?)
     }
 
     /// The loss of all that is trained on and its gradient with respect to each parameter, by path; changes nothing.
@@ -321,7 +355,9 @@ impl Trial {
     pub fn evaluate(&mut self, part: Part, wanted: &dyn Fn(&str) -> bool) -> Result<Outcome, TrialError> {
         let data = self.parts.get(part).cloned().unwrap_or_default();
         let output = &self.settings.output;
+        self.machine.inspect(true);
         let loss = self.machine.forward(&data, &|path| wanted(path) || path == output, false)?;
+        self.machine.inspect(false);
         Ok(Outcome { loss, metrics: self.metrics_of(&data, true)?, signals: self.signals(wanted) })
     }
 

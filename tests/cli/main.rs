@@ -3,8 +3,10 @@
 mod audit;
 mod bad_input;
 mod executors;
+mod finite;
 mod folder;
 mod held;
+mod own_units;
 mod plugins;
 mod print_back;
 mod probe;
@@ -15,6 +17,7 @@ mod report;
 mod run;
 mod seeds;
 mod series;
+mod strange_files;
 mod survive;
 mod sweep;
 mod tables;

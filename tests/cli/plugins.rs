@@ -165,8 +165,8 @@ fn hostile_texts_are_refused_in_bounded_time_and_memory() {
 fn the_largest_neuron_that_is_allowed_trains_in_both_executors() {
     // Chains that double in meaning, spikes and long products, as much of them as the limits let through.
     let doubling: String = (0..60).map(|i| format!("a{i} = a{} * a{} + sin(a{})\n", i + 1, i + 1, i + 1)).collect();
-    let spikes: String = (0..32).map(|i| format!("s{i} = spike(a{i} - 0.1)\n")).collect();
-    let sum: String = (0..32).map(|i| format!(" + s{i}")).collect();
+    let spikes: String = (0..16).map(|i| format!("s{i} = spike(a{i} - 0.1)\n")).collect();
+    let sum: String = (0..16).map(|i| format!(" + s{i}")).collect();
     let text = step(&format!(
         "{doubling}a60 = 0.01 * current\n{spikes}mem = 0.5 * prev.mem + a0{sum} + 0{}",
         " * current".repeat(150)

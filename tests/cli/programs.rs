@@ -5,7 +5,7 @@ use super::{Ran, SMALL, Sandbox};
 use std::path::Path;
 
 /// A manifest for a shell script beside it.
-fn manifest(name: &str, provides: &str, more: &str) -> String {
+pub fn manifest(name: &str, provides: &str, more: &str) -> String {
     format!(
         "kind = \"program\"\nprovides = \"{provides}\"\nname = \"{name}\"\nabout = \"A test\"\n\
          command = [\"sh\", \"{name}.sh\"]\n{more}\n"
@@ -367,7 +367,7 @@ fn the_text_of_a_program_is_a_part_of_a_trials_identity() {
 }
 
 /// A small experiment with the metric `worst`, whose score is what a command prints.
-fn metric(score: &str) -> Sandbox {
+pub fn metric(score: &str) -> Sandbox {
     let sandbox = Sandbox::with("small.toml", &SMALL.replace("\"l1\", \"nmse\"", "\"l1\", \"worst\""));
     sandbox.write("plugins/worst.toml", manifest("worst", "metric", "unit = \"target\"\ntimeout_s = 5"));
     let described = r#"read line; echo '{"type":"description","keys":[]}'"#;

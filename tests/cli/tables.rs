@@ -254,7 +254,7 @@ fn new_rows_are_predicted_in_the_unit_of_the_target() {
     let text = std::fs::read_to_string(sandbox.path("predicted.csv")).unwrap();
     assert!(text.starts_with("row,y\n"), "{text}");
     let table = ParquetReader::new(std::fs::File::open(sandbox.path("predicted.parquet")).unwrap()).finish().unwrap();
-    let values: Vec<f32> = table.column("y").unwrap().f32().unwrap().iter().flatten().collect();
+    let values: Vec<f64> = table.column("y").unwrap().f64().unwrap().iter().flatten().collect();
     for (value, expected) in values.iter().zip([5.0, 17.5]) {
         assert!((value - expected).abs() < 0.5, "{values:?}");
     }

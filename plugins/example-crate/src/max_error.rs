@@ -4,6 +4,6 @@ use runner::train::metric::Compared;
 
 /// The largest absolute error, in the unit of the target.
 pub fn max_error(compared: Compared<'_>) -> f64 {
-    let errors = compared.output.iter().zip(compared.target).map(|(o, t)| (f64::from(*o) - f64::from(*t)).abs());
+    let errors = compared.output.iter().zip(compared.target).map(|(o, t)| (o - t).abs());
     errors.fold(0.0, f64::max)
 }

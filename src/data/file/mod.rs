@@ -8,7 +8,8 @@ mod npy;
 mod parquet;
 
 use crate::spec::diagnostic::suggest;
-use std::collections::HashMap;
+use crate::spec::source::{MAX_LARGE, ReadError, read_bytes, read_stream};
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, Weak};
 
@@ -22,6 +23,8 @@ pub enum TableError {
         file: String,
         /// Why.
         error: String,
+        /// Whether it is something that can be read once at most.
+        special: bool,
     },
     /// Nothing is in the file.
     #[error("{0}: the file is empty")]
@@ -47,6 +50,35 @@ pub enum TableError {
         /// Where they open.
         line: usize,
     },
+    /// Its bytes are not UTF-8.
+    #[error("{file}: not UTF-8: byte {offset} (line {line}) belongs to no character")]
+    NotUtf8 {
+        /// The file.
+        file: String,
+        /// Offset of the first bad byte.
+        offset: usize,
+        /// Its line.
+        line: usize,
+    },
+    /// Lines end as no system of today ends them.
+    #[error("{0}: its lines end in carriage returns alone, so all of it is one line")]
+    LineEnds(String),
+    /// There are no columns.
+    #[error("{0}: there is no column")]
+    NoColumns(String),
+    /// An array has no rows.
+    #[error("{0}: there is no row")]
+    Rowless(String),
+    /// Whole numbers that differ are one number in double precision.
+    #[error("{file}: column `{column}` holds different numbers, but in double precision all are equal to {value}")]
+    Merged {
+        /// The file.
+        file: String,
+        /// The column.
+        column: String,
+        /// The value.
+        value: String,
+    },
     /// A row has more or fewer cells than the header.
     #[error("{file}: row {row} (line {line}) has {found} cells, but the header has {expected}")]
     Ragged {
@@ -60,6 +92,8 @@ pub enum TableError {
         found: usize,
         /// Cells of the header.
         expected: usize,
+        /// What probably is the cause.
+        why: Uneven,
     },
     /// Two columns have one name.
     #[error("{file}: two columns are called `{name}`")]
@@ -68,6 +102,8 @@ pub enum TableError {
         file: String,
         /// The name.
         name: String,
+        /// What was probably meant.
+        help: Option<String>,
     },
     /// No column has this name.
     #[error("{file} has no column `{name}`")]
@@ -129,6 +165,37 @@ pub enum TableError {
     },
 }
 
+/// Why a row has not as many cells as the header, as far as can be seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Uneven {
+    /// It has more.
+    Long,
+    /// It has fewer.
+    Short,
+    /// It has fewer and is the last.
+    Cut,
+    /// It has one more, which is empty.
+    Trailing,
+    /// This was taken for the header, and probably is something else.
+    Header(String),
+}
+
+impl Uneven {
+    fn help(&self) -> String {
+        match self {
+            Uneven::Long => "a comma inside of a cell needs quotes around the cell".into(),
+            Uneven::Short => "the row is too short; a cell without a value still needs its separator".into(),
+            Uneven::Cut => "the last row is too short, as if its writer had been stopped; complete or remove it".into(),
+            Uneven::Trailing => {
+                "its last cell is empty: the row ends in a separator; remove it, or end the header in one, too".into()
+            }
+            Uneven::Header(text) => {
+                format!("`{text}` was taken for the header; let the names of the columns be the first line")
+            }
+        }
+    }
+}
+
 impl TableError {
     /// One next step.
     pub fn help(&self) -> Option<String> {
@@ -138,7 +205,12 @@ impl TableError {
             more => format!("; {more} more cells of this column are wrong, too"),
         };
         match self {
-            TableError::Unknown { help, .. } => help.clone(),
+            TableError::Unknown { help, .. } | TableError::Duplicate { help, .. } => help.clone(),
+            TableError::NotUtf8 { .. } => Some("save it as UTF-8".into()),
+            TableError::LineEnds(_) => Some("let lines end in a line feed (\\n)".into()),
+            TableError::Merged { .. } => {
+                Some("whole numbers are told apart up to 2^53; subtract a constant before they are written".into())
+            }
             TableError::Missing { more, .. } => Some(format!("fill the cell or leave the row out{}", cells(more))),
             TableError::NotANumber { more, .. } => {
                 Some(format!("write a number with a decimal point, or leave the column out{}", cells(more)))
@@ -152,12 +224,16 @@ impl TableError {
             TableError::NotOfFormat { .. } => {
                 Some("the ending of its name says what a file holds: .csv, .parquet or .npy".into())
             }
-            TableError::Ragged { .. } => Some("a comma inside of a cell needs quotes around the cell".into()),
+            TableError::Ragged { why, .. } => Some(why.help()),
+            TableError::Unreadable { special: true, .. } => {
+                Some("data are read more than once; write them to a file and name that".into())
+            }
             TableError::Unreadable { .. }
             | TableError::Empty(_)
             | TableError::NoRows(_)
-            | TableError::Unclosed { .. }
-            | TableError::Duplicate { .. } => None,
+            | TableError::NoColumns(_)
+            | TableError::Rowless(_)
+            | TableError::Unclosed { .. } => None,
         }
     }
 }
@@ -185,13 +261,18 @@ pub struct TableFile {
 }
 
 impl TableFile {
-    /// Reads a file by the ending of its name.
+    /// Reads a file by the ending of its name; a pipe, too, where it is needed `once` alone.
     ///
     /// # Errors
     /// Where it cannot be read, or does not hold what its name says.
-    pub fn read(path: &Path) -> Result<TableFile, TableError> {
+    pub fn read(path: &Path, once: bool) -> Result<TableFile, TableError> {
         let file = path.display().to_string();
-        let bytes = std::fs::read(path).map_err(|error| unreadable(&file, path, &error))?;
+        let bytes = if once { read_stream(path, MAX_LARGE) } else { read_bytes(path, MAX_LARGE) };
+        let bytes = bytes.map_err(|error| TableError::Unreadable {
+            file: file.clone(),
+            error: error.to_string(),
+            special: matches!(error, ReadError::Special(_)),
+        })?;
         if bytes.is_empty() {
             return Err(TableError::Empty(file));
         }
@@ -202,10 +283,10 @@ impl TableFile {
             Some("npy") => npy::read(file, &bytes)?,
             _ => csv::read(file, bytes)?,
         };
-        for (i, name) in table.names.iter().enumerate() {
-            if table.names[..i].contains(name) {
-                return Err(TableError::Duplicate { file: table.file, name: name.clone() });
-            }
+        let mut known = HashSet::new();
+        if let Some(name) = table.names.iter().find(|name| !known.insert(name.as_str())) {
+            let (name, help) = (name.clone(), table.no_header());
+            return Err(TableError::Duplicate { file: table.file, name, help });
         }
         if table.rows() == 0 {
             return Err(TableError::NoRows(table.file));
@@ -252,6 +333,10 @@ impl TableFile {
         let more = cells[row + 1..].iter().filter(|cell| number(cell).is_none()).count();
         let (file, place, column) = (self.file.clone(), self.place(row), column.to_string());
         let text = match &cells[row] {
+            Cell::Text(text) if is_beyond_double(text.trim()) => {
+                let value = text.trim().chars().take(40).collect();
+                return Err(TableError::TooLarge { file, place, column, value });
+            }
             Cell::Missing => return Err(TableError::Missing { file, place, column, more }),
             Cell::Number(x) => x.to_string(),
             Cell::Text(text) => text.trim().chars().take(40).flat_map(char::escape_debug).collect(),
@@ -276,6 +361,41 @@ impl TableFile {
         cells.iter().enumerate().map(text).collect()
     }
 
+    /// Whether cells of a column that are one number were written as several.
+    pub fn merges(&self, column: &str) -> bool {
+        let whole = |cell: &Cell| match cell {
+            Cell::Text(text) => Some(text.trim().to_string()).filter(|text| text.parse::<i128>().is_ok()),
+            _ => None,
+        };
+        let Ok(cells) = self.column(column) else { return false };
+        let texts: Option<HashSet<String>> = cells.iter().map(whole).collect();
+        texts.is_some_and(|texts| {
+            let numbers: HashSet<i128> = texts.iter().filter_map(|text| text.parse().ok()).collect();
+            numbers.len() > 1
+        })
+    }
+
+    /// Columns that may be meant by a name; the first of them where there are very many.
+    fn like(&self, name: &str) -> Option<String> {
+        const SHOWN: usize = 50;
+        let names = || self.names.iter().map(String::as_str);
+        match self.names.len().saturating_sub(SHOWN) {
+            0 => suggest(name, names(), ""),
+            more => suggest(name, names(), "")
+                .filter(|help| !help.starts_with("known here"))
+                .or_else(|| suggest(name, names().take(SHOWN), &format!("and {more} more"))),
+        }
+    }
+
+    /// What to say where the first row of a text looks as if it were no header.
+    fn no_header(&self) -> Option<String> {
+        let first = self.names.first().filter(|_| !self.lines.is_empty())?;
+        let shown: String = self.names.join(",").chars().take(40).flat_map(char::escape_debug).collect();
+        let is_number = |name: &String| name.is_empty() || name.parse::<f64>().is_ok();
+        let no_names = self.names.iter().all(is_number) || first.starts_with(['#', '%']);
+        no_names.then(|| format!("the first row, `{shown}`, was taken for the names; write a line of names above it"))
+    }
+
     /// A row in words.
     pub fn place(&self, row: usize) -> String {
         match self.lines.get(row) {
@@ -289,19 +409,23 @@ impl TableFile {
         let place = known().position(|other| other == name).ok_or_else(|| TableError::Unknown {
             file: self.file.clone(),
             name: name.into(),
-            help: suggest(name, self.names.iter().map(String::as_str), ""),
+            help: self.no_header().or_else(|| self.like(name)),
         })?;
         Ok(&self.cells[place])
     }
 }
 
-fn unreadable(file: &str, path: &Path, error: &std::io::Error) -> TableError {
-    let error = match error.kind() {
-        std::io::ErrorKind::NotFound => "file not found".into(),
-        _ if path.is_dir() => "this is a folder, not a file".into(),
-        _ => format!("cannot be read: {error}"),
-    };
-    TableError::Unreadable { file: file.into(), error }
+/// A whole number; one that double precision cannot tell from its neighbours stays a text, as which it is exact.
+fn whole(number: i128) -> Cell {
+    match number.unsigned_abs() {
+        size if size > 1 << f64::MANTISSA_DIGITS => Cell::Text(number.to_string()),
+        _ => Cell::Number(number as f64),
+    }
+}
+
+/// Whether a text is a number that double precision does not reach.
+fn is_beyond_double(text: &str) -> bool {
+    text.contains(|c: char| c.is_ascii_digit()) && text.parse::<f64>().is_ok_and(f64::is_infinite)
 }
 
 /// Tables that are in use, so that the configurations of a sweep share one.
@@ -315,13 +439,13 @@ impl Tables {
     ///
     /// # Errors
     /// As [`TableFile::read`].
-    pub fn read(&self, path: &Path) -> Result<Arc<TableFile>, TableError> {
+    pub fn read(&self, path: &Path, once: bool) -> Result<Arc<TableFile>, TableError> {
         // What a panic elsewhere left behind is as good as it was.
         let mut held = self.held.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(table) = held.get(path).and_then(Weak::upgrade) {
             return Ok(table);
         }
-        let table = Arc::new(TableFile::read(path)?);
+        let table = Arc::new(TableFile::read(path, once)?);
         held.insert(path.into(), Arc::downgrade(&table));
         Ok(table)
     }

@@ -1,21 +1,24 @@
 //! NumPy's arrays of one or two dimensions: columns are called `0`, `1`, ...
 //! Source: NumPy Enhancement Proposal 1, "A Simple File Format for NumPy Arrays".
 
-use super::{Cell, TableError, TableFile};
+use super::{Cell, TableError, TableFile, whole};
 
 const MAGIC: &[u8] = b"\x93NUMPY";
 
 /// Reads a table.
 pub fn read(file: String, bytes: &[u8]) -> Result<TableFile, TableError> {
-    let columns =
-        columns(bytes).map_err(|error| TableError::NotOfFormat { file: file.clone(), format: "NPY", error })?;
-    let names = (0..columns.len()).map(|i| i.to_string()).collect();
-    let cells = columns.into_iter().map(|column| column.into_iter().map(Cell::Number).collect()).collect();
+    let cells = columns(bytes).map_err(|error| TableError::NotOfFormat { file: file.clone(), format: "NPY", error })?;
+    match cells.first() {
+        None => return Err(TableError::NoColumns(file)),
+        Some(rows) if rows.is_empty() => return Err(TableError::Rowless(file)),
+        Some(_) => {}
+    }
+    let names = (0..cells.len()).map(|i| i.to_string()).collect();
     Ok(TableFile { file, names, cells, lines: Vec::new(), digest: String::new() })
 }
 
-/// `[column][row]`.
-fn columns(bytes: &[u8]) -> Result<Vec<Vec<f64>>, String> {
+/// `[column][row]`; one column without rows where there are no rows.
+fn columns(bytes: &[u8]) -> Result<Vec<Vec<Cell>>, String> {
     let short = || "the file ends too early".to_string();
     let rest = bytes.strip_prefix(MAGIC).ok_or("it does not begin with NumPy's mark")?;
     let (length, begins) = match rest.first().ok_or_else(short)? {
@@ -31,14 +34,18 @@ fn columns(bytes: &[u8]) -> Result<Vec<Vec<f64>>, String> {
         [rows, width] => (rows, width),
         _ => return Err(format!("an array of {} dimensions is no table; 1 or 2 are read", shape.len())),
     };
-    let (size, number) = number(kind.trim_start().trim_matches(['\'', '"']))?;
+    let number = Number::of(kind.trim_start().trim_matches(['\'', '"']))?;
+    let size = number.size;
     let count = rows.checked_mul(width).ok_or_else(short)?;
+    if rows == 0 {
+        return Ok(vec![Vec::new()]);
+    }
     let body = &rest[begins + length..];
     if body.len() / size < count {
         return Err(short());
     }
     let at = |row: usize, column: usize| if by_columns { column * rows + row } else { row * width + column };
-    let cell = |row: usize, column: usize| number(&body[at(row, column) * size..][..size]);
+    let cell = |row: usize, column: usize| number.read(&body[at(row, column) * size..][..size]);
     Ok((0..width).map(|column| (0..rows).map(|row| cell(row, column)).collect()).collect())
 }
 
@@ -59,31 +66,57 @@ fn shape(header: &str) -> Result<Vec<usize>, String> {
     parts.map(|part| part.parse().map_err(|_| format!("its shape {text} cannot be read"))).collect()
 }
 
-/// Reads a number.
-type Number = fn(&[u8]) -> f64;
-
-/// Bytes of a number, and how it is read.
-fn number(kind: &str) -> Result<(usize, Number), String> {
-    Ok(match kind {
-        "<f8" => (8, |bytes| bytes.try_into().map_or(f64::NAN, f64::from_le_bytes)),
-        "<f4" => (4, |bytes| f64::from(bytes.try_into().map_or(f32::NAN, f32::from_le_bytes))),
-        "<i8" => integer::<8>(),
-        "<i4" => integer::<4>(),
-        "<i2" => integer::<2>(),
-        "|i1" => integer::<1>(),
-        "|u1" | "|b1" => (1, |bytes| f64::from(bytes[0])),
-        other => return Err(format!("numbers of type `{other}` are not read; <f4, <f8, and integers are")),
-    })
+/// How a number is kept.
+struct Number {
+    kind: char,
+    size: usize,
+    big_endian: bool,
 }
 
-/// Little-endian integers with a sign.
-fn integer<const N: usize>() -> (usize, Number) {
-    (N, |bytes| {
-        let negative = bytes[N - 1] >= 0x80;
-        let mut all = [if negative { 0xff } else { 0 }; 8];
-        all[..N].copy_from_slice(&bytes[..N]);
-        i64::from_le_bytes(all) as f64
-    })
+impl Number {
+    fn of(descr: &str) -> Result<Number, String> {
+        let mut rest = descr.chars();
+        let (order, kind) = (rest.next().unwrap_or(' '), rest.next().unwrap_or(' '));
+        let size = rest.as_str().parse().unwrap_or(0);
+        let known = match kind {
+            'f' => [2, 4, 8].contains(&size),
+            'i' | 'u' => [1, 2, 4, 8].contains(&size),
+            'b' => size == 1,
+            _ => false,
+        };
+        if !known || !['<', '>', '|', '='].contains(&order) {
+            return Err(format!("numbers of type `{descr}` are not read; f2, f4, f8, integers, and booleans are"));
+        }
+        Ok(Number { kind, size, big_endian: order == '>' })
+    }
+
+    fn read(&self, bytes: &[u8]) -> Cell {
+        let byte = |bits: u64, byte: &u8| bits << 8 | u64::from(*byte);
+        let bits = match self.big_endian {
+            true => bytes.iter().fold(0, byte),
+            false => bytes.iter().rev().fold(0, byte),
+        };
+        let unused = 64 - 8 * self.size as u32;
+        match (self.kind, self.size) {
+            ('f', 2) => Cell::Number(half(bits as u16)),
+            ('f', 4) => Cell::Number(f64::from(f32::from_bits(bits as u32))),
+            ('f', _) => Cell::Number(f64::from_bits(bits)),
+            ('i', _) => whole(i128::from((bits << unused) as i64 >> unused)),
+            _ => whole(i128::from(bits)),
+        }
+    }
+}
+
+/// A number of half precision, IEEE 754.
+fn half(bits: u16) -> f64 {
+    let sign = if bits >> 15 == 1 { -1.0 } else { 1.0 };
+    let (exponent, fraction) = (i32::from(bits >> 10 & 0x1f), f64::from(bits & 0x3ff));
+    sign * match exponent {
+        0 => fraction * 2f64.powi(-24),
+        0x1f if fraction == 0.0 => f64::INFINITY,
+        0x1f => f64::NAN,
+        _ => (1024.0 + fraction) * 2f64.powi(exponent - 25),
+    }
 }
 
 #[cfg(test)]
@@ -97,15 +130,41 @@ mod tests {
         bytes
     }
 
+    fn columns(bytes: &[u8]) -> Result<Vec<Vec<f64>>, String> {
+        let number = |cell: Cell| match cell {
+            Cell::Number(x) => x,
+            other => panic!("{other:?}"),
+        };
+        Ok(super::columns(bytes)?.into_iter().map(|column| column.into_iter().map(number).collect()).collect())
+    }
+
     #[test]
     fn rows_and_columns_are_read_in_both_orders_and_several_types() {
         let numbers: Vec<u8> = [1.0f64, 2.0, 3.0, 4.0, 5.0, 6.0].iter().flat_map(|x| x.to_le_bytes()).collect();
-        let columns = columns(&npy("<f8", "False", "(3, 2)", &numbers)).unwrap();
-        assert_eq!(columns, [[1.0, 3.0, 5.0], [2.0, 4.0, 6.0]]);
-        let turned = super::columns(&npy("<f8", "True", "(3, 2)", &numbers)).unwrap();
+        let straight = columns(&npy("<f8", "False", "(3, 2)", &numbers)).unwrap();
+        assert_eq!(straight, [[1.0, 3.0, 5.0], [2.0, 4.0, 6.0]]);
+        let turned = columns(&npy("<f8", "True", "(3, 2)", &numbers)).unwrap();
         assert_eq!(turned, [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]);
         let small: Vec<u8> = [-2i16, 7].iter().flat_map(|x| x.to_le_bytes()).collect();
-        assert_eq!(super::columns(&npy("<i2", "False", "(2,)", &small)).unwrap(), [[-2.0, 7.0]]);
+        assert_eq!(columns(&npy("<i2", "False", "(2,)", &small)).unwrap(), [[-2.0, 7.0]]);
+    }
+
+    #[test]
+    fn every_kind_of_number_is_read_in_both_orders_of_bytes() {
+        let one = |descr: &str, body: &[u8]| columns(&npy(descr, "False", "(1,)", body)).unwrap()[0][0];
+        assert_eq!(one("<u2", &[0xff, 0xff]), 65535.0);
+        assert_eq!(one(">u4", &[0x80, 0, 0, 1]), 2147483649.0);
+        assert_eq!(one(">i2", &[0xff, 0xfe]), -2.0);
+        assert_eq!(one("<u8", &[1, 0, 0, 0, 1, 0, 0, 0]), 4294967297.0);
+        assert_eq!(one("|i1", &[0x80]), -128.0);
+        assert_eq!(one(">f4", &1.5f32.to_be_bytes()), 1.5);
+        assert_eq!(one(">f8", &(-2.5f64).to_be_bytes()), -2.5);
+        for (bits, value) in [(0x3c00u16, 1.0), (0xc000, -2.0), (0x0001, 2f64.powi(-24)), (0x7bff, 65504.0)] {
+            assert_eq!(one("<f2", &bits.to_le_bytes()), value);
+            assert_eq!(one(">f2", &bits.to_be_bytes()), value);
+        }
+        let large = super::columns(&npy("<u8", "False", "(1,)", &[0xff; 8])).unwrap();
+        assert_eq!(large, [[Cell::Text("18446744073709551615".into())]]);
     }
 
     #[test]

@@ -200,8 +200,10 @@ impl Code {
 
     fn register(&mut self, constant: bool) -> u16 {
         self.constant.push(constant);
-        self.registers += 1;
-        self.registers - 1
+        let register = self.registers;
+        // `neuron::limits` keeps what a text may ask for below this.
+        self.registers = register.checked_add(1).expect("a step of at most 65,535 values");
+        register
     }
 
     fn load(&mut self, source: Source) -> u16 {

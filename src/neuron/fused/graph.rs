@@ -3,7 +3,7 @@
 
 use crate::formula::{BinaryOp, Expr, Function, constant};
 use crate::neuron::program::Program;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// A place in the graph; what it needs stands before it.
 pub type Node = usize;
@@ -122,6 +122,8 @@ pub struct Graph {
     /// The operations.
     pub ops: Vec<Op>,
     known: HashMap<Op, Node>,
+    /// Gradients that are 0 in the lanes in which a branch was not taken.
+    masked: HashSet<Node>,
     /// The new value of each state.
     pub states: Vec<Node>,
     /// The value of each signal.
@@ -340,12 +342,65 @@ impl Graph {
         }
     }
 
+    /// A gradient where a condition holds, else another, one of them 0.
+    fn branch(&mut self, condition: Node, a: Node, b: Node) -> Node {
+        let gradient = self.select(condition, a, b);
+        self.mask(gradient, true)
+    }
+
+    fn mask(&mut self, gradient: Node, masked: bool) -> Node {
+        if masked && self.value(gradient).is_none() {
+            self.masked.insert(gradient);
+        }
+        gradient
+    }
+
+    /// A gradient times a derivative. A branch that was not taken has the gradient 0 also where its derivative is
+    /// infinite or not defined, so such a product is not left to arithmetic.
+    fn chain(&mut self, g: Node, slope: Node) -> Node {
+        let product = self.binary(Binary::Mul, g, slope);
+        self.unless_masked(g, product, self.value(slope).is_some())
+    }
+
+    /// `part`, and 0 where the gradient `g` that it comes from is 0 because a branch was not taken.
+    fn unless_masked(&mut self, g: Node, part: Node, finite: bool) -> Node {
+        if !self.masked.contains(&g) {
+            return part;
+        }
+        let zero = self.constant(0.0);
+        let part = if finite { part } else { self.select(g, part, zero) };
+        self.mask(part, true)
+    }
+
+    fn negative(&mut self, g: Node) -> Node {
+        let masked = self.masked.contains(&g);
+        let negative = self.unary(Unary::Negate, g);
+        self.mask(negative, masked)
+    }
+
+    /// The parts of a gradient that belong to the one of two values that was taken and to the other: all of it where
+    /// `below < above`, nothing where it is the other way round, and half of it each where they are equal.
+    fn shares(&mut self, below: Node, above: Node, g: Node) -> (Node, Node) {
+        let (zero, half) = (self.constant(0.0), self.constant(0.5));
+        let half = self.binary(Binary::Mul, g, half);
+        let [first, second] = [[below, above], [above, below]].map(|[a, b]| {
+            let (less, equal) = (self.binary(Binary::Less, a, b), self.binary(Binary::Equal, a, b));
+            let tie = self.branch(equal, half, zero);
+            self.branch(less, g, tie)
+        });
+        (first, second)
+    }
+
     fn add_gradient(&mut self, gradients: &mut [Option<Node>], node: Node, gradient: Node) {
         if self.value(gradient) == Some(0.0) {
             return;
         }
         gradients[node] = Some(match gradients[node] {
-            Some(sum) => self.binary(Binary::Add, sum, gradient),
+            Some(sum) => {
+                let masked = self.masked.contains(&sum) && self.masked.contains(&gradient);
+                let total = self.binary(Binary::Add, sum, gradient);
+                self.mask(total, masked)
+            }
             None => gradient,
         });
     }
@@ -363,24 +418,24 @@ impl Graph {
             | Op::Detach(_) => {}
             Op::Spike(z) => {
                 let slope = self.expr(surrogate, &HashMap::from([("x".to_string(), z)]));
-                let part = self.binary(Binary::Mul, g, slope);
+                let part = self.chain(g, slope);
                 self.add_gradient(gradients, z, part);
             }
             Op::MulAdd(a, b, c) => {
-                let (da, db) = (self.binary(Binary::Mul, g, b), self.binary(Binary::Mul, g, a));
+                let (da, db) = (self.chain(g, b), self.chain(g, a));
                 self.add_gradient(gradients, a, da);
                 self.add_gradient(gradients, b, db);
                 self.add_gradient(gradients, c, g);
             }
             Op::MulSub(a, b, c) => {
-                let minus = self.unary(Unary::Negate, g);
-                let (da, db) = (self.binary(Binary::Mul, minus, b), self.binary(Binary::Mul, minus, a));
+                let minus = self.negative(g);
+                let (da, db) = (self.chain(minus, b), self.chain(minus, a));
                 self.add_gradient(gradients, a, da);
                 self.add_gradient(gradients, b, db);
                 self.add_gradient(gradients, c, g);
             }
             Op::Select(condition, a, b) => {
-                let (da, db) = (self.select(condition, g, zero), self.select(condition, zero, g));
+                let (da, db) = (self.branch(condition, g, zero), self.branch(condition, zero, g));
                 self.add_gradient(gradients, a, da);
                 self.add_gradient(gradients, b, db);
             }
@@ -409,8 +464,7 @@ impl Graph {
                     }
                     Unary::Sign | Unary::Floor | Unary::Heaviside => return,
                 };
-                let part =
-                    if op == Unary::Negate { self.unary(Unary::Negate, g) } else { self.binary(Binary::Mul, g, slope) };
+                let part = if op == Unary::Negate { self.negative(g) } else { self.chain(g, slope) };
                 self.add_gradient(gradients, x, part);
             }
             Op::Binary(op, a, b) => self.reverse_binary(op, [node, a, b], g, gradients),
@@ -421,37 +475,32 @@ impl Graph {
         let zero = self.constant(0.0);
         let (da, db) = match op {
             Binary::Add => (g, g),
-            Binary::Sub => (g, self.unary(Unary::Negate, g)),
-            Binary::Mul => (self.binary(Binary::Mul, g, b), self.binary(Binary::Mul, g, a)),
+            Binary::Sub => (g, self.negative(g)),
+            Binary::Mul => (self.chain(g, b), self.chain(g, a)),
             Binary::Div => {
-                let da = self.binary(Binary::Div, g, b);
-                let product = self.binary(Binary::Mul, da, node);
-                (da, self.unary(Unary::Negate, product))
+                let quotient = self.binary(Binary::Div, g, b);
+                let da = self.unless_masked(g, quotient, self.value(b).is_some());
+                let product = self.chain(da, node);
+                (da, self.negative(product))
             }
             Binary::Pow => {
                 let one = self.constant(1.0);
                 let less = self.binary(Binary::Sub, b, one);
                 let power = self.binary(Binary::Pow, a, less);
                 let scaled = self.binary(Binary::Mul, b, power);
-                let da = self.binary(Binary::Mul, g, scaled);
+                let da = self.chain(g, scaled);
                 let db = match self.value(b) {
                     Some(_) => zero,
                     None => {
                         let log = self.unary(Unary::Log, a);
                         let scaled = self.binary(Binary::Mul, node, log);
-                        self.binary(Binary::Mul, g, scaled)
+                        self.chain(g, scaled)
                     }
                 };
                 (da, db)
             }
-            Binary::Min => {
-                let first = self.binary(Binary::LessEqual, a, b);
-                (self.select(first, g, zero), self.select(first, zero, g))
-            }
-            Binary::Max => {
-                let first = self.binary(Binary::LessEqual, b, a);
-                (self.select(first, g, zero), self.select(first, zero, g))
-            }
+            Binary::Min => self.shares(a, b, g),
+            Binary::Max => self.shares(b, a, g),
             Binary::Less | Binary::LessEqual | Binary::Equal | Binary::NotEqual => return,
         };
         self.add_gradient(gradients, a, da);

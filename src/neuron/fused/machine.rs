@@ -49,11 +49,15 @@ impl Machine {
 impl Machine {
     /// Compiles both passes.
     pub fn new(forward: &Code, backward: &Code, sizes: Sizes) -> Machine {
-        let make =
-            |code: &Code, layout: Layout| (layout.entries() <= TABLE).then(|| Function::new(code, &layout)).flatten();
+        // The table has an entry for every array of a pass, also for those that the code does not use.
+        let arrays = 1 + sizes.inputs + 2 * sizes.states + sizes.signals;
+        let back = arrays + backward.results.len();
+        let make = |code: &Code, layout: Layout, arrays: usize| {
+            (layout.entries().max(arrays) <= TABLE).then(|| Function::new(code, &layout)).flatten()
+        };
         Machine {
-            forward: make(forward, forward_layout(forward, sizes)),
-            backward: make(backward, backward_layout(backward, sizes)),
+            forward: make(forward, forward_layout(forward, sizes), arrays),
+            backward: make(backward, backward_layout(backward, sizes), back),
         }
     }
 

@@ -170,6 +170,11 @@ impl Kernel {
         &memory.states[state]
     }
 
+    /// Every state after each step, in the order of the program.
+    pub fn states<'a>(&self, memory: &'a Memory) -> impl Iterator<Item = &'a [f32]> {
+        memory.states.iter().map(|state| &**state)
+    }
+
     /// Begins a forward pass with some parameters, one value, or one a neuron, each. The states begin where an earlier
     /// segment of time left them, or else where the model says.
     pub fn begin(&self, params: &[&[f32]], carry: Option<&[Aligned]>, memory: &mut Memory) {

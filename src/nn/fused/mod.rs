@@ -192,6 +192,12 @@ impl FusedNetwork {
         }
     }
 
+    /// A signal or state of the last forward pass that is not finite, in words.
+    pub fn broken(&self, space: &Workspace) -> Option<String> {
+        let (_, rooms) = space.rooms.get(space.current)?;
+        self.stages.iter().zip(rooms).find_map(|(stage, room)| stage.broken(room))
+    }
+
     /// All signals by path.
     pub fn signals(&self) -> impl Iterator<Item = String> + use<> {
         let of =

@@ -6,8 +6,8 @@ use crate::data::DataView;
 use crate::neuron::Program;
 use crate::neuron::fused::{Kernel, Memory, Shape};
 use crate::nn::LayerPlan;
-use crate::tensor::Aligned;
 use crate::tensor::product::Spikes;
+use crate::tensor::{Aligned, is_finite};
 use std::ops::Range;
 
 /// A projection of a state back into its layer.
@@ -215,6 +215,18 @@ impl Stage {
             let inputs: Vec<&[f32]> = room.currents.iter().chain(&room.projected).map(|list| &**list).collect();
             neurons.kernel.forward(&inputs, t..t + 1, memory);
         }
+    }
+
+    /// A signal or state of the last forward pass that is not finite, in words.
+    pub fn broken(&self, room: &Room) -> Option<String> {
+        let signals = self.plan.signals.iter().enumerate();
+        let signal = signals.map(|(i, name)| (name, self.signal_at(room, i))).find(|(_, values)| !is_finite(values));
+        if let Some((name, _)) = signal {
+            return Some(format!("`{}.{name}`", self.plan.name));
+        }
+        let (neurons, memory) = (self.neurons.as_ref()?, room.memory.as_ref()?);
+        let mut states = neurons.kernel.states(memory);
+        states.any(|values| !is_finite(values)).then(|| format!("a state of `{}`", self.plan.name))
     }
 
     /// Copies the states after the last step.

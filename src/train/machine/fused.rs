@@ -7,7 +7,7 @@ use super::{Machine, ParameterValues};
 use crate::data::{Data, DataView};
 use crate::nn::fused::{Carry, FusedNetwork, Workspace};
 use crate::spec::Segments;
-use crate::tensor::{Aligned, TensorError};
+use crate::tensor::{Aligned, TensorError, is_finite};
 use crate::train::loss::{DirectLoss, Pair};
 use crate::train::optimizer::{FlatMoments, Rule};
 use rayon::prelude::*;
@@ -46,6 +46,7 @@ pub struct FusedMachine {
     workers: Vec<Worker>,
     /// Signals of the last forward pass, `[time, samples, width]`, where it was made in pieces.
     gathered: HashMap<String, (usize, Vec<f32>)>,
+    inspects: bool,
 }
 
 /// What a thread works with.
@@ -59,6 +60,8 @@ struct Worker {
     /// Signals of all segments, `[time, samples, width]`.
     kept: Vec<(String, usize, Vec<f32>)>,
     loss: f64,
+    /// What was found not to be finite.
+    broken: Option<String>,
 }
 
 impl FusedMachine {
@@ -74,6 +77,7 @@ impl FusedMachine {
             gradients: Aligned::zeros(len),
             workers: vec![Worker::default()],
             gathered: HashMap::new(),
+            inspects: false,
         }
     }
 
@@ -125,12 +129,14 @@ struct Job<'a> {
     segments: Segments,
     /// Whether gradients are wanted.
     keep: bool,
+    /// Whether signals and states are looked at.
+    inspects: bool,
 }
 
 impl Job<'_> {
     /// Loss of some samples, as their share of all, and its gradients.
     fn run(&self, batch: DataView<'_>, share: f32, worker: &mut Worker) -> Result<(), TensorError> {
-        let Worker { space, carries, kept, loss, .. } = worker;
+        let Worker { space, carries, kept, loss, broken, .. } = worker;
         let length = self.segments.length(batch.steps);
         let starts = || (0..batch.steps).step_by(length);
         let last = starts().next_back().unwrap_or(0);
@@ -144,6 +150,9 @@ impl Job<'_> {
         for (segment, first) in starts().enumerate() {
             let carry = segment.checked_sub(1).map(|before| &carries[before]);
             self.network.forward(piece(first), first, carry, space);
+            if self.inspects && broken.is_none() {
+                *broken = self.network.broken(space);
+            }
             *loss += f64::from(self.loss(piece(first), share_of(first), self.keep && first == last, space)?);
             if first < last {
                 self.network.carry(space, &mut carries[segment]);
@@ -211,11 +220,15 @@ impl Machine for FusedMachine {
             self.cut.threads.max(1).min(batch.samples.div_ceil(chunk)).max(self.workers.len()),
             Worker::default,
         );
+        if self.inspects {
+            self.workers.iter_mut().for_each(|worker| worker.broken = None);
+        }
+        let inspects = self.inspects;
         let mut total = 0.0;
         let mut done = 0;
         while done < batch.samples {
-            let job =
-                Job { network: &self.network, losses: &self.losses, kept: &kept, segments: self.cut.segments, keep };
+            let (network, losses, segments) = (&self.network, &self.losses, self.cut.segments);
+            let job = Job { network, losses, kept: &kept, segments, keep, inspects };
             if chunk >= batch.samples {
                 job.run(batch.view(), 1.0, &mut self.workers[0])?;
                 total += self.workers[0].loss;
@@ -260,6 +273,22 @@ impl Machine for FusedMachine {
             Some((width, values)) => Some((*width, values.into())),
             None => self.network.signal(path, &self.workers[0].space).map(|(width, values)| (width, values.into())),
         }
+    }
+
+    fn inspect(&mut self, on: bool) {
+        self.inspects = on;
+    }
+
+    fn broken(&self) -> Result<Option<String>, TensorError> {
+        let values = self.network.values();
+        if !is_finite(values) {
+            let part = self.network.parts().iter().find(|part| !is_finite(&values[part.range()]));
+            return Ok(part.map(|part| format!("`{}`", part.path)));
+        }
+        if let Some(part) = self.moments.broken(self.network.parts().iter().map(|part| part.range())) {
+            return Ok(Some(format!("what the optimizer remembers of `{}`", self.network.parts()[part].path)));
+        }
+        Ok(self.workers.iter().find_map(|worker| worker.broken.clone()))
     }
 
     /// Done with the forward pass.

@@ -19,6 +19,13 @@ pub trait Machine {
     /// A signal of the last forward pass: its width, and its values `[time, samples, width]`.
     fn signal(&self, path: &str) -> Option<(usize, Cow<'_, [f32]>)>;
 
+    /// Whether forward passes look at all signals and states for numbers that are not finite.
+    fn inspect(&mut self, on: bool);
+
+    /// A parameter, something that the optimizer remembers, or a signal or state of the last pass that was
+    /// [inspected](Machine::inspect), that is not finite, in words.
+    fn broken(&self) -> Result<Option<String>, TensorError>;
+
     /// Gradients of the last loss.
     fn backward(&mut self, batch: &Data) -> Result<(), TensorError>;
 

@@ -2,8 +2,9 @@
 
 use super::{Machine, ParameterValues};
 use crate::data::Data;
+use crate::neuron::reference::Carry;
 use crate::nn::Network;
-use crate::tensor::{Backend, Recorder, Scalar, Steps, TensorError};
+use crate::tensor::{Backend, Recorder, Scalar, Steps, TensorError, is_finite};
 use crate::train::optimizer::gradient_norm;
 use crate::train::{Loss, Optimizer};
 use dfdx::tensor::Gradients;
@@ -31,13 +32,26 @@ pub struct TapeMachine<D: Backend> {
     /// The last loss, with the tape that leads to it.
     pending: Option<(Scalar<D>, Recorder<D>)>,
     gradients: Gradients<f32, D>,
+    inspects: bool,
+    /// What was found not to be finite.
+    broken: Option<String>,
 }
 
 impl<D: Backend> TapeMachine<D> {
     /// A machine that has not computed anything.
     pub fn new(device: D, network: Network<D>, optimizer: Box<dyn Optimizer<D>>, losses: Vec<LossTerm<D>>) -> Self {
         let gradients = Gradients::leaky();
-        TapeMachine { device, network, optimizer, losses, signals: HashMap::new(), pending: None, gradients }
+        TapeMachine {
+            device,
+            network,
+            optimizer,
+            losses,
+            signals: HashMap::new(),
+            pending: None,
+            gradients,
+            inspects: false,
+            broken: None,
+        }
     }
 
     fn total(
@@ -79,8 +93,21 @@ impl<D: Backend> Machine for TapeMachine<D> {
         let rows = batch.steps * batch.samples;
         let input = recorder.matrix(batch.inputs.clone(), (rows, batch.inputs.len() / rows))?;
         let input = Steps { data: input, steps: batch.steps, batch: batch.samples };
-        let needed = |path: &str| wanted(path) || self.losses.iter().any(|term| term.signal == path);
-        let signals = self.network.forward(&input, &needed, &mut recorder)?;
+        let inspects = self.inspects;
+        let needed = |path: &str| inspects || wanted(path) || self.losses.iter().any(|term| term.signal == path);
+        let mut broken_state = None;
+        let mut look = |layer: &str, states: &Carry<D>| {
+            if inspects && broken_state.is_none() && states.values().any(|state| !is_finite(&state.as_vec())) {
+                broken_state = Some(format!("a state of `{layer}`"));
+            }
+        };
+        let signals = self.network.forward(&input, &needed, &mut look, &mut recorder)?;
+        if inspects {
+            let mut paths: Vec<&String> = signals.keys().collect();
+            paths.sort_unstable();
+            let broken = paths.into_iter().find(|path| !is_finite(&signals[*path].to_vec()));
+            self.broken = broken.map(|path| format!("`{path}`")).or(broken_state);
+        }
         let total = self.total(&signals, batch, &mut recorder)?;
         let loss = f64::from(total.as_vec()[0]);
         self.signals = signals;
@@ -90,6 +117,22 @@ impl<D: Backend> Machine for TapeMachine<D> {
 
     fn signal(&self, path: &str) -> Option<(usize, Cow<'_, [f32]>)> {
         self.signals.get(path).map(|steps| (steps.width(), steps.to_vec().into()))
+    }
+
+    fn inspect(&mut self, on: bool) {
+        self.inspects = on;
+    }
+
+    fn broken(&self) -> Result<Option<String>, TensorError> {
+        if let Some(parameter) = self.network.parameters.iter().find(|p| !is_finite(&p.values.as_vec())) {
+            return Ok(Some(format!("`{}`", parameter.path)));
+        }
+        // Three of each parameter, in their order.
+        if let Some(buffer) = self.optimizer.moments()?.iter().position(|values| !is_finite(values)) {
+            let path = self.network.parameters.get(buffer / 3).map_or("", |parameter| &parameter.path);
+            return Ok(Some(format!("what the optimizer remembers of `{path}`")));
+        }
+        Ok(self.broken.clone())
     }
 
     fn backward(&mut self, _: &Data) -> Result<(), TensorError> {
