@@ -84,7 +84,8 @@ pub fn manifest(file: &Path, plan: &Plan, registry: &Registry, store: &Store, sc
         },
         loss: loss_quantity(plan, registry),
         metrics: quantities.iter().map(metric).collect(),
-        environment: environment_placeholder(),
+        // What is stored was made there, and stays so if this run is killed.
+        environment: store.earlier.as_ref().map_or_else(environment_placeholder, |old| old.environment.clone()),
         started: store.earlier.as_ref().map_or_else(timestamp, |old| old.started.clone()),
         finished: None,
         status: StudyStatus::Running,

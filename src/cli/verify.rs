@@ -115,7 +115,7 @@ fn spread(rows: &[SummaryRow], count: usize) -> Vec<&SummaryRow> {
 /// No tolerance where bits are promised: for one binary and one set of instructions.
 fn tolerance(manifest: &Manifest) -> f64 {
     let then = &manifest.environment;
-    let now = environment(Path::new("."), &then.device, &then.executor);
+    let now = environment(Path::new("."), manifest.device(), manifest.executor());
     if (&then.binary, &then.instructions) == (&now.binary, &now.instructions) {
         return 0.0;
     }
@@ -140,7 +140,7 @@ fn once(
     ) -> Result<(Record, Option<Weights>), VerifyError> {
         Ok(replay::run::<D>(&replay::plan(manifest, row, registry, sources)?, registry)?)
     }
-    match manifest.environment.device.as_str() {
+    match manifest.device() {
         #[cfg(feature = "cuda")]
         "cuda" => on::<dfdx::prelude::Cuda>(manifest, row, registry, sources),
         #[cfg(not(feature = "cuda"))]
@@ -211,8 +211,12 @@ fn weights_differ(old: &HashMap<String, Vec<f32>>, new: &Weights, tolerance: f64
             return Err(format!("the weights have no `{name}` of {} numbers", values.len()));
         };
         let scale = held.iter().chain(values).fold(f64::MIN_POSITIVE, |scale, v| scale.max(f64::from(v.abs())));
-        let same = |(a, b): &(&f32, &f32)| a.to_bits() == b.to_bits();
-        let apart = |(a, b): (&f32, &f32)| (f64::from(*a) - f64::from(*b)).abs().max(f64::MIN_POSITIVE) / scale;
+        let same = |(a, b): &(&f32, &f32)| a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan();
+        // What is not finite is near to nothing but itself.
+        let apart = |(a, b): (&f32, &f32)| match (f64::from(*a) - f64::from(*b)).abs() / scale {
+            apart if apart.is_finite() => apart.max(f64::MIN_POSITIVE),
+            _ => f64::INFINITY,
+        };
         let difference = held.iter().zip(values).filter(|pair| !same(pair)).map(apart).fold(0.0, f64::max);
         if difference > tolerance {
             return Err(format!("`{name}` of the weights differs by {difference:.1e} of its largest number"));

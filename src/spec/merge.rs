@@ -13,6 +13,10 @@ const EXCLUSIVE: [&[&str]; 2] = [&["iterations", "epochs"], &["value", "uniform"
 /// The same of `[run] seeds`.
 const EXCLUSIVE_SEEDS: [&[&str]; 2] = [&["count", "until"], &["count", "max"]];
 
+/// Files that extend each other, and parts of a path: more of them are a mistake, and would need as many calls inside of
+/// each other.
+const DEEPEST: usize = 64;
+
 /// Reads a file and all that it extends, and lays them over each other.
 pub fn load(path: &Path, sources: &mut Sources, found: &mut Diagnostics) -> Option<Table> {
     load_over(path, None, &mut Vec::new(), sources, found)
@@ -72,6 +76,11 @@ fn load_base(
         found.push(Diagnostic::new(Problem::ExtendsCycle(text), span).label("this file is read already"));
         return None;
     }
+    if chain.len() >= DEEPEST {
+        let text = format!("more than {DEEPEST} files extend each other");
+        found.push(Diagnostic::new(Problem::Conflict(text), span).label("this one is not read"));
+        return None;
+    }
     load_over(&base, Some(span), chain, sources, found)
 }
 
@@ -84,6 +93,11 @@ pub fn set(document: Table, option: &str, sources: &mut Sources, found: &mut Dia
         found.push(Diagnostic::new(problem, whole).help("for example --set optimizer.lr=1e-4".to_string()));
         return document;
     };
+    if path.matches('.').count() >= DEEPEST {
+        let problem = Problem::Conflict(format!("a path of more than {DEEPEST} names"));
+        found.push(Diagnostic::new(problem, whole.part(0..path.len())));
+        return document;
+    }
     let value_at = whole.part(path.len() + 1..option.len());
     let value = parse_value(sources, value_at)
         .unwrap_or_else(|| Node::new(Value::Text(sources.slice(value_at).to_string()), value_at));

@@ -25,16 +25,22 @@ enum Variable {
     Broken,
 }
 
+/// Names that need each other in a row: more of them are a mistake, and would need as many calls inside of each other.
+const DEEPEST: usize = 256;
+
 struct Variables {
     values: HashMap<String, Variable>,
+    /// Whether a chain was too long, which is said once.
+    too_deep: bool,
 }
 
 impl Variables {
     fn read(document: &Table, sources: &Sources, found: &mut Diagnostics) -> Self {
-        let mut variables = Variables { values: HashMap::new() };
+        let mut variables = Variables { values: HashMap::new(), too_deep: false };
         let Some(table) = document.get("let").and_then(Node::as_table) else { return variables };
+        let nodes: HashMap<&str, &Node> = table.entries.iter().map(|entry| (entry.key.as_str(), &entry.node)).collect();
         for entry in &table.entries {
-            variables.settle(&entry.key, table, &mut Vec::new(), sources, found);
+            variables.settle(&entry.key, &nodes, &mut Vec::new(), sources, found);
         }
         variables
     }
@@ -56,13 +62,21 @@ impl Variables {
     fn settle(
         &mut self,
         name: &str,
-        table: &Table,
+        nodes: &HashMap<&str, &Node>,
         open: &mut Vec<String>,
         sources: &Sources,
         found: &mut Diagnostics,
     ) {
-        let Some(node) = table.get(name) else { return };
+        let Some(&node) = nodes.get(name) else { return };
         if self.values.contains_key(name) {
+            return;
+        }
+        if open.len() >= DEEPEST {
+            if !std::mem::replace(&mut self.too_deep, true) {
+                let text = format!("more than {DEEPEST} names need each other in a row");
+                found.push(Diagnostic::new(Problem::Conflict(text), node.span).label("this is not computed"));
+            }
+            self.values.insert(name.into(), Variable::Broken);
             return;
         }
         if let Some(start) = open.iter().position(|other| other == name) {
@@ -77,7 +91,7 @@ impl Variables {
                 let parsed = parse(node, sources);
                 if let Ok((expr, _)) = &parsed {
                     for needed in expr.names() {
-                        self.settle(&needed.text, table, open, sources, found);
+                        self.settle(&needed.text, nodes, open, sources, found);
                     }
                 }
                 open.pop();

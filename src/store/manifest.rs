@@ -75,6 +75,18 @@ pub struct Manifest {
     pub files: Vec<String>,
 }
 
+impl Manifest {
+    /// What ran the neurons of its trials. The environment has it too, but only once a first run has ended.
+    pub fn executor(&self) -> &str {
+        if self.parts.executor.is_empty() { &self.environment.executor } else { &self.parts.executor }
+    }
+
+    /// The class of device that its trials ran on.
+    pub fn device(&self) -> &str {
+        if self.parts.device.is_empty() { &self.environment.device } else { &self.parts.device }
+    }
+}
+
 /// What determines results and does not stand in the experiment.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Parts {

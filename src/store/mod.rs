@@ -294,6 +294,8 @@ impl Store {
         }
         let changed = !self.records.is_empty() || !self.in_order(rank) || !self.dir.join("trials.parquet").exists();
         if changed {
+            // Trials end in any order, and columns that only some of them have come in the order of the first that has them.
+            self.records.sort_by_cached_key(|record| (rank(&record.config, record.seed), record.trial.clone()));
             let mut tables = Tables::read(&self.dir)?.with(&self.records, columns, rank, &self.dir)?;
             tables.write(&self.dir)?;
             self.stored = tables.keys(&self.dir)?;

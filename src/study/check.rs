@@ -86,6 +86,49 @@ pub fn check_sizes(spec: &Spec, network: &NetworkPlan, data: &DataShape, found: 
     }
 }
 
+/// Numbers that training holds of each parameter: itself, turned round, its gradient, and three moments.
+const HELD_A_PARAMETER: usize = 6;
+
+/// Refuses a network whose parameters do not fit into the machine's memory with what training holds of them.
+pub fn check_memory(spec: &Spec, network: &NetworkPlan, found: &mut Diagnostics) {
+    let of_layer = |layer: &crate::nn::LayerPlan| {
+        let product = |shape: &[usize]| shape.iter().fold(1usize, |product, factor| product.saturating_mul(*factor));
+        layer.parameters.iter().map(|p| product(&p.shape)).fold(0usize, usize::saturating_add)
+    };
+    let parameters = network.layers.iter().map(of_layer).fold(0usize, usize::saturating_add);
+    let needed = parameters.saturating_mul(HELD_A_PARAMETER * size_of::<f32>());
+    // A study with very many configurations asks for each of them, and so little is there.
+    let Some(there) = (if needed < 1 << 28 { None } else { memory() }) else { return };
+    if needed <= there {
+        return;
+    }
+    let largest = spec.layers.iter().zip(&network.layers).max_by_key(|(_, planned)| of_layer(planned));
+    let at = largest.map(|(layer, _)| layer.component.args.get("size").map_or(layer.component.span, |node| node.span));
+    let gigabytes = |bytes: usize| bytes as f64 / 1e9;
+    let text = format!(
+        "{parameters} parameters take {:.1} GB while they are trained (with gradients and moments), and there are {:.1} GB",
+        gigabytes(needed),
+        gigabytes(there)
+    );
+    let refused = Diagnostic { span: at, ..Diagnostic::without_place(Problem::Shape(text)) };
+    found.push(refused.label("most of them are of this layer"));
+}
+
+/// Bytes of memory that the machine has and this process may use; none where that cannot be told.
+fn memory() -> Option<usize> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let there = line.trim().strip_suffix(" kB")?.parse::<usize>().ok()?.saturating_mul(1024);
+    #[cfg(target_os = "linux")]
+    let there = {
+        let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+        let limit = limits.lines().find_map(|line| line.strip_prefix("Max address space"));
+        let limit = limit.and_then(|rest| rest.split_whitespace().next()?.parse::<usize>().ok());
+        limit.map_or(there, |limit| there.min(limit))
+    };
+    Some(there)
+}
+
 /// Where a key of the data stands, or else the data.
 fn data_key(spec: &Spec, key: &str) -> Span {
     spec.data.args.get(key).map_or(spec.data.span, |node| node.span)

@@ -3,7 +3,7 @@
 //! A plan builds each of them once, to check it, and keeps what tells it from others; a worker that comes to its trials
 //! builds it again. So a study may have very many. What they read is read once, whoever builds them.
 
-use super::check::{check_early_stop, check_parts, check_shapes, check_sizes, generator};
+use super::check::{check_early_stop, check_memory, check_parts, check_shapes, check_sizes, generator};
 use super::identity::{self, Runs, Used};
 use super::plan::{Executor, Measured};
 use super::sampler::Point;
@@ -299,6 +299,7 @@ impl Configuration {
         let kinds = Kinds { layers, surrogates: registry };
         let network = plan_network(&spec.layers, &kinds, data.inputs.len(), registry);
         check_sizes(&spec, &network, &data, &mut found);
+        check_memory(&spec, &network, &mut found);
         check_shapes(&spec, &network, &data, &mut found);
         let generator = generator(&spec, &network, &mut found);
         check_early_stop(&spec, &dataset, &mut found);

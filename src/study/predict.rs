@@ -118,7 +118,7 @@ fn configuration(
     let own = |point: &Vec<Node>| {
         let values = point.iter().map(print::value_toml);
         // Tables hold texts without quotes.
-        values.zip(&trial.params).all(|(value, (_, stored))| value.trim_matches('"') == stored.trim_matches('"'))
+        values.zip(&trial.params).all(|(value, (_, stored))| same_value(&value, stored))
     };
     match points.iter().find(|point| own(point)) {
         Some(point) => sweep.configuration(point, registry, sources),
@@ -126,6 +126,16 @@ fn configuration(
             let text = format!("trial {} is of a sweep that the folder no longer describes", trial.trial);
             Err(Diagnostics { list: vec![Diagnostic::without_place(Problem::Data(text))] })
         }
+    }
+}
+
+/// Whether a value of a sweep is that of a table. Numbers are compared as numbers: a list of `0, 0.1` is a column in which
+/// the first reads `0.0`, and folders of earlier versions have steps that were not rounded.
+fn same_value(value: &str, stored: &str) -> bool {
+    match (value.parse::<f64>(), stored.parse::<f64>()) {
+        (Ok(a), Ok(b)) => (a - b).abs() <= 1e-12 * a.abs().max(b.abs()),
+        // Tables hold texts without quotes.
+        _ => value.trim_matches('"') == stored.trim_matches('"'),
     }
 }
 

@@ -72,8 +72,8 @@ pub fn like(
     registry: &Registry,
     sources: &mut Sources,
 ) -> Result<Plan, ReplayError> {
-    let device = if manifest.environment.device == "cuda" { DeviceName::Cuda } else { DeviceName::Cpu };
-    let executor = if manifest.environment.executor == "reference" { Executor::Reference } else { Executor::Fused };
+    let device = if manifest.device() == "cuda" { DeviceName::Cuda } else { DeviceName::Cpu };
+    let executor = if manifest.executor() == "reference" { Executor::Reference } else { Executor::Fused };
     let mut planned = |text: &str| -> Result<Plan, ReplayError> {
         let spec = spec::read_text(&manifest.experiment, text, registry, sources)?;
         Ok(Plan::new(spec, registry, sources, executor, device)?)

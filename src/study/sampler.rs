@@ -94,7 +94,13 @@ fn steps(range: &NumberRange, step: f64) -> f64 {
 
 fn at(range: &NumberRange, step: f64, i: f64) -> f64 {
     let value = if range.log { range.low * step.powf(i) } else { range.low + step * i };
-    value.min(range.high)
+    typed(value).min(range.high)
+}
+
+/// The number that a person would type: 0.3, not 0.30000000000000004, so that a trial of a range is the trial of the same
+/// value set by hand, and a range that grows keeps the values it had.
+fn typed(value: f64) -> f64 {
+    format!("{value:.14e}").parse().unwrap_or(value)
 }
 
 impl Sampler for Random {
@@ -172,6 +178,18 @@ mod tests {
         assert_eq!(decades.len(), 4);
         assert!(decades.iter().zip([1e-4, 1e-3, 1e-2, 1e-1]).all(|(a, b)| (a / b - 1.0).abs() < 1e-12), "{decades:?}");
         assert_eq!(grid(&range(1.0, 100.0, true, true, Some(10.0))), [1.0, 10.0, 100.0]);
+    }
+
+    #[test]
+    fn steps_give_the_numbers_that_a_person_would_type() {
+        for (low, step, count) in [(0.001, 0.001, 1000), (0.1, 0.1, 30), (-0.7, 0.07, 100), (1e-7, 1e-7, 99)] {
+            let values = grid(&range(low, low + step * count as f64, false, false, Some(step)));
+            assert!(values.len() > count, "{values:?}");
+            for value in &values[..count] {
+                assert!(value.to_string().trim_start_matches("-0.").trim_start_matches('0').len() <= 5, "{value}");
+            }
+        }
+        assert_eq!(grid(&range(1e-6, 1.0, true, false, Some(10.0))), [1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0]);
     }
 
     #[test]

@@ -156,7 +156,8 @@ fn fresh_deletes_only_files_named_as_ours() {
 #[test]
 fn fresh_looks_at_everything_before_it_deletes_anything() {
     let sandbox = Sandbox::with("small.toml", SMALL);
-    let odd: [(&str, &dyn Fn(&Path)); 4] = [
+    type Change<'a> = (&'a str, &'a dyn Fn(&Path));
+    let odd: [Change; 4] = [
         ("journal", &|out| fs::write(out.join("journal/7.log"), "this is mine").unwrap()),
         ("folder", &|out| fs::create_dir(out.join("journal/7.log")).unwrap()),
         ("page", &|out| {
@@ -190,4 +191,70 @@ fn what_a_killed_start_leaves_is_gone_on_with() {
     }
     sandbox.write("mine/thesis.part", "");
     assert_eq!(sandbox.runner(["small.toml", "--out", "mine"]).status, 2);
+}
+
+#[test]
+fn weights_that_are_not_finite_are_never_within_tolerance() {
+    let sandbox = Sandbox::with("small.toml", SMALL);
+    sandbox.fine(["small.toml", "--out", "out"]);
+    let file = fs::read_dir(sandbox.path("out/weights")).unwrap().next().unwrap().unwrap().path();
+    let manifest = sandbox.path("out/manifest.json");
+    let text = fs::read_to_string(&manifest).unwrap();
+    let binary = text.split("\"binary\": \"").nth(1).unwrap().split('"').next().unwrap();
+    fs::write(&manifest, text.replace(binary, "0000000000000000")).unwrap();
+    let bytes = fs::read(&file).unwrap();
+    let header = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    for broken in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        for count in [1, (bytes.len() - header) / 4] {
+            let mut bytes = bytes.clone();
+            let end = bytes.len();
+            bytes[end - 4 * count..]
+                .chunks_exact_mut(4)
+                .for_each(|number| number.copy_from_slice(&broken.to_le_bytes()));
+            fs::write(&file, bytes).unwrap();
+            let verified = sandbox.runner(["verify", "out"]);
+            assert_eq!(verified.status, 1, "{broken} {count}: {}", verified.stdout);
+            assert!(verified.stdout.contains("1 different"), "{}", verified.stdout);
+        }
+    }
+}
+
+#[test]
+fn a_growth_that_was_killed_leaves_what_verify_needs() {
+    let sandbox = Sandbox::with("small.toml", SMALL);
+    sandbox.fine(["small.toml", "--executor", "reference", "--out", "out"]);
+    let path = sandbox.path("out/manifest.json");
+    let before = manifest(&sandbox.path("out"));
+    // The manifest as a run writes it when it begins, which is what a kill leaves.
+    let mut child = sandbox
+        .command()
+        .args(["small.toml", "--executor", "reference", "--seeds", "0..200000", "--out", "out"])
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while !fs::read_to_string(&path).unwrap().contains("\"running\"") {
+        assert!(std::time::Instant::now() < deadline, "the run never began");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(manifest(&sandbox.path("out"))["environment"]["binary"], before["environment"]["binary"]);
+    assert!(sandbox.fine(["verify", "out"]).stdout.contains("1 identical"));
+}
+
+#[test]
+fn columns_of_the_history_stand_in_the_order_of_the_plan_whatever_ends_first() {
+    let text = format!(
+        "{}\n[sweep.variants]\na = {{ layer.hidden_1.kind = \"leaky\", train.iterations = 400 }}\n\
+         b = {{ layer.hidden_1 = {{ remove = true }} }}\n",
+        SMALL.replace("[run]", "watch = true\n\n[run]")
+    );
+    let sandbox = Sandbox::with("small.toml", &text);
+    for jobs in ["1", "4"] {
+        sandbox.fine(["small.toml", "--jobs", jobs, "--out", jobs]);
+    }
+    let [one, four] = ["1", "4"].map(|out| fs::read(sandbox.path(out).join("history.parquet")).unwrap());
+    assert!(one == four);
 }

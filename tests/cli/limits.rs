@@ -1,0 +1,84 @@
+//! What a request may ask for: numbers that a person would type, and sizes that a machine has.
+
+use super::{SMALL, Sandbox};
+
+#[test]
+fn a_range_that_grows_runs_only_what_is_new_and_has_the_ids_of_values_set_by_hand() {
+    let sweep =
+        |high: f64| format!("{SMALL}\n[sweep.over]\n\"optimizer.lr\" = {{ low = 0.1, high = {high}, step = 0.1 }}\n");
+    let sandbox = Sandbox::with("small.toml", &sweep(0.3));
+    sandbox.fine(["small.toml", "--out", "out"]);
+    sandbox.write("small.toml", sweep(0.5));
+    let grown = sandbox.fine(["small.toml", "--out", "out"]);
+    let said = format!("{}{}", grown.stdout, grown.stderr);
+    assert!(said.contains("3 of 5 trials are there already"), "{said}");
+    let by_hand = sandbox.fine(["check", "small.toml", "--sweep", "optimizer.lr=0.3"]).stdout;
+    let id = by_hand.rsplit("the first is ").next().unwrap().trim().trim_end_matches('.').to_string();
+    assert!(sandbox.path(&format!("out/weights/{id}.safetensors")).exists(), "{by_hand}");
+}
+
+#[test]
+fn predictions_find_the_trial_whatever_the_notation_of_a_swept_value() {
+    let table = SMALL.replace(
+        "kind = \"sqrt\"\nsteps = 12",
+        "kind = \"table\"\npath = \"d.csv\"\ninputs = [\"a\"]\ntargets = [\"b\"]\nsteps = 4",
+    );
+    let sandbox = Sandbox::with("small.toml", &table);
+    let rows: String = (0..20).map(|i| format!("{i},{}\n", 2 * i + i % 3)).collect();
+    sandbox.write("d.csv", format!("a,b\n{rows}"));
+    for (out, path, values) in [
+        ("a", "optimizer.weight_decay", "0,0.1"),
+        ("b", "layer.hidden_1.threshold", "1,1.5"),
+        ("c", "optimizer.lr", "1e-2,0.001"),
+        ("d", "let.hidden", "8,16"),
+    ] {
+        sandbox.fine(["small.toml", "--out", out, "--sweep", &format!("{path}={values}")]);
+        sandbox.fine(["predict", out, "--data", "d.csv"]);
+    }
+}
+
+#[test]
+fn chains_have_a_limit_and_an_error_of_their_own() {
+    let chain: String = (0..20_000).map(|i| format!("a{i} = \"=a{}\"\n", i + 1)).collect();
+    let sandbox = Sandbox::with("small.toml", &SMALL.replace("hidden = 8", &format!("hidden = 8\n{chain}a20000 = 1")));
+    let refused = sandbox.runner(["check", "small.toml"]);
+    assert_eq!(refused.status, 2, "{}", refused.stderr);
+    assert!(refused.stderr.contains("names need each other in a row"), "{}", refused.stderr);
+
+    (0..300).for_each(|i| sandbox.write(&format!("f{i}.toml"), format!("extends = \"f{}.toml\"\n", i + 1)));
+    sandbox.write("f300.toml", SMALL);
+    let refused = sandbox.runner(["check", "f0.toml"]);
+    assert_eq!(refused.status, 2, "{}", refused.stderr);
+    assert!(refused.stderr.contains("files extend each other"), "{}", refused.stderr);
+    sandbox.fine(["check", "f290.toml"]);
+
+    let path = vec!["a"; 50_000].join(".");
+    let refused = sandbox.runner(["check", "f300.toml", "--set", &format!("{path}=1")]);
+    assert_eq!(refused.status, 2, "{}", refused.stderr);
+}
+
+#[test]
+fn what_no_machine_has_is_refused_with_the_numbers() {
+    let sandbox = Sandbox::with("small.toml", SMALL);
+    sandbox.write(
+        "many.toml",
+        format!(
+            "{}\n[sweep.over]\n\"optimizer.lr\" = {{ low = 1, high = 1000, step = 1 }}\n",
+            SMALL.replace("seeds = [0]", "seeds = { count = 1000000 }")
+        ),
+    );
+    let refused = sandbox.runner(["check", "many.toml"]);
+    assert_eq!(refused.status, 2, "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("1000 configurations times 1000000 seeds are 1000000000 trials"),
+        "{}",
+        refused.stderr
+    );
+
+    let layer = |name: &str| format!("[[layer]]\nname = \"{name}\"\nkind = \"leaky\"\nsize = 46000\n\n");
+    let large: String = (0..99).map(|i| layer(&format!("h{i}"))).collect();
+    sandbox.write("large.toml", SMALL.replacen("[[layer]]", &format!("{large}[[layer]]"), 1));
+    let refused = sandbox.runner(["check", "large.toml"]);
+    assert_eq!(refused.status, 2, "{}", refused.stderr);
+    assert!(refused.stderr.contains("GB while they are trained"), "{}", refused.stderr);
+}
