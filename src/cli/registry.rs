@@ -9,7 +9,7 @@ use crate::spec::keys::common_fields;
 use crate::spec::print::{Formulas, toml};
 use crate::spec::schema::schema as json_schema;
 use crate::spec::source::{Sources, Span};
-use crate::spec::tree::{Entry, Node, Table, Value};
+use crate::spec::tree::{Entry, Node, Stands, Table, Value};
 use clap::Args;
 
 /// Options of `runner show`.
@@ -134,6 +134,6 @@ fn line(field: &Field) -> String {
 fn shown(value: &Value) -> String {
     let at = Span { source: 0, start: 0, end: 0 };
     let node = Node::new(value.clone(), at);
-    let table = Table { entries: vec![Entry { key: "v".into(), key_span: at, node, default: false }] };
+    let table = Table { entries: vec![Entry { key: "v".into(), key_span: at, node, stands: Stands::Written }] };
     toml(&table, Formulas::Kept).trim().trim_start_matches("v = ").to_string()
 }

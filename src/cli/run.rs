@@ -199,6 +199,7 @@ fn requests(args: &RunArgs, crates: &[Crate]) -> Result<Vec<Asked>, Exit> {
                 return Ok(Asked::Settled(Box::new(Settled { file, out, manifest, rows })));
             }
             let plan = Plan::new(spec, &registry, &sources, executor, device)?;
+            plan.configurations.notes.iter().for_each(|note| complain(&format!("note: {note}\n")));
             match args.allow_programs {
                 true => registry.allow_programs(),
                 false => refuse_programs(&plan, &registry)?,

@@ -9,7 +9,7 @@ use super::fields::{
 use super::keys::common_fields;
 use super::merge::wrong_type;
 use super::source::Span;
-use super::tree::{Entry, Node, Table, Value};
+use super::tree::{Entry, Node, Stands, Table, Value};
 use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::rc::Rc;
@@ -21,6 +21,8 @@ pub struct Checker<'a> {
     pub registry: &'a dyn Components,
     /// Where mistakes go.
     pub found: &'a mut Diagnostics,
+    /// What the reader should know: keys that fell away with a changed `kind`.
+    pub notes: Vec<String>,
     /// The keys of a parameter that is drawn, and of one that is given.
     parameters: [OnceCell<Rc<[Field]>>; 2],
 }
@@ -36,7 +38,7 @@ static KIND: LazyLock<Field> = LazyLock::new(|| Field::required("kind", Type::Te
 impl<'a> Checker<'a> {
     /// Looks components up in a registry and tells what is wrong.
     pub fn new(registry: &'a dyn Components, found: &'a mut Diagnostics) -> Self {
-        Checker { registry, found, parameters: Default::default() }
+        Checker { registry, found, notes: Vec::new(), parameters: Default::default() }
     }
 
     /// Checks a table that stands at `at`: keys in the order of `fields`, defaults written out. What is wrong is
@@ -46,18 +48,25 @@ impl<'a> Checker<'a> {
     }
 
     fn keys<'f>(&mut self, table: &Table, fields: impl Iterator<Item = &'f Field> + Clone, at: Span) -> Table {
+        // Which keys a computed kind has is not known where files are laid over each other, so none is kept for it.
+        let computed = table.get("kind").is_some_and(|kind| kind.formula.is_some());
+        let falls = |entry: &&Entry| computed && entry.stands == Stands::Inherited;
+        self.notes.extend(table.entries.iter().filter(falls).map(|entry| {
+            format!("`{}`{} falls away: its `kind` is computed, and was another one", entry.key, of_layer(table))
+        }));
+        let table = &Table { entries: table.entries.iter().filter(|entry| !falls(entry)).cloned().collect() };
         self.deny_unknown(table, fields.clone());
         let mut checked = Table::default();
         for field in fields {
             let entry = match (table.entry(&field.name), &field.presence) {
                 (Some(entry), _) => {
                     let Some(node) = self.value(&entry.node, &field.name, &field.ty) else { continue };
-                    Entry { key: entry.key.clone(), key_span: entry.key_span, node, default: entry.default }
+                    Entry { key: entry.key.clone(), key_span: entry.key_span, node, stands: entry.stands }
                 }
                 (None, Presence::Default(value)) => {
                     let written = Node::new(value.clone(), at);
                     let Some(node) = self.value(&written, &field.name, &field.ty) else { continue };
-                    Entry { key: field.name.clone(), key_span: at, node, default: true }
+                    Entry { key: field.name.clone(), key_span: at, node, stands: Stands::Default }
                 }
                 (None, Presence::Optional) => continue,
                 (None, Presence::Required) => {
@@ -79,13 +88,21 @@ impl<'a> Checker<'a> {
             if fields.clone().any(|field| field.name == entry.key) {
                 continue;
             }
+            let kind = table.text("kind");
+            if entry.stands == Stands::Inherited {
+                let layer = of_layer(table);
+                let kind = kind.unwrap_or("the new kind");
+                self.notes.push(format!("`{}`{layer} falls away: `{kind}` has no such key", entry.key));
+                continue;
+            }
             let names = fields.clone().map(|field| field.name.as_str());
             let help = suggest(&entry.key, names, "");
-            self.found.push(
-                Diagnostic::new(Problem::UnknownKey(entry.key.clone()), entry.key_span)
-                    .label("no such key here")
-                    .help(help),
-            );
+            let label = match (entry.stands, kind) {
+                (Stands::Asked, Some(kind)) => format!("this is asked for, but `{kind}` has no such key"),
+                _ => "no such key here".into(),
+            };
+            self.found
+                .push(Diagnostic::new(Problem::UnknownKey(entry.key.clone()), entry.key_span).label(label).help(help));
         }
     }
 
@@ -350,7 +367,11 @@ impl Checker<'_> {
                     return true;
                 }
                 let text = "`min` must not be above `max`".to_string();
-                let at = if until.node.as_table().is_some_and(|u| u.entry("min").is_some_and(|e| e.default)) {
+                let at = if until
+                    .node
+                    .as_table()
+                    .is_some_and(|u| u.entry("min").is_some_and(|e| e.stands == Stands::Default))
+                {
                     max.node.span
                 } else {
                     min.span
@@ -392,4 +413,9 @@ pub fn unknown_component(registry: &dyn Components, kind: Kind, name: &str, span
     Diagnostic::new(Problem::UnknownName { what: kind.to_string(), name: name.into() }, span)
         .label(registered)
         .help(help)
+}
+
+/// Says of which layer a table is, if it is one.
+fn of_layer(table: &Table) -> String {
+    table.text("name").map_or(String::new(), |name| format!(" of layer `{name}`"))
 }

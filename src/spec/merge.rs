@@ -4,7 +4,7 @@
 
 use super::diagnostic::{Diagnostic, Diagnostics, Problem, suggest};
 use super::source::{Sources, Span, read};
-use super::tree::{Entry, Node, Table, Value, parse, parse_value};
+use super::tree::{Entry, Node, Stands, Table, Value, parse, parse_value};
 use std::path::{Path, PathBuf};
 
 /// Keys of one table of which only one can stand: setting one removes the others.
@@ -101,7 +101,9 @@ pub fn set(document: Table, option: &str, sources: &mut Sources, found: &mut Dia
     let value_at = whole.part(path.len() + 1..option.len());
     let value = parse_value(sources, value_at)
         .unwrap_or_else(|| Node::new(Value::Text(sources.slice(value_at).to_string()), value_at));
-    lay_over(document, nest(path, whole, value), found)
+    let mut patch = nest(path, whole, value);
+    patch.ask();
+    lay_over(document, patch, found)
 }
 
 /// Sets a key of `[run]` from an option of the command line whose whole text is the value.
@@ -124,7 +126,7 @@ pub fn nest(path: &str, at: Span, value: Node) -> Table {
         let inner = nest(rest, at.part(key.len() + 1..path.len()), value);
         Node::new(Value::Table(inner), at.part(0..path.len()))
     };
-    Table { entries: vec![Entry { key: key.trim().into(), key_span, node, default: false }] }
+    Table { entries: vec![Entry { key: key.trim().into(), key_span, node, stands: Stands::Asked }] }
 }
 
 /// Lays one document over another.
@@ -154,23 +156,82 @@ fn merge_entry(base: &mut Table, over: Entry, exclusive: &[&[&str]]) {
     for group in exclusive.iter().filter(|group| group.contains(&over.key.as_str())) {
         base.entries.retain(|old| old.key == over.key || !group.contains(&old.key.as_str()));
     }
-    match (over.node.value, base.get_mut(&over.key).map(|old| &mut old.value)) {
-        (Value::Table(new), Some(Value::Table(old))) => {
+    let old = base.entries.iter_mut().find(|old| old.key == over.key);
+    match (over.node.value, old.map(|old| (&mut old.node.value, &mut old.stands))) {
+        (Value::Table(new), Some((Value::Table(old), stands))) => {
+            *stands = over.stands;
             merge_table(old, new, if over.key == "seeds" { &EXCLUSIVE_SEEDS } else { &EXCLUSIVE });
+        }
+        // The name of a component in place of its table: that is its `kind`.
+        (Value::Text(name), Some((Value::Table(old), stands))) if old.get("kind").is_some() => {
+            *stands = over.stands;
+            let node = Node { value: Value::Text(name), ..over.node };
+            let kind = Entry { key: "kind".into(), key_span: over.key_span, node, stands: over.stands };
+            merge_table(old, Table { entries: vec![kind] }, exclusive);
         }
         (value, _) => base.set(Entry { node: Node { value, ..over.node }, ..over }),
     }
 }
 
-/// A changed `kind` drops the keys that belonged to the old one; a layer keeps its name.
+/// A changed `kind` keeps what was written for the old one as far as the new one has it, which the check decides: it
+/// knows their keys. What this request asks for stays in any case, so that the order of its parts does not count.
 fn merge_table(base: &mut Table, over: Table, exclusive: &[&[&str]]) {
     if let (Some(old), Some(new)) = (base.text("kind"), over.text("kind"))
         && old != new
     {
-        base.entries.retain(|entry| entry.key == "name");
+        let written = base.entries.iter_mut().filter(|entry| entry.stands == Stands::Written && entry.key != "name");
+        written.for_each(|entry| entry.stands = Stands::Inherited);
     }
     for entry in over.entries {
         merge_entry(base, entry, exclusive);
+    }
+}
+
+/// Takes away what belonged to each component whose `kind` a patch changes, as studies were laid before keys that both
+/// kinds have were kept.
+pub fn forget_changed(base: &mut Table, patch: &Table) {
+    for change in &patch.entries {
+        let Value::Table(over) = &change.node.value else { continue };
+        match base.get_mut(&change.key).map(|node| &mut node.value) {
+            Some(Value::Table(old)) => forget_in(old, over),
+            Some(Value::Array(layers)) if change.key == "layer" => {
+                for layer in layers {
+                    let name = name_of(layer).map(String::from);
+                    let over = name.and_then(|name| over.get(&name)?.as_table());
+                    if let (Value::Table(layer), Some(over)) = (&mut layer.value, over) {
+                        forget_in(layer, over);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn forget_in(old: &mut Table, over: &Table) {
+    if let (Some(before), Some(now)) = (old.text("kind"), over.text("kind"))
+        && before != now
+    {
+        old.entries.retain(|entry| entry.key == "name");
+    }
+    forget_changed(old, over);
+}
+
+/// Takes away inherited keys that a checked document does not have any more.
+pub fn forget_fallen(document: &mut Table, checked: &Table) {
+    document.entries.retain(|entry| entry.stands != Stands::Inherited || checked.entry(&entry.key).is_some());
+    for entry in &mut document.entries {
+        match (&mut entry.node.value, checked.get(&entry.key).map(|node| &node.value)) {
+            (Value::Table(inner), Some(Value::Table(checked))) => forget_fallen(inner, checked),
+            (Value::Array(items), Some(Value::Array(checked))) => {
+                for (item, checked) in items.iter_mut().zip(checked) {
+                    if let (Value::Table(item), Some(checked)) = (&mut item.value, checked.as_table()) {
+                        forget_fallen(item, checked);
+                    }
+                }
+            }
+            _ => {}
+        }
     }
 }
 

@@ -40,6 +40,8 @@ pub const FORMAT: i64 = 1;
 /// A checked experiment.
 #[derive(Debug, Clone)]
 pub struct Spec {
+    /// What the reader should know, such as keys that fell away with a changed `kind`.
+    pub notes: Vec<String>,
     /// Its name.
     pub name: String,
     /// What it is about.
@@ -261,6 +263,7 @@ pub fn read(
     // The file itself is read before those that it extends.
     let whole = Span { source: sources.next(), start: 0, end: 0 };
     let Some(mut document) = merge::load(file, sources, &mut found) else { return Err(found) };
+    let mut read = values::names_read(&document, sources);
     for option in &overrides.set {
         document = merge::set(document, option, sources, &mut found);
     }
@@ -273,7 +276,12 @@ pub fn read(
     for option in &overrides.sweep {
         document = sweep::option(document, option, sources, &mut found);
     }
-    finish(document, whole, components, sources, found)
+    read.extend(values::names_read(&document, sources));
+    // Beside other mistakes, such as a misspelt name in a formula, this would only be their echo.
+    let mut unread = Diagnostics::default();
+    values::refuse_unread(&document, &read, whole.source, &mut unread);
+    let spec = finish(document, whole, components, sources, found)?;
+    if unread.is_empty() { Ok(spec) } else { Err(unread) }
 }
 
 /// Reads the text of a whole experiment, such as a manifest keeps; `name` says which file it stands for.
@@ -301,6 +309,10 @@ fn finish(
     let varied = document.remove("sweep");
     let sweep = varied.as_ref().and_then(|entry| sweep::read(entry, &document, components, &mut found));
     let mut spec = resolve(document, whole, components, sources, found)?;
+    let sweep = sweep.map(|mut sweep| {
+        sweep.settle(&spec.resolved);
+        sweep
+    });
     if let Some(entry) = varied {
         spec.resolved.set(entry);
     }
@@ -333,8 +345,9 @@ fn resolve(
     if let Some(layers) = resolved.get_mut("layer") {
         checked_layers(layers, &mut checker);
     }
+    let notes = std::mem::take(&mut checker.notes);
     check_train(&resolved, &mut found);
-    if found.is_empty() { Ok(typed(resolved)) } else { Err(found) }
+    if found.is_empty() { Ok(Spec { notes, ..typed(resolved) }) } else { Err(found) }
 }
 
 /// Puts layers into their full form.

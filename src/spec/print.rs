@@ -1,6 +1,6 @@
 //! A checked document as TOML again, and in the canonical form that digests are taken of.
 
-use super::tree::{Entry, Node, Table, Value};
+use super::tree::{Entry, Node, Stands, Table, Value};
 use std::fmt::Write;
 
 /// Whether formulas or their results are printed.
@@ -88,11 +88,29 @@ fn section(header: &str, table: &Table, formulas: Formulas, out: &mut String) {
     }
 }
 
+/// Takes away what nobody wrote from every table that names a component: another `kind` may have other defaults.
+pub fn without_defaults(table: &mut Table) {
+    if table.get("kind").is_some() {
+        table.entries.retain(|entry| entry.stands != Stands::Default);
+    }
+    for entry in &mut table.entries {
+        match &mut entry.node.value {
+            Value::Table(inner) => without_defaults(inner),
+            Value::Array(items) => items.iter_mut().for_each(|item| {
+                if let Value::Table(inner) = &mut item.value {
+                    without_defaults(inner);
+                }
+            }),
+            Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Text(_) => {}
+        }
+    }
+}
+
 /// The entries that stand for a table. Where a formula is kept that names a component, its defaults stay away: another
 /// one may have other keys.
 fn printed(table: &Table, formulas: Formulas) -> impl Iterator<Item = &Entry> {
     let varied = formulas == Formulas::Kept && table.get("kind").is_some_and(|kind| kind.formula.is_some());
-    table.entries.iter().filter(move |entry| !(varied && entry.default))
+    table.entries.iter().filter(move |entry| !(varied && entry.stands == Stands::Default))
 }
 
 fn inline(node: &Node, formulas: Formulas) -> String {

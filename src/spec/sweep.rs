@@ -6,7 +6,7 @@ use super::diagnostic::{Diagnostic, Diagnostics, Problem, suggest};
 use super::fields::{self, Field, Type};
 use super::print::value_toml;
 use super::source::{Sources, Span};
-use super::tree::{Entry, Node, Table, Value, parse_value};
+use super::tree::{Entry, Node, Stands, Table, Value, parse_value};
 use super::{Component, Spec, merge, resolve};
 
 /// The dimension that `[sweep.variants]` makes.
@@ -37,6 +37,8 @@ pub struct Sweep {
     pub dimensions: Vec<Dimension>,
     /// Where it stands.
     pub span: Span,
+    /// Whether a changed `kind` keeps the keys that both kinds have; studies of format 1 dropped them.
+    pub keeps: bool,
     /// The experiment without `[sweep]`, formulas not yet computed.
     document: Table,
 }
@@ -54,6 +56,7 @@ impl Sweep {
             fresh_at: span,
             dimensions,
             span,
+            keeps: true,
             document: Table::default(),
         }
     }
@@ -170,7 +173,7 @@ pub fn option(document: Table, text: &str, sources: &mut Sources, found: &mut Di
         start += part.len() + 1;
     }
     let nested = |key: &str, span: Span, node: Node| {
-        let entry = Entry { key: key.into(), key_span: span, node, default: false };
+        let entry = Entry { key: key.into(), key_span: span, node, stands: Stands::Written };
         Node::new(Value::Table(Table { entries: vec![entry] }), whole)
     };
     let at = whole.part(0..path.len());
@@ -247,6 +250,7 @@ pub fn read(entry: &Entry, document: &Table, components: &dyn Components, found:
         objective,
         dimensions,
         span,
+        keeps: true,
         document: document.clone(),
     })
 }
@@ -410,6 +414,24 @@ impl Sweep {
         })
     }
 
+    /// Whether configurations may have components of other kinds, so that the defaults of one are not those of all.
+    pub fn changes_kinds(&self) -> bool {
+        fn names_kind(node: &Node) -> bool {
+            let inner = node.as_table().map_or(&[][..], |table| &table.entries);
+            node.as_text().is_some() || inner.iter().any(|entry| names_kind(&entry.node))
+        }
+        self.dimensions.iter().any(|dimension| match &dimension.values {
+            Values::List(values) => dimension.name.contains('.') && values.iter().any(names_kind),
+            Values::Variants(variants) => variants.iter().any(|variant| names_kind(&variant.node)),
+            Values::Range(_) => false,
+        })
+    }
+
+    /// Forgets what fell away when the experiment was checked, so that it is the one that is stored.
+    pub fn settle(&mut self, checked: &Table) {
+        merge::forget_fallen(&mut self.document, checked);
+    }
+
     /// The checked experiment with one value a dimension, in their order.
     pub fn configuration(
         &self,
@@ -431,6 +453,11 @@ impl Sweep {
                     merge::nest(path, dimension.span, value.clone())
                 }
             };
+            let mut patch = patch;
+            patch.ask();
+            if !self.keeps {
+                merge::forget_changed(&mut document, &patch);
+            }
             document = merge::lay_over(document, patch, &mut found);
         }
         resolve(document, self.span, components, sources, found)

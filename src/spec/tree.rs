@@ -105,6 +105,19 @@ impl Value {
     }
 }
 
+/// How a key came to stand in a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stands {
+    /// It was written in a file.
+    Written,
+    /// It is asked for by this request: set, swept, or part of a variant. So it never falls away.
+    Asked,
+    /// It was written for a component whose `kind` was changed afterwards, and falls away where the new one lacks it.
+    Inherited,
+    /// Nobody wrote it.
+    Default,
+}
+
 /// A key with its place, and its value.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
@@ -114,8 +127,8 @@ pub struct Entry {
     pub key_span: Span,
     /// Its value.
     pub node: Node,
-    /// Whether nobody wrote it.
-    pub default: bool,
+    /// How it came here.
+    pub stands: Stands,
 }
 
 /// Keys and values in the order in which they were written.
@@ -157,7 +170,17 @@ impl Table {
     /// Adds a value under a key whose place is that of the value.
     pub fn put(&mut self, key: &str, node: Node) {
         let key_span = node.span;
-        self.set(Entry { key: key.into(), key_span, node, default: false });
+        self.set(Entry { key: key.into(), key_span, node, stands: Stands::Written });
+    }
+
+    /// Says of all keys, also of tables inside, that they are asked for.
+    pub fn ask(&mut self) {
+        for entry in &mut self.entries {
+            entry.stands = Stands::Asked;
+            if let Value::Table(inner) = &mut entry.node.value {
+                inner.ask();
+            }
+        }
     }
 
     /// Takes a key out.
@@ -215,7 +238,12 @@ fn table(parsed: &DeTable<'_>, source: usize, found: &mut Diagnostics) -> Table 
     let entries = parsed.iter().filter_map(|(key, value)| {
         let range = key.span();
         let key_span = Span { source, start: range.start, end: range.end };
-        Some(Entry { key: key.get_ref().to_string(), key_span, node: node(value, source, found)?, default: false })
+        Some(Entry {
+            key: key.get_ref().to_string(),
+            key_span,
+            node: node(value, source, found)?,
+            stands: Stands::Written,
+        })
     });
     Table { entries: entries.collect() }
 }

@@ -27,6 +27,7 @@ pub fn typed(resolved: Table) -> Spec {
         random.nodes("order").iter().map(|node| (node.as_text().unwrap_or("").to_string(), node.span)).collect()
     });
     Spec {
+        notes: Vec::new(),
         name: resolved.string("name"),
         about: resolved.string("about"),
         data_seed: data.args.seed(),

@@ -2,9 +2,9 @@
 
 use super::diagnostic::{Diagnostic, Diagnostics, Problem, suggest};
 use super::source::{Sources, Span};
-use super::tree::{Entry, Node, Table, Value};
+use super::tree::{Entry, Node, Stands, Table, Value};
 use crate::formula::{self, Expr, FormulaError};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Computes every formula of a document in place; each keeps its text beside the result.
 pub fn compute(document: &mut Table, sources: &Sources, found: &mut Diagnostics) {
@@ -14,6 +14,49 @@ pub fn compute(document: &mut Table, sources: &Sources, found: &mut Diagnostics)
             ("let", Value::Table(table)) => variables.write(table),
             _ => compute_node(&mut entry.node, &variables, sources, found),
         }
+    }
+}
+
+/// The names that the formulas of a document read.
+pub fn names_read(document: &Table, sources: &Sources) -> HashSet<String> {
+    let mut read = HashSet::new();
+    document.entries.iter().for_each(|entry| read_by(&entry.node, sources, &mut read));
+    read
+}
+
+/// Refuses names of `[let]` that no formula reads, before or after options were laid over the file: of the file itself, of options, and of variants. They change nothing,
+/// so they are a slip. One of a file that `file` extends may have lost its reader to a patch.
+pub fn refuse_unread(document: &Table, read: &HashSet<String>, file: usize, found: &mut Diagnostics) {
+    fn of_let(table: &Table) -> &[Entry] {
+        table.get("let").and_then(Node::as_table).map_or(&[][..], |names| &names.entries)
+    }
+    let variants = document.get("sweep").and_then(Node::as_table).and_then(|sweep| sweep.get("variants"));
+    let variants = variants.and_then(Node::as_table).map_or(&[][..], |variants| &variants.entries);
+    let given = variants.iter().filter_map(|variant| variant.node.as_table()).flat_map(of_let);
+    let own = of_let(document).iter().filter(|e| e.stands == Stands::Asked || e.key_span.source == file);
+    for Entry { key, key_span, .. } in own.chain(given) {
+        if !read.contains(key) {
+            let mut names: Vec<&str> = read.iter().map(String::as_str).collect();
+            names.sort_unstable();
+            let problem = Problem::Conflict(format!("nothing reads `let.{key}`"));
+            let help = suggest(key, names, "a name of `[let]` is read by a formula such as \"=name\"")
+                .unwrap_or("a name of `[let]` is read by a formula such as \"=name\"".into());
+            found.push(Diagnostic::new(problem, *key_span).label("it would change nothing").help(help));
+        }
+    }
+}
+
+/// The names that formulas read in a value and in all that it holds.
+fn read_by(node: &Node, sources: &Sources, read: &mut HashSet<String>) {
+    match &node.value {
+        Value::Text(text) if text.starts_with('=') => {
+            if let Ok((expr, _)) = parse(node, sources) {
+                read.extend(expr.names().into_iter().map(|name| name.text.clone()));
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| read_by(item, sources, read)),
+        Value::Table(table) => table.entries.iter().for_each(|entry| read_by(&entry.node, sources, read)),
+        Value::Text(_) | Value::Bool(_) | Value::Int(_) | Value::Float(_) => {}
     }
 }
 

@@ -27,6 +27,10 @@ pub struct Manifest {
     /// What the ids of its trials were made from beside the experiment.
     #[serde(default)]
     pub parts: Parts,
+    /// How values are laid over the experiment: 1 where a changed `kind` dropped all keys, 2 where those stay that both
+    /// kinds have.
+    #[serde(default = "first_laying")]
+    pub laying: u32,
     /// The file of the latest run; paths in the experiment are relative to it.
     #[serde(default)]
     pub experiment: String,
@@ -74,6 +78,13 @@ pub struct Manifest {
     /// Files of this folder that we wrote, relative to it.
     pub files: Vec<String>,
 }
+
+fn first_laying() -> u32 {
+    1
+}
+
+/// How values are laid now.
+pub const LAYING: u32 = 2;
 
 impl Manifest {
     /// What ran the neurons of its trials. The environment has it too, but only once a first run has ended.

@@ -122,6 +122,8 @@ pub struct Configurations {
     pub list: Vec<ConfigurationPlan>,
     /// The first of them.
     pub first: Arc<Configuration>,
+    /// What the reader should know of them, each once.
+    pub notes: Vec<String>,
     /// Every component that one of them names.
     pub used: Used,
     /// The datasets among these, each with the place that names it first.
@@ -136,6 +138,7 @@ pub struct Configurations {
 /// What is kept of a configuration that was built and checked.
 struct Checked {
     planned: ConfigurationPlan,
+    notes: Vec<String>,
     used: Used,
     dataset: (String, Span),
     quantities: Vec<Measured>,
@@ -156,6 +159,7 @@ impl Checked {
         let at = spec.data.args.get("kind").map_or(spec.data.span, |node| node.span);
         Checked {
             planned: ConfigurationPlan { id, params, iterations: configuration.iterations },
+            notes: spec.notes.clone(),
             used,
             dataset: (spec.data.kind.clone(), at),
             quantities: configuration.quantities(),
@@ -243,6 +247,7 @@ fn params(sweep: &Sweep, point: &Point) -> Vec<(String, String)> {
 struct Gathered {
     list: Vec<ConfigurationPlan>,
     first: Option<Configuration>,
+    notes: Vec<String>,
     used: Used,
     datasets: Vec<(String, Span)>,
     places: HashMap<String, usize>,
@@ -254,7 +259,12 @@ struct Gathered {
 
 impl Gathered {
     fn add(&mut self, checked: Checked, sweep: Span) {
-        let Checked { planned, used, dataset, quantities, whole } = checked;
+        let Checked { planned, notes, used, dataset, quantities, whole } = checked;
+        for note in notes {
+            if !self.notes.contains(&note) {
+                self.notes.push(note);
+            }
+        }
         if let Some(first) = self.places.insert(planned.id.clone(), self.list.len()) {
             let both = [&self.list[first], &planned].map(|configuration| described(&configuration.params));
             let text = format!("`{}` and `{}` are the same experiment", both[0], both[1]);
@@ -282,10 +292,10 @@ impl Gathered {
     }
 
     fn finish(self, study: &Spec, points: Vec<Point>, read: Reads) -> Result<Configurations, Diagnostics> {
-        let Gathered { list, used, datasets, places, found, .. } = self;
+        let Gathered { list, notes, used, datasets, places, found, .. } = self;
         let Some(first) = self.first.filter(|_| found.is_empty()) else { return Err(found) };
         check_parts(&first.quantities(), self.differs, study)?;
-        Ok(Configurations { list, first: Arc::new(first), used, datasets, points, places, read })
+        Ok(Configurations { list, first: Arc::new(first), notes, used, datasets, points, places, read })
     }
 }
 
@@ -299,7 +309,9 @@ impl Configuration {
         let kinds = Kinds { layers, surrogates: registry };
         let network = plan_network(&spec.layers, &kinds, data.inputs.len(), registry);
         check_sizes(&spec, &network, &data, &mut found);
-        check_memory(&spec, &network, &mut found);
+        if found.is_empty() {
+            check_memory(&spec, &network, &mut found);
+        }
         check_shapes(&spec, &network, &data, &mut found);
         let generator = generator(&spec, &network, &mut found);
         check_early_stop(&spec, &dataset, &mut found);

@@ -9,7 +9,7 @@ use crate::registry::Registry;
 use crate::spec::Spec;
 use crate::spec::component::{Components, Info, Kind, Origin};
 use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem};
-use crate::spec::print::{Formulas, toml};
+use crate::spec::print::{Formulas, toml, without_defaults};
 use crate::spec::source::{Sources, Span};
 use crate::spec::tree::{Node, Table, Value};
 use crate::tensor::DeviceName;
@@ -230,7 +230,16 @@ impl Plan {
 
     /// The resolved study as TOML: defaults written out, formulas and sweep kept.
     pub fn study_toml(&self) -> String {
-        toml(&self.spec.resolved, Formulas::Kept)
+        toml(&self.spec_table(), Formulas::Kept)
+    }
+
+    /// The resolved study; without the defaults of components where it varies their kinds.
+    fn spec_table(&self) -> Table {
+        let mut table = self.spec.resolved.clone();
+        if self.spec.sweep.as_ref().is_some_and(|sweep| sweep.changes_kinds()) {
+            without_defaults(&mut table);
+        }
+        table
     }
 
     /// The same as it is kept apart from the files that it was read from: a path that is relative to another folder than
@@ -246,7 +255,7 @@ impl Plan {
                 node.value = Value::Text(absolute(&folder.join(path)).display().to_string());
             }
         };
-        let mut table = self.spec.resolved.clone();
+        let mut table = self.spec_table();
         let kinds = self.configurations.datasets.iter().map(|(kind, _)| kind);
         let places: BTreeSet<String> = kinds.flat_map(|kind| identity::places(kind, registry)).collect();
         for place in &places {

@@ -94,13 +94,21 @@ fn steps(range: &NumberRange, step: f64) -> f64 {
 
 fn at(range: &NumberRange, step: f64, i: f64) -> f64 {
     let value = if range.log { range.low * step.powf(i) } else { range.low + step * i };
-    typed(value).min(range.high)
+    typed(value, if range.log { value } else { range.low.abs().max(value.abs()) }).min(range.high)
 }
 
 /// The number that a person would type: 0.3, not 0.30000000000000004, so that a trial of a range is the trial of the same
-/// value set by hand, and a range that grows keeps the values it had.
-fn typed(value: f64) -> f64 {
-    format!("{value:.14e}").parse().unwrap_or(value)
+/// value set by hand, and a range that grows keeps the values it had. `size` is the largest number that the value was
+/// computed with, of which 15 digits are right.
+fn typed(value: f64, size: f64) -> f64 {
+    let decimals = 14.0 - size.log10().floor();
+    let text = match decimals {
+        // A small number that is left of large ones has fewer digits that are right.
+        decimals if (0.0..=340.0).contains(&decimals) => format!("{value:.0$}", decimals as usize),
+        _ => format!("{value:.14e}"),
+    };
+    // The sum makes a zero of either sign the same.
+    text.parse().unwrap_or(value) + 0.0
 }
 
 impl Sampler for Random {
@@ -186,7 +194,9 @@ mod tests {
             let values = grid(&range(low, low + step * count as f64, false, false, Some(step)));
             assert!(values.len() > count, "{values:?}");
             for value in &values[..count] {
-                assert!(value.to_string().trim_start_matches("-0.").trim_start_matches('0').len() <= 5, "{value}");
+                let digits =
+                    format!("{value:e}").split('e').next().map_or(0, |mantissa| mantissa.trim_start_matches('-').len());
+                assert!(digits <= 5, "{value}");
             }
         }
         assert_eq!(grid(&range(1e-6, 1.0, true, false, Some(10.0))), [1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0]);

@@ -78,7 +78,7 @@ fn ids_change_with_what_matters_and_with_nothing_else() {
     for same in [
         SMALL.replace("name = \"small\"", "name = \"renamed\"\nabout = \"words\""),
         SMALL.replace("hidden = 8", "width = 8").replace("=hidden\"", "=width\""),
-        SMALL.replace("\"=hidden\"", "8"),
+        SMALL.replace("[let]\nhidden = 8\n", "").replace("\"=hidden\"", "8"),
         SMALL.replace("seeds = [0]", "seeds = { count = 3 }\nsave = \"none\""),
         SMALL.replace("lr = 1e-2", "lr = 0.01\nbetas = [0.9, 0.999]"),
     ] {

@@ -220,6 +220,7 @@ fn fixed_data_and_initial_seeds_fix_just_these() {
 fn a_penalty_on_a_hidden_signal_and_a_linear_read_out_train() {
     let text = SMALL
         .replace("kind = \"leaky\"\nsize = 1\nreset = \"none\"\noutput = \"membrane\"", "kind = \"linear\"\nsize = 1")
+        .replace("[let]\nhidden = 8\n", "")
         .replace("\"=hidden\"", "1")
         .replace("loss = \"mse\"", "loss = [\"mse\", { kind = \"l1\", weight = 0.1, of = \"hidden_1.membrane\" }]");
     let sandbox = Sandbox::with("small.toml", &text);

@@ -1,0 +1,122 @@
+//! What values laid over an experiment keep, what falls away, and what is refused.
+
+use super::{SMALL, Sandbox};
+
+/// The numbers of a layer in what `check` prints.
+fn numbers(sandbox: &Sandbox, options: &[&str]) -> String {
+    let output = sandbox.command().args(["check", "small.toml"]).args(options).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().find(|line| line.starts_with("hidden_1")).unwrap().to_string()
+}
+
+/// The id of the first trial.
+fn first(sandbox: &Sandbox, options: &[&str]) -> String {
+    let output = sandbox.command().args(["check", "small.toml"]).args(options).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.rsplit("the first is ").next().unwrap().trim().to_string()
+}
+
+#[test]
+fn a_changed_kind_keeps_the_written_keys_that_the_new_one_has() {
+    let sandbox = Sandbox::with("small.toml", SMALL);
+    for kind in ["synaptic", "rleaky", "alpha", "if", "lstm"] {
+        let line = numbers(&sandbox, &["--set", &format!("layer.hidden_1.kind={kind}")]);
+        assert!(line.contains("[12, 1, 8]"), "{line}");
+    }
+    sandbox.write(
+        "other.toml",
+        "extends = \"small.toml\"\n[layer.hidden_1]\nkind = \"synaptic\"\n[optimizer]\nkind = \"sgd\"\n",
+    );
+    let printed = sandbox.fine(["check", "other.toml", "--print", "study"]).stdout;
+    assert!(printed.contains("kind = \"sgd\"\nlr = 0.01"), "{printed}");
+    assert!(printed.contains("kind = \"synaptic\"\nsize = \"=hidden\""), "{printed}");
+}
+
+#[test]
+fn the_order_of_options_and_dimensions_does_not_count() {
+    let sandbox = Sandbox::with("small.toml", SMALL);
+    let (lr, kind) = (["--set", "optimizer.lr=0.5"], ["--set", "optimizer.kind=sgd"]);
+    let one = first(&sandbox, &[lr, kind].concat());
+    assert_eq!(one, first(&sandbox, &[kind, lr].concat()));
+    assert_ne!(one, first(&sandbox, &kind));
+    assert_eq!(one, first(&sandbox, &["--set", "optimizer.lr=0.5", "--set", "optimizer=sgd"]));
+    let swept = ["--sweep", "optimizer.lr=0.5,0.1", "--sweep", "optimizer.kind=sgd,adam"];
+    assert_eq!(one, first(&sandbox, &swept));
+    sandbox.write(
+        "small.toml",
+        format!("{SMALL}\n[sweep.over]\n\"optimizer.lr\" = [0.5, 0.1]\n[sweep.variants]\na = {{ optimizer = {{ kind = \"sgd\" }} }}\nb = {{}}\n"),
+    );
+    assert_eq!(one, first(&sandbox, &[]));
+}
+
+#[test]
+fn what_falls_away_is_said_and_what_is_asked_for_never_falls_away() {
+    let text = SMALL.replace("lr = 1e-2", "lr = 1e-2\nbetas = [0.8, 0.9]");
+    let sandbox = Sandbox::with("small.toml", &text);
+    for command in ["check", "run"] {
+        let said = sandbox.runner([command, "small.toml", "--set", "optimizer.kind=sgd"]);
+        assert_eq!(said.status, 0, "{}", said.stderr);
+        assert_eq!(
+            said.stderr.matches("note: `betas` falls away: `sgd` has no such key").count(),
+            1,
+            "{}",
+            said.stderr
+        );
+    }
+    for options in [
+        ["--set", "optimizer.betas=[0.5, 0.6]", "--set", "optimizer.kind=sgd"],
+        ["--sweep", "optimizer.betas=[0.5, 0.6]", "--set", "optimizer.kind=sgd"],
+        ["--set", "optimizer.betas=[0.5, 0.6]", "--sweep", "optimizer.kind=adam,sgd"],
+        ["--set", "layer.hidden_1.surrogate.slope=3", "--set", "layer.hidden_1.kind=linear"],
+    ] {
+        let [a, b, c, d] = options;
+        let refused = sandbox.runner(["small.toml", "--out", "refused", a, b, c, d]);
+        assert_eq!(refused.status, 2, "{options:?}: {}", refused.stderr);
+        assert!(refused.stderr.contains("unknown key `"), "{}", refused.stderr);
+        assert!(refused.stderr.contains("has no such key"), "{}", refused.stderr);
+        assert!(!sandbox.path("refused").exists());
+    }
+}
+
+#[test]
+fn studies_over_kinds_are_read_back_as_they_were() {
+    let sandbox = Sandbox::with("small.toml", SMALL);
+    let sweeps = [
+        ("optimizer.kind", "adam,sgd,rmsprop"),
+        ("layer.hidden_1.kind", "leaky,lstm,synaptic"),
+        ("layer.hidden_1.surrogate", "atan,sigmoid,fast_sigmoid"),
+    ];
+    for (i, (path, values)) in sweeps.into_iter().enumerate() {
+        let out = format!("out_{i}");
+        sandbox.fine(["small.toml", "--out", &out, "--sweep", &format!("{path}={values}")]);
+        let verified = sandbox.fine(["verify", &out, "--all"]).stdout;
+        assert!(verified.contains("3 identical, 0 within tolerance, 0 different"), "{path}: {verified}");
+        let study = sandbox.fine(["check", "small.toml", "--sweep", &format!("{path}={values}"), "--print", "study"]);
+        sandbox.write("again.toml", study.stdout);
+        let again = sandbox.fine(["again.toml", "--out", &out]);
+        assert!(format!("{}{}", again.stdout, again.stderr).contains("nothing to do"), "{path}: {}", again.stderr);
+    }
+}
+
+#[test]
+fn a_name_that_nothing_reads_is_refused_with_what_was_meant() {
+    let sandbox = Sandbox::with("small.toml", SMALL);
+    sandbox.write("patch.toml", "extends = \"small.toml\"\n[let]\nhiden = 64\n");
+    sandbox.write("variant.toml", format!("{SMALL}\n[sweep.variants]\na = {{ let = {{ hiden = 3 }} }}\nb = {{}}\n"));
+    sandbox.write("file.toml", SMALL.replace("hidden = 8", "hidden = 8\nhiden = 9"));
+    for arguments in [
+        vec!["check", "small.toml", "--set", "let.hiden=64"],
+        vec!["check", "patch.toml"],
+        vec!["check", "variant.toml"],
+        vec!["check", "file.toml"],
+    ] {
+        let output = sandbox.command().args(&arguments).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
+        assert!(said.contains("nothing reads `let.hiden`") && said.contains("did you mean `hidden`?"), "{said}");
+    }
+    assert_eq!(sandbox.runner(["check", "small.toml", "--sweep", "hiden=1,2"]).status, 2);
+    sandbox.fine(["check", "small.toml", "--set", "let.hidden=64"]);
+}
