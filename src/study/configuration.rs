@@ -6,6 +6,7 @@
 use super::check::{check_early_stop, check_memory, check_parts, check_shapes, check_sizes, generator};
 use super::identity::{self, Runs, Used};
 use super::plan::{Executor, Measured};
+use super::rule::fresh;
 use super::sampler::Point;
 use super::weights::{StoredWeights, WeightsFile};
 use crate::data::DataShape;
@@ -116,6 +117,27 @@ pub fn weights_path(node: &Node, sources: &Sources) -> PathBuf {
     sources.folder(node.span).join(node.as_text().unwrap_or(""))
 }
 
+/// Trials that a study may have.
+const MOST_TRIALS: usize = 10_000_000;
+
+/// Refuses a study that no machine could list, before memory is asked for.
+fn within_limits(spec: &Spec, configurations: usize) -> Result<(), Diagnostics> {
+    let seeds = spec.seeds.len().saturating_add(fresh(spec));
+    let trials = configurations.saturating_mul(seeds);
+    if trials <= MOST_TRIALS {
+        return Ok(());
+    }
+    let text =
+        format!("{configurations} configurations times {seeds} seeds are {trials} trials; at most {MOST_TRIALS}");
+    let problem = Problem::Conflict(text);
+    Err(Diagnostics {
+        list: vec![match &spec.sweep {
+            Some(sweep) => Diagnostic::new(problem, sweep.span),
+            None => Diagnostic::without_place(problem),
+        }],
+    })
+}
+
 /// All configurations of a study.
 pub struct Configurations {
     /// These, one without a sweep.
@@ -183,12 +205,15 @@ impl Configurations {
         let read = Reads::default();
         let place = Surroundings { registry, sources, runs, read: &read };
         let Some(sweep) = &spec.sweep else {
+            within_limits(spec, 1)?;
             let only = Checked::new(Configuration::new(spec.clone(), place)?, Vec::new(), true, place);
             let mut gathered = Gathered::default();
             gathered.add(only, spec.data.span);
             return gathered.finish(spec, Vec::new(), read);
         };
         let points = registry.sampler(&sweep.sampler).points(sweep).map_err(|one| Diagnostics { list: vec![one] })?;
+        // Each of them has all seeds in its own experiment, too.
+        within_limits(spec, points.len())?;
         let build = |(i, point): (usize, &Point)| {
             let configuration = Configuration::new(sweep.configuration(point, registry, sources)?, place)?;
             Ok(Checked::new(configuration, params(sweep, point), i == 0, place))

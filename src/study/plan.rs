@@ -8,7 +8,7 @@ use crate::data::split::Part;
 use crate::registry::Registry;
 use crate::spec::Spec;
 use crate::spec::component::{Components, Info, Kind, Origin};
-use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem};
+use crate::spec::diagnostic::Diagnostics;
 use crate::spec::print::{Formulas, toml, without_defaults};
 use crate::spec::source::{Sources, Span};
 use crate::spec::tree::{Node, Table, Value};
@@ -46,27 +46,6 @@ pub struct TrialPlan {
     pub seed: u64,
     /// Its configuration, an index into [`Configurations::list`].
     pub configuration: usize,
-}
-
-/// Trials that a study may have.
-const MOST_TRIALS: usize = 10_000_000;
-
-/// Refuses a study that no machine could list, before memory is asked for.
-fn within_limits(spec: &Spec, configurations: usize) -> Result<(), Diagnostics> {
-    let seeds = spec.seeds.len().saturating_add(fresh(spec));
-    let trials = configurations.saturating_mul(seeds);
-    if trials <= MOST_TRIALS {
-        return Ok(());
-    }
-    let text =
-        format!("{configurations} configurations times {seeds} seeds are {trials} trials; at most {MOST_TRIALS}");
-    let problem = Problem::Conflict(text);
-    Err(Diagnostics {
-        list: vec![match &spec.sweep {
-            Some(sweep) => Diagnostic::new(problem, sweep.span),
-            None => Diagnostic::without_place(problem),
-        }],
-    })
 }
 
 /// A column of results beside the loss: a metric, or with a split the loss or a metric of a part.
@@ -129,7 +108,6 @@ impl Plan {
         let request = identity::request(&spec, content.clone(), registry, runs);
         let identity = identity::study(&spec, content.clone(), registry, runs);
         let configurations = Configurations::of(&spec, registry, sources, runs)?;
-        within_limits(&spec, configurations.list.len())?;
         let measured = configurations.first.quantities();
         let (rule, objective) = rule(&spec, &measured, configurations.list.len(), registry)?;
         let seeds: Vec<u64> = spec.seeds.iter().copied().chain(fresh_seeds(&spec)).collect();
