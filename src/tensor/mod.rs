@@ -35,7 +35,30 @@ impl TensorError {
     }
 }
 
-/// Whether all of some numbers are finite; without a branch, so that it takes no time to speak of.
+/// Whether all of some numbers are finite.
+#[multiversion::multiversion(targets("x86_64+avx512f+avx512vl+avx2+fma", "x86_64+avx2+fma"))]
 pub fn is_finite(values: &[f32]) -> bool {
-    !values.iter().fold(false, |broken, value| broken | !value.is_finite())
+    // The largest of all numbers without their signs is as large as infinity where one of them is infinite or none; as whole
+    // numbers, and without a branch, they are compared many at a time.
+    values.iter().fold(0, |largest: i32, value| largest.max((value.to_bits() & 0x7fff_ffff) as i32)) < 0x7f80_0000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_finite;
+
+    #[test]
+    fn one_number_that_is_not_finite_is_found_wherever_it_stands() {
+        for len in 0..70 {
+            let mut values: Vec<f32> = (0..len).map(|i| (i as f32 - 30.0) / 64.0 * f32::MAX).collect();
+            assert!(is_finite(&values));
+            for place in 0..len {
+                for broken in [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+                    let whole = std::mem::replace(&mut values[place], broken);
+                    assert!(!is_finite(&values), "{broken} at {place} of {len}");
+                    values[place] = whole;
+                }
+            }
+        }
+    }
 }
