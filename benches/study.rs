@@ -7,6 +7,7 @@ use dfdx::prelude::Cpu;
 use runner::registry::Registry;
 use runner::spec::read_text;
 use runner::spec::source::Sources;
+use runner::spec::sweep::LAYING;
 use runner::store::record::Record;
 use runner::store::tables::Columns;
 use runner::store::{Opening, Store};
@@ -50,7 +51,7 @@ impl Watch for Silent {
 /// Plans, runs and stores a study as `runner FILE --jobs 2` does, without its report.
 fn run(text: &str, registry: &Registry) {
     let mut sources = Sources::default();
-    let spec = read_text("empty.toml", text, registry, &mut sources).expect("it is checked");
+    let spec = read_text("empty.toml", text, LAYING, registry, &mut sources).expect("it is checked");
     let plan = Plan::new(spec, registry, &sources, Executor::Fused, DeviceName::Cpu).expect("it is checked");
     let dir = tempfile::tempdir().expect("a folder for results");
     let mut store = Store::open(dir.path(), &plan.identity, Opening::default()).expect("an empty folder");

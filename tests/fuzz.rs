@@ -7,6 +7,7 @@ use runner::formula::{self, Expr};
 use runner::registry::Registry;
 use runner::spec::read_text;
 use runner::spec::source::Sources;
+use runner::spec::sweep::LAYING;
 use runner::store::journal::{HEADER, framed, split};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -76,7 +77,7 @@ fn an_experiment_file_is_understood_or_refused_with_a_reason() {
     fuzz("experiment files", 400, &files("experiments"), &pieces, |bytes| {
         let text = String::from_utf8_lossy(bytes);
         let mut sources = sources.clone();
-        if let Err(found) = read_text("fuzz.toml", &text, &registry, &mut sources) {
+        if let Err(found) = read_text("fuzz.toml", &text, LAYING, &registry, &mut sources) {
             assert!(!found.list.is_empty(), "refused without a reason: {text}");
             for diagnostic in &found.list {
                 assert!(!diagnostic.problem.to_string().is_empty());

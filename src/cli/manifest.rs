@@ -3,7 +3,7 @@
 use crate::registry::Registry;
 use crate::spec::{self, Save, Select};
 use crate::store::manifest::{
-    DataSummary, Environment, FORMAT, LAYING, LayerSummary, Manifest, Objective, Parts, Quantity, StudyStatus,
+    DataSummary, Environment, FORMAT, LayerSummary, Manifest, Objective, Parts, Quantity, StudyStatus,
 };
 use crate::store::{self, Store};
 use crate::study::identity::{meanings, plugins};
@@ -59,7 +59,7 @@ pub fn manifest(file: &Path, plan: &Plan, registry: &Registry, store: &Store, sc
         parts: parts(plan),
         experiment: std::path::absolute(file).unwrap_or_else(|_| file.to_path_buf()).display().to_string(),
         spec: plan.stored_toml(file, registry),
-        laying: LAYING,
+        laying: spec::sweep::LAYING,
         plugins: plugins(&plan.configurations.used, registry),
         command: command(),
         swept: plan.swept.clone(),

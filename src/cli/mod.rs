@@ -24,6 +24,7 @@ use crate::registry::{Crate, Registry};
 use crate::spec::diagnostic::Diagnostics;
 use crate::spec::source::Sources;
 use crate::store::StoreError;
+use crate::study::Plan;
 use clap::{Args, Parser, Subcommand};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -188,6 +189,11 @@ fn print(text: &str) {
     {
         first.get_or_insert(error);
     }
+}
+
+/// Says what a reader should know of a plan.
+fn tell_notes(plan: &Plan) {
+    plan.configurations.notes.iter().for_each(|note| complain(&format!("note: {note}\n")));
 }
 
 /// Prints to standard error.

@@ -2,7 +2,7 @@
 
 use super::{Exit, fail, print, refuse};
 use crate::registry::Crate;
-use crate::spec::source::Sources;
+use crate::spec::source::{Sources, read_large};
 use crate::store::tables::summary;
 use crate::store::{StoreError, SummaryRow, manifest_of, replace, weights_file};
 use crate::study::predict::{PredictError, Predictions, best, predict as apply};
@@ -62,7 +62,7 @@ pub fn predict(args: &PredictArgs, crates: &[Crate]) -> Exit {
 
 /// Whether a file is there that is no predictions of ours.
 fn is_foreign(file: &Path) -> bool {
-    let Ok(bytes) = crate::spec::source::read_bytes(file, crate::spec::source::MAX_LARGE) else { return false };
+    let Ok(bytes) = read_large(file) else { return false };
     match file.extension() {
         Some(ending) if ending.eq_ignore_ascii_case("csv") => !bytes.starts_with(b"row,"),
         _ => {

@@ -4,7 +4,7 @@ use super::manifest::{manifest, timestamp};
 use super::progress::Progress;
 use super::settled::{self, Settled};
 use super::summary::{Printing, summarise};
-use super::{Exit, PluginArgs, complain, fail, load_registry, refuse};
+use super::{Exit, PluginArgs, complain, fail, load_registry, refuse, tell_notes};
 use crate::program;
 use crate::registry::{Crate, OnDevice, Registry};
 use crate::report;
@@ -199,7 +199,7 @@ fn requests(args: &RunArgs, crates: &[Crate]) -> Result<Vec<Asked>, Exit> {
                 return Ok(Asked::Settled(Box::new(Settled { file, out, manifest, rows })));
             }
             let plan = Plan::new(spec, &registry, &sources, executor, device)?;
-            plan.configurations.notes.iter().for_each(|note| complain(&format!("note: {note}\n")));
+            tell_notes(&plan);
             match args.allow_programs {
                 true => registry.allow_programs(),
                 false => refuse_programs(&plan, &registry)?,

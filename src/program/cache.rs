@@ -4,6 +4,7 @@
 //! It is only a cache: what is not there, or not whole, is asked for again, and what cannot be kept is not.
 
 use super::protocol::{self, Request};
+use crate::spec::source::read_large;
 use crate::store::replace;
 use std::path::{Path, PathBuf};
 
@@ -24,7 +25,7 @@ fn folder() -> Option<PathBuf> {
 
 /// So many values, if they are there and whole.
 pub fn load(place: &Path, count: usize) -> Option<Vec<f32>> {
-    let bytes = crate::spec::source::read_bytes(place, crate::spec::source::MAX_LARGE).ok()?;
+    let bytes = read_large(place).ok()?;
     let (digest, values) = bytes.split_at_checked(blake3::OUT_LEN)?;
     let whole = values.len() == 4 * count && blake3::hash(values).as_bytes() == digest;
     let value = |bytes: &[u8]| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);

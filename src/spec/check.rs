@@ -51,10 +51,14 @@ impl<'a> Checker<'a> {
         // Which keys a computed kind has is not known where files are laid over each other, so none is kept for it.
         let computed = table.get("kind").is_some_and(|kind| kind.formula.is_some());
         let falls = |entry: &&Entry| computed && entry.stands == Stands::Inherited;
-        self.notes.extend(table.entries.iter().filter(falls).map(|entry| {
-            format!("`{}`{} falls away: its `kind` is computed, and was another one", entry.key, of_layer(table))
-        }));
-        let table = &Table { entries: table.entries.iter().filter(|entry| !falls(entry)).cloned().collect() };
+        let mut table = Cow::Borrowed(table);
+        if table.entries.iter().any(|entry| falls(&entry)) {
+            self.notes.extend(table.entries.iter().filter(falls).map(|entry| {
+                format!("`{}`{} falls away: its `kind` is computed, and was another one", entry.key, of_layer(&table))
+            }));
+            table.to_mut().entries.retain(|entry| !falls(&entry));
+        }
+        let table = table.as_ref();
         self.deny_unknown(table, fields.clone());
         let mut checked = Table::default();
         for field in fields {
@@ -367,15 +371,9 @@ impl Checker<'_> {
                     return true;
                 }
                 let text = "`min` must not be above `max`".to_string();
-                let at = if until
-                    .node
-                    .as_table()
-                    .is_some_and(|u| u.entry("min").is_some_and(|e| e.stands == Stands::Default))
-                {
-                    max.node.span
-                } else {
-                    min.span
-                };
+                let entry = until.node.as_table().and_then(|until| until.entry("min"));
+                let by_default = entry.is_some_and(|entry| entry.stands == Stands::Default);
+                let at = if by_default { max.node.span } else { min.span };
                 Diagnostic::new(Problem::Conflict(text), at)
                     .label(format!("the first look takes {} seeds, and there are {most}", min.as_int().unwrap_or(0)))
             }

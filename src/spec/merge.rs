@@ -126,7 +126,7 @@ pub fn nest(path: &str, at: Span, value: Node) -> Table {
         let inner = nest(rest, at.part(key.len() + 1..path.len()), value);
         Node::new(Value::Table(inner), at.part(0..path.len()))
     };
-    Table { entries: vec![Entry { key: key.trim().into(), key_span, node, stands: Stands::Asked }] }
+    Table { entries: vec![Entry { key: key.trim().into(), key_span, node, stands: Stands::Written }] }
 }
 
 /// Lays one document over another.
@@ -187,50 +187,23 @@ fn merge_table(base: &mut Table, over: Table, exclusive: &[&[&str]]) {
     }
 }
 
-/// Takes away what belonged to each component whose `kind` a patch changes, as studies were laid before keys that both
-/// kinds have were kept.
-pub fn forget_changed(base: &mut Table, patch: &Table) {
-    for change in &patch.entries {
-        let Value::Table(over) = &change.node.value else { continue };
-        match base.get_mut(&change.key).map(|node| &mut node.value) {
-            Some(Value::Table(old)) => forget_in(old, over),
-            Some(Value::Array(layers)) if change.key == "layer" => {
-                for layer in layers {
-                    let name = name_of(layer).map(String::from);
-                    let over = name.and_then(|name| over.get(&name)?.as_table());
-                    if let (Value::Table(layer), Some(over)) = (&mut layer.value, over) {
-                        forget_in(layer, over);
+/// Takes away inherited keys, but those that a checked document still has.
+pub fn forget_inherited(table: &mut Table, but: Option<&Table>) {
+    let held = |key: &str| but.and_then(|but| but.get(key));
+    table.entries.retain(|entry| entry.stands != Stands::Inherited || held(&entry.key).is_some());
+    for entry in &mut table.entries {
+        let held = held(&entry.key);
+        match &mut entry.node.value {
+            Value::Table(inner) => forget_inherited(inner, held.and_then(Node::as_table)),
+            Value::Array(items) => {
+                let layers = but.map_or(&[][..], |but| but.nodes(&entry.key));
+                for (i, item) in items.iter_mut().enumerate() {
+                    if let Value::Table(inner) = &mut item.value {
+                        forget_inherited(inner, layers.get(i).and_then(Node::as_table));
                     }
                 }
             }
-            _ => {}
-        }
-    }
-}
-
-fn forget_in(old: &mut Table, over: &Table) {
-    if let (Some(before), Some(now)) = (old.text("kind"), over.text("kind"))
-        && before != now
-    {
-        old.entries.retain(|entry| entry.key == "name");
-    }
-    forget_changed(old, over);
-}
-
-/// Takes away inherited keys that a checked document does not have any more.
-pub fn forget_fallen(document: &mut Table, checked: &Table) {
-    document.entries.retain(|entry| entry.stands != Stands::Inherited || checked.entry(&entry.key).is_some());
-    for entry in &mut document.entries {
-        match (&mut entry.node.value, checked.get(&entry.key).map(|node| &node.value)) {
-            (Value::Table(inner), Some(Value::Table(checked))) => forget_fallen(inner, checked),
-            (Value::Array(items), Some(Value::Array(checked))) => {
-                for (item, checked) in items.iter_mut().zip(checked) {
-                    if let (Value::Table(item), Some(checked)) = (&mut item.value, checked.as_table()) {
-                        forget_fallen(item, checked);
-                    }
-                }
-            }
-            _ => {}
+            Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Text(_) => {}
         }
     }
 }

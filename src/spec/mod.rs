@@ -27,7 +27,7 @@ use source::{Sources, Span};
 use std::path::Path;
 use std::sync::LazyLock;
 use std::time::Duration;
-use sweep::Sweep;
+use sweep::{LAYING, Sweep};
 use tree::{Node, Table, Value};
 use typed::typed;
 
@@ -280,14 +280,16 @@ pub fn read(
     // Beside other mistakes, such as a misspelt name in a formula, this would only be their echo.
     let mut unread = Diagnostics::default();
     values::refuse_unread(&document, &read, whole.source, &mut unread);
-    let spec = finish(document, whole, components, sources, found)?;
+    let spec = finish(document, whole, LAYING, components, sources, found)?;
     if unread.is_empty() { Ok(spec) } else { Err(unread) }
 }
 
-/// Reads the text of a whole experiment, such as a manifest keeps; `name` says which file it stands for.
+/// Reads the text of a whole experiment, such as a manifest keeps; `name` says which file it stands for, `laying` how the
+/// values of its sweep are laid over it ([`LAYING`]).
 pub fn read_text(
     name: &str,
     text: &str,
+    laying: u32,
     components: &dyn Components,
     sources: &mut Sources,
 ) -> Result<Spec, Diagnostics> {
@@ -295,13 +297,14 @@ pub fn read_text(
     let source = sources.add(name, text);
     let document = tree::parse(sources, source, &mut found);
     let whole = Span { source, start: 0, end: 0 };
-    if found.is_empty() { finish(document, whole, components, sources, found) } else { Err(found) }
+    if found.is_empty() { finish(document, whole, laying, components, sources, found) } else { Err(found) }
 }
 
 /// Checks a merged document with its sweep; what it lacks as a whole is missed at `whole`.
 fn finish(
     mut document: Table,
     whole: Span,
+    laying: u32,
     components: &dyn Components,
     sources: &Sources,
     mut found: Diagnostics,
@@ -309,10 +312,7 @@ fn finish(
     let varied = document.remove("sweep");
     let sweep = varied.as_ref().and_then(|entry| sweep::read(entry, &document, components, &mut found));
     let mut spec = resolve(document, whole, components, sources, found)?;
-    let sweep = sweep.map(|mut sweep| {
-        sweep.settle(&spec.resolved);
-        sweep
-    });
+    let sweep = sweep.map(|sweep| sweep.settled(laying, &spec.resolved));
     if let Some(entry) = varied {
         spec.resolved.set(entry);
     }

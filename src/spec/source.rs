@@ -125,7 +125,7 @@ pub fn read_plain(path: &Path, most: u64) -> Result<String, ReadError> {
 }
 
 /// Reads a plain file of at most so many bytes. A pipe or a device, which might never answer or never end, is refused.
-pub fn read_bytes(path: &Path, most: u64) -> Result<Vec<u8>, ReadError> {
+fn read_bytes(path: &Path, most: u64) -> Result<Vec<u8>, ReadError> {
     let file = open(path)?;
     let size = file.metadata()?.len();
     if size > most {
@@ -134,11 +134,16 @@ pub fn read_bytes(path: &Path, most: u64) -> Result<Vec<u8>, ReadError> {
     take(file, size, most)
 }
 
-/// Reads a plain file as [`read_bytes`] does, or a pipe to its end; each can be had once alone.
-pub fn read_stream(path: &Path, most: u64) -> Result<Vec<u8>, ReadError> {
+/// Reads a plain file of at most [`MAX_LARGE`] bytes.
+pub fn read_large(path: &Path) -> Result<Vec<u8>, ReadError> {
+    read_bytes(path, MAX_LARGE)
+}
+
+/// Reads a plain file as [`read_large`] does, or a pipe to its end; each can be had once alone.
+pub fn read_stream(path: &Path) -> Result<Vec<u8>, ReadError> {
     match open(path) {
-        Err(ReadError::Special(PIPE)) => take(File::open(path)?, 0, most),
-        _ => read_bytes(path, most),
+        Err(ReadError::Special(PIPE)) => take(File::open(path)?, 0, MAX_LARGE),
+        _ => read_large(path),
     }
 }
 

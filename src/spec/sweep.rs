@@ -9,6 +9,10 @@ use super::source::{Sources, Span};
 use super::tree::{Entry, Node, Stands, Table, Value, parse_value};
 use super::{Component, Spec, merge, resolve};
 
+/// How values are laid over an experiment now: keys that a changed `kind` also has stay. By the first way, 1, they fell
+/// away; studies that were stored with it are read with it.
+pub const LAYING: u32 = 2;
+
 /// The dimension that `[sweep.variants]` makes.
 pub const VARIANT: &str = "variant";
 
@@ -37,8 +41,8 @@ pub struct Sweep {
     pub dimensions: Vec<Dimension>,
     /// Where it stands.
     pub span: Span,
-    /// Whether a changed `kind` keeps the keys that both kinds have; studies of format 1 dropped them.
-    pub keeps: bool,
+    /// How values are laid: [`LAYING`], or as a stored study says.
+    laying: u32,
     /// The experiment without `[sweep]`, formulas not yet computed.
     document: Table,
 }
@@ -56,7 +60,7 @@ impl Sweep {
             fresh_at: span,
             dimensions,
             span,
-            keeps: true,
+            laying: LAYING,
             document: Table::default(),
         }
     }
@@ -250,7 +254,7 @@ pub fn read(entry: &Entry, document: &Table, components: &dyn Components, found:
         objective,
         dimensions,
         span,
-        keeps: true,
+        laying: LAYING,
         document: document.clone(),
     })
 }
@@ -427,9 +431,12 @@ impl Sweep {
         })
     }
 
-    /// Forgets what fell away when the experiment was checked, so that it is the one that is stored.
-    pub fn settle(&mut self, checked: &Table) {
-        merge::forget_fallen(&mut self.document, checked);
+    /// The same, laid as a stored study says, over the experiment as it is stored: what fell away when it was checked is
+    /// forgotten.
+    pub fn settled(mut self, laying: u32, checked: &Table) -> Sweep {
+        self.laying = laying;
+        merge::forget_inherited(&mut self.document, Some(checked));
+        self
     }
 
     /// The checked experiment with one value a dimension, in their order.
@@ -442,7 +449,7 @@ impl Sweep {
         let mut found = Diagnostics::default();
         let mut document = self.document.clone();
         for (dimension, value) in self.dimensions.iter().zip(point) {
-            let patch = match &dimension.values {
+            let mut patch = match &dimension.values {
                 Values::Variants(variants) => {
                     let variant = variants.iter().find(|variant| Some(variant.key.as_str()) == value.as_text());
                     variant.and_then(|variant| variant.node.as_table()).cloned().unwrap_or_default()
@@ -453,12 +460,13 @@ impl Sweep {
                     merge::nest(path, dimension.span, value.clone())
                 }
             };
-            let mut patch = patch;
-            patch.ask();
-            if !self.keeps {
-                merge::forget_changed(&mut document, &patch);
+            if self.laying == LAYING {
+                patch.ask();
             }
             document = merge::lay_over(document, patch, &mut found);
+            if self.laying < LAYING {
+                merge::forget_inherited(&mut document, None);
+            }
         }
         resolve(document, self.span, components, sources, found)
     }

@@ -24,8 +24,9 @@ pub fn names_read(document: &Table, sources: &Sources) -> HashSet<String> {
     read
 }
 
-/// Refuses names of `[let]` that no formula reads, before or after options were laid over the file: of the file itself, of options, and of variants. They change nothing,
-/// so they are a slip. One of a file that `file` extends may have lost its reader to a patch.
+/// Refuses names of `[let]` that no formula reads, before or after options were laid over the file: of the file itself, of
+/// options, and of variants. They change nothing, so they are a slip. One of a file that `file` extends may have lost its
+/// reader to a patch.
 pub fn refuse_unread(document: &Table, read: &HashSet<String>, file: usize, found: &mut Diagnostics) {
     fn of_let(table: &Table) -> &[Entry] {
         table.get("let").and_then(Node::as_table).map_or(&[][..], |names| &names.entries)
@@ -39,8 +40,8 @@ pub fn refuse_unread(document: &Table, read: &HashSet<String>, file: usize, foun
             let mut names: Vec<&str> = read.iter().map(String::as_str).collect();
             names.sort_unstable();
             let problem = Problem::Conflict(format!("nothing reads `let.{key}`"));
-            let help = suggest(key, names, "a name of `[let]` is read by a formula such as \"=name\"")
-                .unwrap_or("a name of `[let]` is read by a formula such as \"=name\"".into());
+            let read_by = "a name of `[let]` is read by a formula such as \"=name\"";
+            let help = suggest(key, names, read_by).unwrap_or(read_by.into());
             found.push(Diagnostic::new(problem, *key_span).label("it would change nothing").help(help));
         }
     }

@@ -6,6 +6,7 @@
 
 use super::StoreError;
 use super::files::{remove, replace_durably};
+use crate::spec::source::read_large;
 use serde::{Deserialize, Serialize};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -60,7 +61,7 @@ pub fn write(dir: &Path, trial: &str, checkpoint: &Checkpoint) -> Result<(), Sto
 /// A trial's checkpoint; none where there is none, or where it is damaged: then the trial begins anew, which costs
 /// time and changes nothing.
 pub fn read(dir: &Path, trial: &str) -> Option<Checkpoint> {
-    let bytes = crate::spec::source::read_bytes(&path(dir, trial), crate::spec::source::MAX_LARGE).ok()?;
+    let bytes = read_large(&path(dir, trial)).ok()?;
     let rest = bytes.get(BEFORE..)?;
     let intact = &bytes[..HEADER.len()] == HEADER && blake3::hash(rest).as_bytes()[..] == bytes[HEADER.len()..BEFORE];
     intact.then(|| decode(rest)).flatten()

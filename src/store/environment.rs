@@ -1,6 +1,7 @@
 //! Where a run took place: program, machine, device, and the commit of the experiment's folder.
 
 use super::manifest::Environment;
+use crate::spec::source::read_plain;
 use std::path::{Component, Path};
 
 /// Describes the running program and machine, and the commit that the experiment lies in. Starts no program.
@@ -91,6 +92,5 @@ fn line(path: &Path) -> Option<String> {
 
 /// The text of a file; none of what is no file, such as a pipe, or is too long.
 fn text(path: &Path) -> Option<String> {
-    let meta = std::fs::metadata(path).ok()?;
-    (meta.is_file() && meta.len() < 1 << 26).then(|| std::fs::read_to_string(path).ok()).flatten()
+    read_plain(path, 1 << 26).ok()
 }

@@ -8,7 +8,7 @@
 use super::files::{create_inside, is_file, is_id, sync_folder_of};
 use super::record::Record;
 use super::{StoreError, Sync};
-use crate::spec::source::{MAX_LARGE, read_bytes};
+use crate::spec::source::read_large;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::ops::Range;
@@ -76,8 +76,7 @@ pub fn read(dir: &Path) -> Result<Contents, StoreError> {
         if !is_file(path) {
             return Err(failed(HeaderError::Foreign.to_string()));
         }
-        let bytes =
-            read_bytes(path, MAX_LARGE).map_err(|error| StoreError::Io { path: path.clone(), error: error.into() })?;
+        let bytes = read_large(path).map_err(|error| StoreError::Io { path: path.clone(), error: error.into() })?;
         let Split { payloads, gaps } = split(&bytes).map_err(|error| failed(error.to_string()))?;
         for payload in payloads {
             let record: serde_json::Result<Record> = serde_json::from_slice(&bytes[payload.clone()]);

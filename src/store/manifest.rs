@@ -27,8 +27,7 @@ pub struct Manifest {
     /// What the ids of its trials were made from beside the experiment.
     #[serde(default)]
     pub parts: Parts,
-    /// How values are laid over the experiment: 1 where a changed `kind` dropped all keys, 2 where those stay that both
-    /// kinds have.
+    /// How values are laid over the experiment ([`LAYING`](crate::spec::sweep::LAYING)); manifests before it was said lay them in the first way.
     #[serde(default = "first_laying")]
     pub laying: u32,
     /// The file of the latest run; paths in the experiment are relative to it.
@@ -82,9 +81,6 @@ pub struct Manifest {
 fn first_laying() -> u32 {
     1
 }
-
-/// How values are laid now.
-pub const LAYING: u32 = 2;
 
 impl Manifest {
     /// What ran the neurons of its trials. The environment has it too, but only once a first run has ended.

@@ -17,6 +17,7 @@ pub mod record;
 pub mod tables;
 
 use crate::data::scale::Scale;
+use crate::spec::source::{MAX_LARGE, read_large, read_plain};
 pub use files::replace;
 use files::{
     check_inside, create_folder, create_inside, is_file, is_id, is_temporary, remove, remove_left_behind,
@@ -412,12 +413,11 @@ fn little_endian(values: &[f32]) -> Vec<u8> {
 
 /// Reads weights: values by path; none if the file is not there.
 pub fn read_weights(path: &Path) -> Result<Option<HashMap<String, Vec<f32>>>, StoreError> {
-    let bytes =
-        match crate::spec::source::read_bytes(path, crate::spec::source::MAX_LARGE).map_err(std::io::Error::from) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(StoreError::Io { path: path.into(), error }),
-        };
+    let bytes = match read_large(path).map_err(std::io::Error::from) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(StoreError::Io { path: path.into(), error }),
+    };
     let tensors = safetensors::SafeTensors::deserialize(&bytes)
         .map_err(|error| StoreError::Table { dir: path.into(), error: error.to_string() })?;
     let floats = |data: &[u8]| data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
@@ -432,12 +432,11 @@ pub fn manifest_of(dir: &Path) -> Result<Manifest, StoreError> {
 /// Reads the manifest of a folder, if there is one.
 pub fn read_manifest(dir: &Path) -> Result<Option<Manifest>, StoreError> {
     let path = dir.join("manifest.json");
-    let text =
-        match crate::spec::source::read_plain(&path, crate::spec::source::MAX_LARGE).map_err(std::io::Error::from) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(StoreError::Io { path, error }),
-        };
+    let text = match read_plain(&path, MAX_LARGE).map_err(std::io::Error::from) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(StoreError::Io { path, error }),
+    };
     let manifest: Manifest = serde_json::from_str(&text)
         .map_err(|error| StoreError::Manifest { path: path.clone(), error: error.to_string() })?;
     if manifest.format > manifest::FORMAT {

@@ -4,7 +4,7 @@ use super::plan::Measured;
 use crate::data::DataShape;
 use crate::data::prepared::Prepared;
 use crate::data::split::Part;
-use crate::nn::NetworkPlan;
+use crate::nn::{LayerPlan, NetworkPlan};
 use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem, suggest};
 use crate::spec::source::Span;
 use crate::spec::tree::{Node, Table};
@@ -62,7 +62,6 @@ const TOO_MANY: usize = 1 << 31;
 
 /// Refuses what no machine could hold, before memory is asked for.
 pub fn check_sizes(spec: &Spec, network: &NetworkPlan, data: &DataShape, found: &mut Diagnostics) {
-    let product = |factors: &[usize]| factors.iter().fold(1usize, |product, factor| product.saturating_mul(*factor));
     let held = format!("at most {TOO_MANY} numbers are held");
     let cells = [data.steps, data.samples, data.inputs.len().max(data.targets.len())];
     let many = product(&cells) > TOO_MANY;
@@ -72,7 +71,7 @@ pub fn check_sizes(spec: &Spec, network: &NetworkPlan, data: &DataShape, found: 
         found.push(Diagnostic::new(Problem::Shape(text), data_key(spec, key)).label(&held));
     }
     for (layer, planned) in spec.layers.iter().zip(&network.layers) {
-        let parameters = planned.parameters.iter().map(|p| product(&p.shape)).fold(0usize, usize::saturating_add);
+        let parameters = numbers_of(planned);
         let at = layer.component.args.get("size").map_or(layer.component.span, |node| node.span);
         if parameters > TOO_MANY {
             let text = format!("layer `{}` would have {parameters} parameters", layer.name);
@@ -86,23 +85,29 @@ pub fn check_sizes(spec: &Spec, network: &NetworkPlan, data: &DataShape, found: 
     }
 }
 
+/// As large as it gets, where it is larger than can be counted.
+fn product(factors: &[usize]) -> usize {
+    factors.iter().fold(1usize, |product, factor| product.saturating_mul(*factor))
+}
+
+/// Numbers of all parameters of a layer.
+fn numbers_of(layer: &LayerPlan) -> usize {
+    layer.parameters.iter().map(|parameter| product(&parameter.shape)).fold(0usize, usize::saturating_add)
+}
+
 /// Numbers that training holds of each parameter: itself, turned round, its gradient, and three moments.
 const HELD_A_PARAMETER: usize = 6;
 
 /// Refuses a network whose parameters do not fit into the machine's memory with what training holds of them.
 pub fn check_memory(spec: &Spec, network: &NetworkPlan, found: &mut Diagnostics) {
-    let of_layer = |layer: &crate::nn::LayerPlan| {
-        let product = |shape: &[usize]| shape.iter().fold(1usize, |product, factor| product.saturating_mul(*factor));
-        layer.parameters.iter().map(|p| product(&p.shape)).fold(0usize, usize::saturating_add)
-    };
-    let parameters = network.layers.iter().map(of_layer).fold(0usize, usize::saturating_add);
+    let parameters = network.layers.iter().map(numbers_of).fold(0usize, usize::saturating_add);
     let needed = parameters.saturating_mul(HELD_A_PARAMETER * size_of::<f32>());
     // A study with very many configurations asks for each of them, and so little is there.
     let Some(there) = (if needed < 1 << 28 { None } else { memory() }) else { return };
     if needed <= there {
         return;
     }
-    let largest = spec.layers.iter().zip(&network.layers).max_by_key(|(_, planned)| of_layer(planned));
+    let largest = spec.layers.iter().zip(&network.layers).max_by_key(|(_, planned)| numbers_of(planned));
     let at = largest.map(|(layer, _)| layer.component.args.get("size").map_or(layer.component.span, |node| node.span));
     let gigabytes = |bytes: usize| bytes as f64 / 1e9;
     let text = format!(
@@ -119,14 +124,10 @@ fn memory() -> Option<usize> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
     let there = line.trim().strip_suffix(" kB")?.parse::<usize>().ok()?.saturating_mul(1024);
-    #[cfg(target_os = "linux")]
-    let there = {
-        let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
-        let limit = limits.lines().find_map(|line| line.strip_prefix("Max address space"));
-        let limit = limit.and_then(|rest| rest.split_whitespace().next()?.parse::<usize>().ok());
-        limit.map_or(there, |limit| there.min(limit))
-    };
-    Some(there)
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let limit = limits.lines().find_map(|line| line.strip_prefix("Max address space"));
+    let limit = limit.and_then(|rest| rest.split_whitespace().next()?.parse::<usize>().ok());
+    Some(limit.map_or(there, |limit| there.min(limit)))
 }
 
 /// Where a key of the data stands, or else the data.

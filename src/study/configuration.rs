@@ -17,7 +17,7 @@ use crate::nn::network::{Kinds, plan as plan_network};
 use crate::registry::Registry;
 use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem};
 use crate::spec::print::{canonical, value_toml};
-use crate::spec::source::{Sources, Span};
+use crate::spec::source::{Sources, Span, read_large};
 use crate::spec::sweep::Sweep;
 use crate::spec::tree::Node;
 use crate::spec::{Component, Length, Spec};
@@ -401,9 +401,7 @@ impl Configuration {
 pub fn content_of(spec: &Spec, registry: &Registry, sources: &Sources) -> Result<Option<String>, Diagnostics> {
     let dataset = registry.dataset(&spec.data, sources)?;
     // Weights that cannot be read are reported with the configuration that begins with them.
-    let weights = spec.init_weights.as_ref().and_then(|node| {
-        crate::spec::source::read_bytes(&weights_path(node, sources), crate::spec::source::MAX_LARGE).ok()
-    });
+    let weights = spec.init_weights.as_ref().and_then(|node| read_large(&weights_path(node, sources)).ok());
     Ok(content(dataset.content(), weights.map(|bytes| blake3::hash(&bytes).to_hex().to_string())))
 }
 

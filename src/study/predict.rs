@@ -13,7 +13,7 @@ use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem};
 use crate::spec::source::{Sources, Span};
 use crate::spec::tree::{Node, Value};
 use crate::spec::{self, Spec, print};
-use crate::store::manifest::{LAYING, Manifest};
+use crate::store::manifest::Manifest;
 use crate::store::ranking::objective_of;
 use crate::store::{SCALE, SummaryRow, weights_file};
 use crate::train::TrialError;
@@ -112,9 +112,8 @@ fn configuration(
     sources: &mut Sources,
 ) -> Result<Spec, Diagnostics> {
     let file = dir.join("manifest.json").display().to_string();
-    let mut spec = spec::read_text(&file, &manifest.spec, registry, sources)?;
-    let Some(sweep) = &mut spec.sweep else { return Ok(spec) };
-    sweep.keeps = manifest.laying >= LAYING;
+    let spec = spec::read_text(&file, &manifest.spec, manifest.laying, registry, sources)?;
+    let Some(sweep) = &spec.sweep else { return Ok(spec) };
     let points = registry.sampler(&sweep.sampler).points(sweep).map_err(|one| Diagnostics { list: vec![one] })?;
     let own = |point: &Vec<Node>| {
         let values = point.iter().map(print::value_toml);

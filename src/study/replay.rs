@@ -9,7 +9,7 @@ use crate::spec::print::{Formulas, toml};
 use crate::spec::source::{Sources, Span};
 use crate::spec::sweep::VARIANT;
 use crate::spec::tree::{self, Node, Value};
-use crate::store::manifest::{LAYING, Manifest};
+use crate::store::manifest::Manifest;
 use crate::store::record::Record;
 use crate::store::{SummaryRow, Weights};
 use crate::tensor::DeviceName;
@@ -75,10 +75,7 @@ pub fn like(
     let device = if manifest.device() == "cuda" { DeviceName::Cuda } else { DeviceName::Cpu };
     let executor = if manifest.executor() == "reference" { Executor::Reference } else { Executor::Fused };
     let mut planned = |text: &str| -> Result<Plan, ReplayError> {
-        let mut spec = spec::read_text(&manifest.experiment, text, registry, sources)?;
-        if let Some(sweep) = &mut spec.sweep {
-            sweep.keeps = manifest.laying >= LAYING;
-        }
+        let spec = spec::read_text(&manifest.experiment, text, manifest.laying, registry, sources)?;
         Ok(Plan::new(spec, registry, sources, executor, device)?)
     };
     // A value of a sweep that lost its type in a table is found in the whole study.

@@ -2,7 +2,7 @@
 
 use crate::nn::NetworkPlan;
 use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem, suggest};
-use crate::spec::source::Span;
+use crate::spec::source::{Span, read_large};
 use crate::tensor::is_finite;
 use safetensors::{Dtype, SafeTensors};
 use std::collections::HashMap;
@@ -33,8 +33,7 @@ impl WeightsFile {
     /// Where it cannot be read; `at` is underlined.
     pub fn read(path: &Path, at: Option<Span>) -> Result<WeightsFile, Diagnostics> {
         let shown = path.display();
-        let bytes = crate::spec::source::read_bytes(path, crate::spec::source::MAX_LARGE)
-            .map_err(|error| one(format!("{shown}: {error}"), at))?;
+        let bytes = read_large(path).map_err(|error| one(format!("{shown}: {error}"), at))?;
         Ok(WeightsFile { path: path.into(), digest: blake3::hash(&bytes).to_hex().to_string(), bytes })
     }
 

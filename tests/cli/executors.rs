@@ -3,7 +3,8 @@
 use super::run::table;
 use super::{SMALL, Sandbox};
 
-fn losses(sandbox: &Sandbox, executor: &str, rows: usize) -> Vec<f64> {
+/// The first losses of `small.toml`, trained by an executor.
+pub fn losses(sandbox: &Sandbox, executor: &str, rows: usize) -> Vec<f64> {
     sandbox.fine(["small.toml", "--executor", executor, "--out", executor, "--fresh"]);
     let history = table(&sandbox.path(executor), "history.parquet");
     history.column("loss").unwrap().f64().unwrap().iter().flatten().take(rows).collect()

@@ -1,5 +1,6 @@
 //! Finite or failed: nothing of a trial is infinite or not a number without being noticed.
 
+use super::executors::losses;
 use super::run::table;
 use super::{SMALL, Sandbox};
 
@@ -21,12 +22,6 @@ fn with_neuron(step: &str) -> Sandbox {
     sandbox
 }
 
-fn losses(sandbox: &Sandbox, executor: &str) -> Vec<f64> {
-    sandbox.fine(["small.toml", "--executor", executor, "--out", executor]);
-    let history = table(&sandbox.path(executor), "history.parquet");
-    history.column("loss").unwrap().f64().unwrap().iter().flatten().collect()
-}
-
 #[test]
 fn a_branch_that_is_not_taken_teaches_nothing_in_either_executor() {
     for branch in [
@@ -42,7 +37,7 @@ fn a_branch_that_is_not_taken_teaches_nothing_in_either_executor() {
         "where(current > 0, sqrt(current) * sqrt(current), -sqrt(-current))",
     ] {
         let sandbox = with_neuron(&format!("mem = beta * prev.mem + {branch}"));
-        let (fused, reference) = (losses(&sandbox, "fused"), losses(&sandbox, "reference"));
+        let (fused, reference) = (losses(&sandbox, "fused", 20), losses(&sandbox, "reference", 20));
         assert_eq!((fused.len(), reference.len()), (20, 20), "{branch}");
         for (a, b) in fused.iter().zip(&reference).take(3) {
             assert!((a - b).abs() <= 1e-4 * a.abs(), "{branch}: {fused:?} {reference:?}");
@@ -123,7 +118,7 @@ fn a_neuron_at_every_limit_of_arrays_trains_in_both_executors() {
                  mem = 0.5 * prev.mem + current{sum}\n{rest}spk = spike(mem - 1)\n\"\"\"\n[params]\n{keys}"
             ),
         );
-        let (fused, reference) = (losses(&sandbox, "fused"), losses(&sandbox, "reference"));
+        let (fused, reference) = (losses(&sandbox, "fused", 20), losses(&sandbox, "reference", 20));
         for (a, b) in fused.iter().zip(&reference).take(3) {
             assert!((a - b).abs() <= 1e-4 * a.abs(), "{params} {detached}: {fused:?} {reference:?}");
         }

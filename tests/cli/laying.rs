@@ -120,3 +120,24 @@ fn a_name_that_nothing_reads_is_refused_with_what_was_meant() {
     assert_eq!(sandbox.runner(["check", "small.toml", "--sweep", "hiden=1,2"]).status, 2);
     sandbox.fine(["check", "small.toml", "--set", "let.hidden=64"]);
 }
+
+#[test]
+fn a_study_that_was_laid_when_kinds_dropped_all_keys_is_read_that_way() {
+    // The second variant says the default rate of its kind, which it also had when that of the first fell away.
+    let text = format!(
+        "{}\n[sweep.variants]\na = {{}}\nb = {{ optimizer = {{ kind = \"sgd\", lr = 0.01 }} }}\n",
+        SMALL.replace("lr = 1e-2", "lr = 0.5")
+    );
+    let sandbox = Sandbox::with("small.toml", &text);
+    sandbox.fine(["small.toml", "--out", "out"]);
+    let path = sandbox.path("out/manifest.json");
+    let written = std::fs::read_to_string(&path).unwrap();
+    let earlier = written.replace(", lr = 0.01", "");
+    assert_ne!(written, earlier);
+    std::fs::write(&path, &earlier).unwrap();
+    // By the rule of today the rate stays, which makes another trial of it.
+    assert_eq!(sandbox.runner(["verify", "out", "--all"]).status, 2);
+    std::fs::write(&path, earlier.replace("\"laying\": 2,", "")).unwrap();
+    let verified = sandbox.fine(["verify", "out", "--all"]).stdout;
+    assert!(verified.contains("2 identical, 0 within tolerance, 0 different"), "{verified}");
+}

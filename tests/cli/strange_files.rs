@@ -4,7 +4,7 @@ use super::*;
 use std::time::{Duration, Instant};
 
 /// A small experiment on a table.
-const TABLE: &str = r#"name = "t"
+pub const TABLE: &str = r#"name = "t"
 [data]
 kind = "table"
 path = "d.csv"

@@ -8,7 +8,7 @@ mod npy;
 mod parquet;
 
 use crate::spec::diagnostic::suggest;
-use crate::spec::source::{MAX_LARGE, ReadError, read_bytes, read_stream};
+use crate::spec::source::{ReadError, read_large, read_stream};
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, Weak};
@@ -267,7 +267,7 @@ impl TableFile {
     /// Where it cannot be read, or does not hold what its name says.
     pub fn read(path: &Path, once: bool) -> Result<TableFile, TableError> {
         let file = path.display().to_string();
-        let bytes = if once { read_stream(path, MAX_LARGE) } else { read_bytes(path, MAX_LARGE) };
+        let bytes = if once { read_stream(path) } else { read_large(path) };
         let bytes = bytes.map_err(|error| TableError::Unreadable {
             file: file.clone(),
             error: error.to_string(),
@@ -364,15 +364,12 @@ impl TableFile {
     /// Whether cells of a column that are one number were written as several.
     pub fn merges(&self, column: &str) -> bool {
         let whole = |cell: &Cell| match cell {
-            Cell::Text(text) => Some(text.trim().to_string()).filter(|text| text.parse::<i128>().is_ok()),
+            Cell::Text(text) => text.trim().parse::<i128>().ok(),
             _ => None,
         };
         let Ok(cells) = self.column(column) else { return false };
-        let texts: Option<HashSet<String>> = cells.iter().map(whole).collect();
-        texts.is_some_and(|texts| {
-            let numbers: HashSet<i128> = texts.iter().filter_map(|text| text.parse().ok()).collect();
-            numbers.len() > 1
-        })
+        let numbers: Option<HashSet<i128>> = cells.iter().map(whole).collect();
+        numbers.is_some_and(|numbers| numbers.len() > 1)
     }
 
     /// Columns that may be meant by a name; the first of them where there are very many.
