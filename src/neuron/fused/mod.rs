@@ -13,7 +13,7 @@ mod jit;
 mod machine;
 
 use super::program::Program;
-use crate::tensor::{Aligned, is_finite};
+use crate::tensor::Aligned;
 use code::{Code, Source, TILE};
 use graph::{Graph, Op};
 use interpret::{Backward, Forward, Window};
@@ -170,9 +170,9 @@ impl Kernel {
         &memory.states[state]
     }
 
-    /// Whether all states and signals of a forward pass are finite.
-    pub fn is_finite(&self, memory: &Memory) -> bool {
-        memory.states.iter().chain(&memory.own).all(|values| is_finite(values))
+    /// Every state after each step, in the order of the program.
+    pub fn states<'a>(&self, memory: &'a Memory) -> impl Iterator<Item = &'a [f32]> {
+        memory.states.iter().map(|state| &**state)
     }
 
     /// Begins a forward pass with some parameters, one value, or one a neuron, each. The states begin where an earlier

@@ -219,14 +219,14 @@ impl Stage {
 
     /// A signal or state of the last forward pass that is not finite, in words.
     pub fn broken(&self, room: &Room) -> Option<String> {
-        let neurons = self.neurons.as_ref().zip(room.memory.as_ref());
-        if neurons.is_some_and(|(neurons, memory)| neurons.kernel.is_finite(memory)) {
-            return None;
+        let signals = self.plan.signals.iter().enumerate();
+        let signal = signals.map(|(i, name)| (name, self.signal_at(room, i))).find(|(_, values)| !is_finite(values));
+        if let Some((name, _)) = signal {
+            return Some(format!("`{}.{name}`", self.plan.name));
         }
-        let mut signals = self.plan.signals.iter().enumerate();
-        let signal = signals.find(|(i, _)| !is_finite(self.signal_at(room, *i)));
-        let signal = signal.map(|(_, name)| format!("`{}.{name}`", self.plan.name));
-        signal.or_else(|| neurons.map(|_| format!("a state of `{}`", self.plan.name)))
+        let (neurons, memory) = (self.neurons.as_ref()?, room.memory.as_ref()?);
+        let mut states = neurons.kernel.states(memory);
+        states.any(|values| !is_finite(values)).then(|| format!("a state of `{}`", self.plan.name))
     }
 
     /// Copies the states after the last step.
