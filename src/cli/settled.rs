@@ -11,7 +11,8 @@ use crate::store::manifest::Manifest;
 use crate::store::{SummaryRow, settled};
 use crate::study::Executor;
 use crate::study::configuration::content_of;
-use crate::study::identity::{self, Runs};
+use crate::study::identity;
+use crate::study::runs::Runs;
 use crate::tensor::DeviceName;
 use std::path::{Path, PathBuf};
 
@@ -36,7 +37,7 @@ pub fn find(
     sources: &Sources,
     (executor, device): (Executor, DeviceName),
 ) -> Result<Option<(Manifest, Vec<SummaryRow>)>, Diagnostics> {
-    let runs = Runs { executor: executor.as_str(), device: device.as_str() };
+    let runs = Runs { executor, device };
     let content = content_of(spec, registry, sources)?;
     let Some(request) = identity::request(spec, content, registry, runs) else { return Ok(None) };
     Ok(settled(out, &request).ok().flatten())

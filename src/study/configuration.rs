@@ -4,9 +4,10 @@
 //! builds it again. So a study may have very many. What they read is read once, whoever builds them.
 
 use super::check::{check_early_stop, check_memory, check_parts, check_shapes, check_sizes, generator};
-use super::identity::{self, Runs, Used};
-use super::plan::{Executor, Measured};
+use super::identity::{self, Used};
+use super::plan::Measured;
 use super::rule::fresh;
+use super::runs::{Executor, Runs, lacks_fused};
 use super::sampler::Point;
 use super::weights::{StoredWeights, WeightsFile};
 use crate::data::DataShape;
@@ -39,6 +40,10 @@ pub struct ConfigurationPlan {
     pub params: Vec<(String, String)>,
     /// Updates of a trial.
     pub iterations: usize,
+    /// What runs its neurons.
+    pub executor: Executor,
+    /// Numbers in the parameters of its network.
+    pub parameters: usize,
 }
 
 /// What the trials of a configuration are made of.
@@ -57,6 +62,8 @@ pub struct Configuration {
     pub iterations: usize,
     /// Parameters to begin with, in place of drawn ones.
     pub weights: Option<StoredWeights>,
+    /// What runs the neurons.
+    pub executor: Executor,
 }
 
 /// What configurations are built from beside their specs.
@@ -177,10 +184,17 @@ impl Checked {
     ) -> Checked {
         let spec = &configuration.spec;
         let used = identity::used(spec, registry);
+        let runs = Runs { executor: configuration.executor, ..runs };
         let id = identity::configuration(spec, configuration.content(), &used, registry, runs);
         let at = spec.data.args.get("kind").map_or(spec.data.span, |node| node.span);
         Checked {
-            planned: ConfigurationPlan { id, params, iterations: configuration.iterations },
+            planned: ConfigurationPlan {
+                id,
+                params,
+                iterations: configuration.iterations,
+                executor: configuration.executor,
+                parameters: configuration.network.size(),
+            },
             notes: spec.notes.clone(),
             used,
             dataset: (spec.data.kind.clone(), at),
@@ -325,8 +339,8 @@ impl Gathered {
 }
 
 impl Configuration {
-    fn new(spec: Spec, place: Surroundings<'_>) -> Result<Configuration, Diagnostics> {
-        let Surroundings { registry, sources, read, .. } = place;
+    fn new(mut spec: Spec, place: Surroundings<'_>) -> Result<Configuration, Diagnostics> {
+        let Surroundings { registry, sources, runs, read } = place;
         let mut found = Diagnostics::default();
         let dataset = read.dataset(&spec.data, place)?;
         let data = dataset.shape();
@@ -355,7 +369,14 @@ impl Configuration {
             Length::Iterations(n) => n,
             Length::Epochs(n) => n * dataset.trained_on().div_ceil(spec.train.batch),
         };
-        Ok(Configuration { iterations, network, dataset, data, generator, weights, spec })
+        let mut executor = runs.executor;
+        if executor == Executor::Fused
+            && let Some(what) = lacks_fused(&spec, registry)
+        {
+            executor = Executor::Reference;
+            spec.notes.push(format!("{what} has no fused form, so its whole network runs on the reference executor"));
+        }
+        Ok(Configuration { iterations, network, dataset, data, generator, weights, executor, spec })
     }
 
     /// A configuration that belongs to no study, on the processor.
@@ -368,7 +389,7 @@ impl Configuration {
         sources: &Sources,
         executor: Executor,
     ) -> Result<Configuration, Diagnostics> {
-        let runs = Runs { executor: executor.as_str(), device: DeviceName::Cpu.as_str() };
+        let runs = Runs { executor, device: DeviceName::Cpu };
         Configuration::new(spec, Surroundings { registry, sources, runs, read: &Reads::default() })
     }
 
