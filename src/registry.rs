@@ -50,6 +50,34 @@ pub type DatasetBuild = Arc<dyn Fn(&Component, &Sources) -> Result<Box<dyn Datas
 /// Makes an initialiser from its checked keys; the flag asks for that of a bias.
 pub type InitialiserBuild = Box<dyn Fn(&Table, bool) -> Arc<dyn Initialiser> + Send + Sync>;
 
+/// Makes a layer from its checked keys.
+pub type LayerOn<D> = Box<dyn Fn(&Table, &dyn Surrogates) -> Box<dyn Layer<D>> + Send + Sync>;
+
+/// A kind of layer, and its layers on each device.
+pub struct LayerBuild {
+    /// The kind.
+    pub kind: Arc<dyn LayerKind>,
+    cpu: LayerOn<Cpu>,
+    #[cfg(feature = "cuda")]
+    cuda: LayerOn<dfdx::prelude::Cuda>,
+}
+
+impl LayerBuild {
+    /// Of a kind.
+    pub fn new<K: LayerKind + 'static>(kind: K) -> LayerBuild {
+        let kind = Arc::new(kind);
+        let cpu = kind.clone();
+        #[cfg(feature = "cuda")]
+        let cuda = kind.clone();
+        LayerBuild {
+            kind,
+            cpu: Box::new(move |args, surrogates| cpu.on(args, surrogates)),
+            #[cfg(feature = "cuda")]
+            cuda: Box::new(move |args, surrogates| cuda.on(args, surrogates)),
+        }
+    }
+}
+
 /// Makes a loss from its checked keys.
 pub type LossOn<D> = Box<dyn Fn(&Table) -> Box<dyn Loss<D>> + Send + Sync>;
 
@@ -94,9 +122,9 @@ pub struct Registry {
     /// Datasets.
     pub datasets: Catalog<DatasetBuild>,
     /// Layers without neurons.
-    pub layers: Catalog<Arc<dyn LayerKind>>,
+    pub layers: Catalog<LayerBuild>,
     /// Neurons, each of which is also a layer.
-    pub neurons: Catalog<Arc<dyn LayerKind>>,
+    pub neurons: Catalog<LayerBuild>,
     /// Surrogates.
     pub surrogates: Catalog<Surrogate>,
     /// Losses.
@@ -227,10 +255,12 @@ impl Registry {
 
     /// The kind of a layer.
     pub fn layer_kind(&self, name: &str) -> Arc<dyn LayerKind> {
-        match self.layers.get(name) {
-            Some(entry) => entry.build.clone(),
-            None => found(&self.neurons, name).build.clone(),
-        }
+        self.layer(name).kind.clone()
+    }
+
+    /// A kind of layer with its layers on each device.
+    pub fn layer(&self, name: &str) -> &LayerBuild {
+        &self.layers.get(name).unwrap_or_else(|| found(&self.neurons, name)).build
     }
 
     /// The metric of a checked table.
@@ -267,15 +297,15 @@ impl Registry {
 /// A device, with the constructors that belong to it.
 pub trait OnDevice: Backend {
     /// The layer of a kind.
-    fn layer(kind: &dyn LayerKind, args: &Table, surrogates: &dyn Surrogates) -> Box<dyn Layer<Self>>;
+    fn layer(build: &LayerBuild, args: &Table, surrogates: &dyn Surrogates) -> Box<dyn Layer<Self>>;
 
     /// A loss.
     fn loss(build: &LossBuild, args: &Table) -> Box<dyn Loss<Self>>;
 }
 
 impl OnDevice for Cpu {
-    fn layer(kind: &dyn LayerKind, args: &Table, surrogates: &dyn Surrogates) -> Box<dyn Layer<Self>> {
-        kind.on_cpu(args, surrogates)
+    fn layer(build: &LayerBuild, args: &Table, surrogates: &dyn Surrogates) -> Box<dyn Layer<Self>> {
+        (build.cpu)(args, surrogates)
     }
 
     fn loss(build: &LossBuild, args: &Table) -> Box<dyn Loss<Self>> {
@@ -285,8 +315,8 @@ impl OnDevice for Cpu {
 
 #[cfg(feature = "cuda")]
 impl OnDevice for dfdx::prelude::Cuda {
-    fn layer(kind: &dyn LayerKind, args: &Table, surrogates: &dyn Surrogates) -> Box<dyn Layer<Self>> {
-        kind.on_cuda(args, surrogates)
+    fn layer(build: &LayerBuild, args: &Table, surrogates: &dyn Surrogates) -> Box<dyn Layer<Self>> {
+        (build.cuda)(args, surrogates)
     }
 
     fn loss(build: &LossBuild, args: &Table) -> Box<dyn Loss<Self>> {

@@ -1,7 +1,6 @@
 //! The contract of components: what is built in keeps it, and what breaks it is found.
 
 use runner::data::{Data, DataError, DataShape, Dataset};
-use runner::dfdx::prelude::Cpu;
 use runner::neuron::reference::{Carry, Segment};
 use runner::nn::fused::Form;
 use runner::nn::init::Constant;
@@ -71,12 +70,7 @@ impl LayerKind for Backwards {
         None
     }
 
-    fn on_cpu(&self, _: &Table, _: &dyn Surrogates) -> Box<dyn Layer<Cpu>> {
-        Box::new(Backwards)
-    }
-
-    #[cfg(feature = "cuda")]
-    fn on_cuda(&self, _: &Table, _: &dyn Surrogates) -> Box<dyn Layer<runner::dfdx::prelude::Cuda>> {
+    fn on<D: Backend>(&self, _: &Table, _: &dyn Surrogates) -> Box<dyn Layer<D>> {
         Box::new(Backwards)
     }
 }

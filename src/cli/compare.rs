@@ -89,7 +89,7 @@ fn is_named(one: &Ranked, names: &str) -> bool {
 fn table(baseline: &Ranked, ranked: &[Ranked], manifest: &Manifest) -> String {
     let others: Vec<&Ranked> = ranked.iter().filter(|one| one.configs != baseline.configs).collect();
     // All of them are corrected for, also those that are not listed.
-    let contrasts = against(baseline, &others, manifest.objective.mean());
+    let contrasts = against(baseline, &others, manifest.objective_mean());
     let objective = &manifest.objective.name;
     let mut lines = vec![
         [

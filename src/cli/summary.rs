@@ -88,10 +88,9 @@ fn configurations(rows: &[SummaryRow], ranked: &[Ranked], manifest: &Manifest) -
         ranked.first().map_or(&[][..], |first| &first.params).iter().map(|(name, _)| name.clone()).collect();
     let objective = &manifest.objective.name;
     let together = manifest.swept.iter().find_map(|name| ranking::resampled(name));
-    let of = manifest.objective.mean();
-    let interval = if of == Mean::Geometric { "95 % (geometric mean)" } else { "95 % interval" };
-    header.extend(["seeds".into(), format!("mean {objective}"), "sd".into(), interval.into()]);
-    header.extend(quantities(manifest));
+    let of = manifest.objective_mean();
+    header.extend(["seeds".into(), format!("{} {objective}", of.word()), "sd".into(), "95 % interval".into()]);
+    header.extend(quantities(manifest).map(|name| format!("median {name}")));
     header.extend(seeds::column(manifest));
     let mut lines = vec![header];
     for configuration in ranked.iter().take(PRINTED) {
@@ -103,9 +102,9 @@ fn configurations(rows: &[SummaryRow], ranked: &[Ranked], manifest: &Manifest) -
         lines.push(line);
     }
     let means = together.map_or(String::new(), |called| format!(" of means over {called}"));
-    let mut text = format!("medians over seeds{means}, ordered by {objective}\n");
+    let mut text = format!("over seeds{means}, ordered by the median {objective}\n");
     text += &aligned(&lines);
-    text += &ranking::cross_validated(rows).map_or(String::new(), |folds| cross_validation(&folds, manifest));
+    text += &ranking::cross_validated(rows, manifest).map_or(String::new(), |folds| cross_validation(&folds, manifest));
     if ranked.len() > PRINTED {
         text += &format!("... and {} more configurations in trials.parquet\n", ranked.len() - PRINTED);
     }
@@ -122,7 +121,8 @@ fn cross_validation(folds: &CrossValidated, manifest: &Manifest) -> String {
         format!("{name} {mean:.4}{sd}")
     });
     let shown: Vec<String> = shown.collect();
-    format!("mean over {} {}, then over {} seeds: {}\n", folds.folds, folds.called, folds.seeds, shown.join(", "))
+    let over = format!("mean over {} {}, then over {} seeds", folds.folds, folds.called, folds.seeds);
+    format!("{over} (geometric for errors): {}\n", shown.join(", "))
 }
 
 /// Mean, standard deviation and interval of the objective.

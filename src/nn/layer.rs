@@ -5,7 +5,6 @@ use super::init::Initialiser;
 use crate::neuron::reference::{Carry, Segment};
 use crate::spec::tree::Table;
 use crate::tensor::{Backend, Matrix, Recorder, Steps, TensorError};
-use dfdx::prelude::Cpu;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -86,12 +85,10 @@ pub trait LayerKind: Send + Sync {
         self.fused(args, surrogates).is_some()
     }
 
-    /// The layer on the processor.
-    fn on_cpu(&self, args: &Table, surrogates: &dyn Surrogates) -> Box<dyn Layer<Cpu>>;
-
-    /// The layer on a GPU.
-    #[cfg(feature = "cuda")]
-    fn on_cuda(&self, args: &Table, surrogates: &dyn Surrogates) -> Box<dyn Layer<dfdx::prelude::Cuda>>;
+    /// The layer on a device.
+    fn on<D: Backend>(&self, args: &Table, surrogates: &dyn Surrogates) -> Box<dyn Layer<D>>
+    where
+        Self: Sized;
 }
 
 /// Looks up initialisers.

@@ -7,7 +7,6 @@ use crate::spec::component::Kind;
 use crate::spec::fields::{Field, Range, Type};
 use crate::spec::tree::{Node, Table, Value};
 use crate::tensor::{Backend, Matrix, Recorder, Steps, TensorError};
-use dfdx::prelude::*;
 use std::collections::HashMap;
 
 /// The dense layer.
@@ -96,12 +95,7 @@ impl LayerKind for LinearKind {
         Some(Form::Dense)
     }
 
-    fn on_cpu(&self, _: &Table, _: &dyn Surrogates) -> Box<dyn Layer<Cpu>> {
-        Box::new(Linear)
-    }
-
-    #[cfg(feature = "cuda")]
-    fn on_cuda(&self, _: &Table, _: &dyn Surrogates) -> Box<dyn Layer<Cuda>> {
+    fn on<D: Backend>(&self, _: &Table, _: &dyn Surrogates) -> Box<dyn Layer<D>> {
         Box::new(Linear)
     }
 }

@@ -13,7 +13,6 @@ use crate::spec::component::Kind;
 use crate::spec::fields::{Field, PARAMETER_OPTIONS, Type};
 use crate::spec::tree::{Node, Table, Value};
 use crate::tensor::{Backend, Matrix, Recorder, Steps, TensorError};
-use dfdx::prelude::Cpu;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -109,12 +108,7 @@ impl LayerKind for NeuronKind {
         true
     }
 
-    fn on_cpu(&self, args: &Table, surrogates: &dyn Surrogates) -> Box<dyn Layer<Cpu>> {
-        Box::new(self.program(args, surrogates))
-    }
-
-    #[cfg(feature = "cuda")]
-    fn on_cuda(&self, args: &Table, surrogates: &dyn Surrogates) -> Box<dyn Layer<dfdx::prelude::Cuda>> {
+    fn on<D: Backend>(&self, args: &Table, surrogates: &dyn Surrogates) -> Box<dyn Layer<D>> {
         Box::new(self.program(args, surrogates))
     }
 }

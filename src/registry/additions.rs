@@ -1,7 +1,7 @@
 //! How components come into the registry: `to.loss("mse", |_| Mse).about("...")`. Built-in ones and those of other crates
 //! register alike; whatever is registered shows in `list`, `show`, the schema and suggestions, and is checked alike.
 
-use super::{Catalog, Entry, LossBuild, MetricBuild, Registry};
+use super::{Catalog, Entry, LayerBuild, LossBuild, MetricBuild, Registry};
 use crate::data::Dataset;
 use crate::nn::Initialiser;
 use crate::nn::layer::LayerKind;
@@ -60,9 +60,9 @@ impl<'a> Additions<'a> {
     }
 
     /// A layer.
-    pub fn layer(&mut self, name: &str, kind: impl LayerKind + 'static) -> Adding<'_, Arc<dyn LayerKind>> {
+    pub fn layer(&mut self, name: &str, kind: impl LayerKind + 'static) -> Adding<'_, LayerBuild> {
         assert!(!self.registry.neurons.contains_key(name), "`{name}` is registered already, as a neuron");
-        add(&mut self.registry.layers, name, &self.origin, Arc::new(kind))
+        add(&mut self.registry.layers, name, &self.origin, LayerBuild::new(kind))
     }
 
     /// A loss, from its checked keys.

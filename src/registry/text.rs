@@ -1,9 +1,8 @@
 //! Text plugins: what lies in `plugins/` folders.
 
-use super::{Catalog, DatasetBuild, Entry, MetricBuild, MetricOf, Registry};
+use super::{Catalog, DatasetBuild, Entry, LayerBuild, MetricBuild, MetricOf, Registry};
 use crate::data::function::FunctionModel;
 use crate::neuron::{Model, Surrogate, describe, program};
-use crate::nn::layer::LayerKind;
 use crate::nn::neurons;
 use crate::program::{Manifest, Program, ProgramDataset, ProgramMetric, Provides};
 use crate::spec::component::{Info, Kind, OWN_FUNCTIONS, Origin};
@@ -75,8 +74,8 @@ impl Registry {
                 let meaning = if model.calls_own() { OWN_FUNCTIONS } else { 1 };
                 let known = crate::neuron::surrogate::info(&table, neurons::fields(&model), detail);
                 let info = Info { origin, meaning, ..known };
-                let kind: Arc<dyn LayerKind> = Arc::new(neurons::NeuronKind::new(Arc::new(model)));
-                put(&mut self.neurons, Kind::Neuron, info, kind, &table, found);
+                let build = LayerBuild::new(neurons::NeuronKind::new(Arc::new(model)));
+                put(&mut self.neurons, Kind::Neuron, info, build, &table, found);
             }
             Some("surrogate") => {
                 let Some(surrogate) = Surrogate::read(&table, sources, found) else { return };

@@ -20,9 +20,10 @@ pub struct Table {
 pub fn table(manifest: &Manifest, study: &Study) -> Table {
     let objective = &manifest.objective.name;
     let mut columns = dimensions(study);
-    columns.extend(["completed".into(), format!("mean {objective}"), "sd".into(), "95 % interval".into()]);
-    columns.push(format!("loss ({})", manifest.loss.name));
-    columns.extend(manifest.metrics.iter().map(|metric| metric.name.clone()));
+    let mean = manifest.objective_mean().word();
+    columns.extend(["completed".into(), format!("{mean} {objective}"), "sd".into(), "95 % interval".into()]);
+    columns.push(format!("median loss ({})", manifest.loss.name));
+    columns.extend(manifest.metrics.iter().map(|metric| format!("median {}", metric.name)));
     Table { columns, rows: study.ranked.iter().take(LISTED).map(|ranked| row(manifest, ranked)).collect() }
 }
 
@@ -38,7 +39,7 @@ fn values(ranked: &Ranked) -> Vec<String> {
 fn row(manifest: &Manifest, ranked: &Ranked) -> Vec<String> {
     let mut row = values(ranked);
     row.push(format!("{} of {}", ranked.completed, ranked.completed + ranked.failed));
-    let summary = summarise(ranked.by_seed.values().copied(), manifest.objective.mean());
+    let summary = summarise(ranked.by_seed.values().copied(), manifest.objective_mean());
     let or_none = |value: Option<f64>| value.map_or("-".into(), figure);
     row.push(or_none(summary.as_ref().map(|summary| summary.mean)));
     row.push(or_none(summary.as_ref().and_then(|summary| summary.sd)));
@@ -60,7 +61,7 @@ pub fn seed_by_seed(manifest: &Manifest, study: &Study) -> Table {
         let against_first = format!("{} against the first", manifest.objective.name);
         columns.extend(["common seeds".into(), against_first, "p".into(), "verdict".into(), "correlation".into()]);
         let others: Vec<&Ranked> = study.ranked.iter().skip(1).collect();
-        let contrasts = against(&study.ranked[0], &others, manifest.objective.mean()).into_iter().map(|contrast| {
+        let contrasts = against(&study.ranked[0], &others, manifest.objective_mean()).into_iter().map(|contrast| {
             let or_none = |text: Option<String>| text.unwrap_or("-".into());
             let test = contrast.test.as_ref();
             [
@@ -109,9 +110,10 @@ pub fn note(manifest: &Manifest, study: &Study) -> String {
     } else {
         ", so its numbers are better than fresh seeds would show"
     };
-    let (mean, change) = match manifest.objective.mean() {
-        Mean::Geometric => ("geometric mean", "geometric mean of ratios (x)"),
-        Mean::Arithmetic => ("mean", "mean of differences"),
+    let mean = manifest.objective_mean().word();
+    let change = match manifest.objective_mean() {
+        Mean::Geometric => "geometric mean of ratios (x)",
+        Mean::Arithmetic => "mean of differences",
     };
     let raced = manifest.race.as_ref().is_some_and(|race| !race.looks.is_empty());
     let race = if raced { ", which does not know of the race's looks" } else { "" };
@@ -126,8 +128,8 @@ pub fn note(manifest: &Manifest, study: &Study) -> String {
     let of = resampled_by(manifest)
         .map_or("the trials that completed".into(), |called| format!("seeds of their means over {called}"));
     format!(
-        "Medians over {of}, the {order} {} first; beside them its mean, standard deviation and, from {FEWEST} seeds on, the \
-         95 % t interval of its {mean}.{more} Comparison and figures below show the first one ({}). It was chosen by these \
+        "Over {of}, the {order} median {} first, with its {mean}, standard deviation and, from {FEWEST} seeds on, the 95 % t \
+         interval of that mean.{more} Comparison and figures below show the first one ({}). It was chosen by these \
          very seeds{worth}.{contrast}",
         manifest.objective.name,
         described(&best.params)

@@ -210,9 +210,9 @@ fn headline(comparison: &Comparison) -> Vec<Row> {
     comparison.rivals.iter().zip(&comparison.values).map(row).collect()
 }
 
-/// Several values in a cell: the value, the median with its range, or with its interval.
-fn cell(values: &[f64], of: Mean) -> Cell {
-    let Some(Summary { n, median, range, interval, .. }) = summarise(values.iter().copied(), of) else {
+/// Several values in a cell: the value, or their mean with their range, or with its interval.
+fn cell(values: &[f64], wanted: Mean) -> Cell {
+    let Some(Summary { n, mean, of, range, interval, .. }) = summarise(values.iter().copied(), wanted) else {
         return Cell { value: "not defined".into(), spread: String::new() };
     };
     let spread = match (n, interval) {
@@ -220,16 +220,21 @@ fn cell(values: &[f64], of: Mean) -> Cell {
         (_, Some((low, high))) => format!("[{}, {}]", figure(low), figure(high)),
         _ => format!("{} to {}", figure(range.0), figure(range.1)),
     };
-    Cell { value: figure(median), spread }
+    let plain = if n > 1 && of != wanted { " (plain mean)" } else { "" };
+    Cell { value: format!("{}{plain}", figure(mean)), spread }
 }
 
 fn headline_note(results: &Results, comparison: &Comparison) -> String {
     let n = comparison.values.first().and_then(|metrics| metrics.first()).map_or(0, Vec::len);
     let spread = match n {
         0 | 1 => "One seed says nothing about the spread.".to_string(),
-        n if n < FEWEST => format!("Median and range of {n} seeds: too few seeds for an interval."),
+        n if n < FEWEST => {
+            format!(
+                "Geometric mean of {n} seeds, or mean of what may be negative, and range: too few seeds for an interval."
+            )
+        }
         n => format!(
-            "Median of {n} seeds and, in brackets, the 95 % t interval of the geometric mean, or of the mean of what may be negative."
+            "Geometric mean of {n} seeds, or mean of what may be negative, and in brackets its 95 % t interval."
         ),
     };
     let folded = results.trials.iter().any(|trial| trial.params.iter().any(|(name, _)| resampled(name).is_some()));

@@ -62,10 +62,7 @@ fn known_as(known: &Known) -> String {
 fn until(sampling: &Sampling, manifest: &Manifest) -> String {
     let Sampling { metric, precision, .. } = sampling;
     let quantity = manifest.metrics.iter().find(|quantity| quantity.name == *metric);
-    let mean = match quantity.map_or(Mean::Geometric, |quantity| quantity.mean()) {
-        Mean::Geometric => "geometric mean",
-        Mean::Arithmetic => "mean",
-    };
+    let mean = quantity.map_or(Mean::Geometric, |quantity| quantity.mean()).word();
     format!(
         "Seeds were run until the {mean} of {metric} was known to +- {} %. Looks were planned after {} seeds; the interval \
          of each has the level {:.2} %, so that all looks at a configuration together miss it in at most {} % of cases \
@@ -94,26 +91,26 @@ fn raced(race: &Race, ranked: &[Ranked]) -> Option<String> {
 fn fresh(race: &Race, manifest: &Manifest, ranked: &[Ranked]) -> Option<String> {
     let winner = race.winner.as_ref()?;
     let winner = ranked.iter().find(|one| one.configs.contains(winner))?;
-    let of = manifest.objective.mean();
+    let of = manifest.objective_mean();
     let chosen = summarise(winner.by_seed.values().copied(), of)?;
     let Some(fresh) = summarise(winner.fresh.iter().copied(), of) else {
         let n = race.fresh.len();
         return Some(format!("None of the {n} fresh trials of the best, {}, completed.", described(&winner.params)));
     };
-    let mean = if of == Mean::Geometric { "geometric mean" } else { "mean" };
     let interval = |summary: &Summary| match summary.interval {
-        Some((low, high)) => format!("95 % interval of the {mean}: {} to {}", figure(low), figure(high)),
+        Some((low, high)) => format!("95 % interval: {} to {}", figure(low), figure(high)),
         None => format!("from {} to {}", figure(summary.range.0), figure(summary.range.1)),
     };
     let failed = race.fresh.len().saturating_sub(fresh.n);
     let failed = if failed > 0 { format!("; {failed} more failed") } else { String::new() };
     Some(format!(
-        "The best, {}, has a median {} of {} on the {} seeds that chose it and of {} ({}) on {} fresh ones{failed}.",
+        "The best, {}, has a {} of {} of {} on the {} seeds that chose it and of {} ({}) on {} fresh ones{failed}.",
         described(&winner.params),
+        of.word(),
         manifest.objective.name,
-        figure(chosen.median),
+        figure(chosen.mean),
         chosen.n,
-        figure(fresh.median),
+        figure(fresh.mean),
         interval(&fresh),
         fresh.n
     ))

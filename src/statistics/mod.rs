@@ -22,8 +22,10 @@ pub struct Summary {
     pub n: usize,
     /// Their median.
     pub median: f64,
-    /// Their mean.
+    /// Their mean, which is the one that the interval belongs to.
     pub mean: f64,
+    /// Which mean that is: the plain one where a geometric one was asked for and a value is not positive.
+    pub of: Mean,
     /// Their standard deviation, with n - 1; none for a single value.
     pub sd: Option<f64>,
     /// Smallest and largest.
@@ -42,6 +44,14 @@ pub enum Mean {
 }
 
 impl Mean {
+    /// Its name.
+    pub fn word(self) -> &'static str {
+        match self {
+            Mean::Geometric => "geometric mean",
+            Mean::Arithmetic => "mean",
+        }
+    }
+
     /// What is better the higher it is may be negative, such as R2.
     pub fn of(lower_is_better: bool) -> Mean {
         if lower_is_better { Mean::Geometric } else { Mean::Arithmetic }
@@ -54,11 +64,15 @@ pub fn summarise(values: impl IntoIterator<Item = f64>, of: Mean) -> Option<Summ
     values.sort_by(f64::total_cmp);
     let (first, last) = (*values.first()?, *values.last()?);
     let n = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / n;
-    let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0);
+    let plain = values.iter().sum::<f64>() / n;
+    let variance = values.iter().map(|v| (v - plain).powi(2)).sum::<f64>() / (n - 1.0);
     let sd = (values.len() > 1).then(|| variance.sqrt());
     let interval = interval(&values, of, LEVEL).map(|interval| (interval.low, interval.high));
-    Some(Summary { n: values.len(), median: median(&values), mean, sd, range: (first, last), interval })
+    let (mean, of) = match of {
+        Mean::Geometric if first > 0.0 => ((values.iter().map(|v| v.ln()).sum::<f64>() / n).exp(), Mean::Geometric),
+        _ => (plain, Mean::Arithmetic),
+    };
+    Some(Summary { n: values.len(), median: median(&values), mean, of, sd, range: (first, last), interval })
 }
 
 /// The median of sorted values.
@@ -150,7 +164,8 @@ mod tests {
         let half = 2.776 * (1.3_f64 * 2f64.ln().powi(2) / 5.0).sqrt();
         let mean = 2f64.ln() / 5.0 * 2.0;
         assert!((low.ln() - (mean - half)).abs() < 0.02 && (high.ln() - (mean + half)).abs() < 0.02, "{low} {high}");
-        assert_eq!((summary.median, summary.mean), (1.0, 1.7));
+        assert_eq!((summary.median, summary.of), (1.0, Mean::Geometric));
+        assert!((summary.mean - 2f64.powf(0.4)).abs() < 1e-12, "{}", summary.mean);
         assert!((summary.sd.unwrap() - 1.95f64.sqrt()).abs() < 1e-12, "{:?}", summary.sd);
         assert_eq!(summarise([3.0], Mean::Geometric).unwrap().sd, None);
     }

@@ -83,6 +83,12 @@ fn first_laying() -> u32 {
 }
 
 impl Manifest {
+    /// The mean that says something of what ranks configurations.
+    pub fn objective_mean(&self) -> Mean {
+        let ranks = self.metrics.iter().find(|metric| metric.name == self.objective.name);
+        ranks.map_or(Mean::Geometric, Quantity::mean)
+    }
+
     /// What ran the neurons of its trials. The environment has it too, but only once a first run has ended.
     pub fn executor(&self) -> &str {
         if self.parts.executor.is_empty() { &self.environment.executor } else { &self.parts.executor }
@@ -120,13 +126,6 @@ impl Default for Objective {
     /// The loss, which is lowered.
     fn default() -> Self {
         Objective { name: "loss".into(), maximize: false }
-    }
-}
-
-impl Objective {
-    /// The mean that says something of it.
-    pub fn mean(&self) -> Mean {
-        Mean::of(!self.maximize)
     }
 }
 

@@ -1,9 +1,9 @@
 //! Configurations of a study, by the median of their seeds.
 
 use super::SummaryRow;
-use super::manifest::{Manifest, Sampling};
+use super::manifest::{Manifest, Quantity, Sampling};
 use crate::statistics::precision::Known;
-use crate::statistics::{Mean, median_of, median_with_failures};
+use crate::statistics::{Mean, median_of, median_with_failures, summarise};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// The dimension that goes through the folds of a split.
@@ -221,12 +221,12 @@ pub struct CrossValidated {
     pub called: &'static str,
     /// Seeds for which every one of them completed.
     pub seeds: usize,
-    /// Mean and standard deviation of the loss and each metric; the latter none of a single seed.
+    /// Mean, geometric for errors, and standard deviation of the loss and each metric; the latter none of a single seed.
     pub values: Vec<(f64, Option<f64>)>,
 }
 
 /// What the folds or origins of a split give together, where they are all that is swept.
-pub fn cross_validated(rows: &[SummaryRow]) -> Option<CrossValidated> {
+pub fn cross_validated(rows: &[SummaryRow], manifest: &Manifest) -> Option<CrossValidated> {
     let [(dimension, _)] = &rows.first()?.params[..] else { return None };
     let called = resampled(dimension)?;
     let folds = parts_of(rows.iter());
@@ -237,11 +237,9 @@ pub fn cross_validated(rows: &[SummaryRow]) -> Option<CrossValidated> {
     let columns = rows.first()?.metrics.len() + 1;
     let value = |column: usize| {
         let metric = column.checked_sub(1);
-        let means: Vec<f64> = seeds.iter().map(|rows| mean(rows, metric).unwrap_or(f64::NAN)).collect();
-        let n = means.len() as f64;
-        let mean = means.iter().sum::<f64>() / n;
-        let squares = means.iter().map(|value| (value - mean).powi(2)).sum::<f64>();
-        (mean, (means.len() > 1).then(|| (squares / (n - 1.0)).sqrt()))
+        let of = metric.and_then(|metric| manifest.metrics.get(metric)).map_or(Mean::Geometric, Quantity::mean);
+        let summary = summarise(seeds.iter().filter_map(|rows| mean(rows, metric)), of);
+        summary.map_or((f64::NAN, None), |summary| (summary.mean, summary.sd))
     };
     Some(CrossValidated { folds, called, seeds: seeds.len(), values: (0..columns).map(value).collect() })
 }

@@ -129,7 +129,7 @@ fn tape_machine<D: OnDevice>(
     let layers = spec
         .layers
         .iter()
-        .map(|layer| D::layer(registry.layer_kind(&layer.component.kind).as_ref(), &layer.component.args, registry));
+        .map(|layer| D::layer(registry.layer(&layer.component.kind), &layer.component.args, registry));
     let network = Network::build(&plan.network, layers.collect(), values, &device, spec.train.tbptt)?;
     let losses = spec.train.loss.iter().map(|term| LossTerm {
         loss: D::loss(&registry.loss(&term.loss.kind).build, &term.loss.args),

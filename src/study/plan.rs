@@ -89,9 +89,12 @@ impl Plan {
         let content = content_of(&spec, registry, sources)?;
         let request = identity::request(&spec, content.clone(), registry, runs);
         let identity = identity::study(&spec, content.clone(), registry, runs);
-        let configurations = Configurations::of(&spec, registry, sources, runs)?;
+        let mut configurations = Configurations::of(&spec, registry, sources, runs)?;
         let measured = configurations.first.quantities();
         let (rule, objective) = rule(&spec, &measured, configurations.list.len(), registry)?;
+        if spec.sweep.is_some() {
+            configurations.notes.extend(objective.misdirected());
+        }
         let seeds: Vec<u64> = spec.seeds.iter().copied().chain(fresh_seeds(&spec)).collect();
         let trials = configurations.list.iter().enumerate().flat_map(|(i, configuration)| {
             let trial =

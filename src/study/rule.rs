@@ -54,7 +54,14 @@ impl Deciding {
         let named = Deciding::named(said.map_or(loss, |objective| &objective.name), quantities, registry);
         let maximize = said.is_some_and(|objective| objective.maximize);
         let default = || Deciding { name: loss.into(), metric: None, of: Mean::Geometric, maximize };
-        named.map_or_else(default, |named| Deciding { maximize, of: Mean::of(!maximize), ..named })
+        named.map_or_else(default, |named| Deciding { maximize, ..named })
+    }
+
+    /// What is said where it asks for what is worse.
+    pub fn misdirected(&self) -> Option<String> {
+        let (asked, better) = if self.maximize { ("maximize", "lower") } else { ("minimize", "higher") };
+        let worse = self.maximize == (self.of == Mean::Geometric);
+        worse.then(|| format!("`{asked} = \"{}\"` ranks the worst first: the {better} it is, the better", self.name))
     }
 
     /// Its value of a trial that completed.

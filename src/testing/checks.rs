@@ -4,7 +4,7 @@ use super::NOWHERE;
 use crate::nn::network::{Network, NetworkPlan};
 use crate::nn::{LayerPlan, Parameter, ParameterPlan, init};
 use crate::random::{Draws, Stream};
-use crate::registry::{LossBuild, MetricBuild, Registry};
+use crate::registry::{LossBuild, MetricBuild, OnDevice, Registry};
 use crate::spec::Component;
 use crate::spec::component::Info;
 use crate::spec::source::Sources;
@@ -79,7 +79,8 @@ pub fn dataset(registry: &Registry, sources: &Sources, name: &str, args: &Table,
 /// Its parameters and signals have the planned shapes, the past does not hang on the future nor a sample on another,
 /// and its gradients are those of differences.
 pub fn layer(registry: &Registry, info: &Info, args: &Table, report: Report<'_>) {
-    let kind = registry.layer_kind(&info.name);
+    let build = registry.layer(&info.name);
+    let kind = &build.kind;
     let blocks = kind.plan(args, CHANNELS, registry).blocks.max(1);
     let plan = kind.plan(args, CHANNELS * blocks, registry);
     if let Some(why) = wrong_plan(&plan) {
@@ -97,7 +98,7 @@ pub fn layer(registry: &Registry, info: &Info, args: &Table, report: Report<'_>)
         return report("has a parameter with another number of initial values than its shape".into());
     }
     let run = |values: &HashMap<String, Vec<f32>>, input: &[f32]| {
-        let layers = vec![kind.on_cpu(args, registry)];
+        let layers = vec![Cpu::layer(build, args, registry)];
         let network = NetworkPlan { layers: vec![plan.clone()] };
         Run::new(Network::build(&network, layers, values, &Cpu::default(), None)?, &plan, input)
     };

@@ -107,5 +107,5 @@ fn from_five_seeds_on_there_is_an_interval_and_below_none() {
     sandbox.fine(["small.toml", "--seeds", "0..4"]);
     assert!(page(&sandbox).contains("too few seeds for an interval"));
     sandbox.fine(["small.toml", "--seeds", "0..5"]);
-    assert!(page(&sandbox).contains("95 % t interval of the geometric mean"));
+    assert!(page(&sandbox).contains("in brackets its 95 % t interval"));
 }

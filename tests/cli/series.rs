@@ -142,28 +142,30 @@ fn origins_leave_later_rows_out_and_each_seed_has_its_mean_over_them() {
     assert!(checked.contains("in order, the first 60 % alone: train 34, validation 20\n"), "{checked}");
     let origins = "data.split.train=0.4,0.6";
     let ran = sandbox.fine(["wave.toml", "--sweep", origins, "--seeds", "0..2", "--out", "alone"]);
-    assert!(ran.stdout.contains("mean over 2 origins, then over 2 seeds: validation.rmse "), "{}", ran.stdout);
+    assert!(
+        ran.stdout.contains("mean over 2 origins, then over 2 seeds (geometric for errors): validation.rmse "),
+        "{}",
+        ran.stdout
+    );
     sandbox.write("rivals.toml", text + "\n[sweep]\nminimize = \"validation.rmse\"\n");
     let sizes = "layer.hidden.size=2,4";
     let ran = sandbox.fine(["rivals.toml", "--sweep", origins, "--sweep", sizes, "--seeds", "0..2"]);
     let lines: Vec<&str> = ran.stdout.lines().collect();
-    assert_eq!(lines[0], "medians over seeds of means over origins, ordered by validation.rmse");
-    // Two sizes are ranked, and the value of one is the mean over its four trials.
+    assert_eq!(lines[0], "over seeds of means over origins, ordered by the median validation.rmse");
+    // Two sizes are ranked, and the value of one is the geometric mean over its seeds of the mean over origins.
     let column = |name: &str| frame(&sandbox, "trials.parquet").column(name).unwrap().clone();
     let rmse: Vec<f64> = column("validation.rmse").f64().unwrap().iter().flatten().collect();
     let sizes = column("param.layer.hidden.size").cast(&DataType::String).unwrap();
+    let seeds: Vec<u64> = column("seed").u64().unwrap().iter().flatten().collect();
     for line in &lines[2..4] {
         let cells: Vec<&str> = line.split_whitespace().collect();
-        let own: Vec<f64> = sizes
-            .str()
-            .unwrap()
-            .iter()
-            .zip(&rmse)
-            .filter(|(size, _)| *size == Some(cells[0]))
-            .map(|(_, rmse)| *rmse)
-            .collect();
-        let mean = own.iter().sum::<f64>() / 4.0;
-        assert!(own.len() == 4 && cells[1] == "2", "{line}");
+        let of = |seed: u64| -> Vec<f64> {
+            let rows = sizes.str().unwrap().iter().zip(&seeds).zip(&rmse);
+            rows.filter(|((size, other), _)| *size == Some(cells[0]) && **other == seed).map(|(_, v)| *v).collect()
+        };
+        let own = [of(0), of(1)];
+        let mean = own.iter().map(|rows| rows.iter().sum::<f64>() / 2.0).product::<f64>().sqrt();
+        assert!(own.iter().all(|rows| rows.len() == 2) && cells[1] == "2", "{line}");
         assert!((cells[2].parse::<f64>().unwrap() - mean).abs() < 1e-4, "{line} {own:?}");
     }
     assert!(lines[4].starts_with("report"), "{}", ran.stdout);

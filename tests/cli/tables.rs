@@ -283,7 +283,11 @@ fn folds_belong_together_and_their_means_stand_beside_baselines_on_the_same_fold
     let split = "[data.split]\nfolds = 4\nfold = 0\n\n[[layer]]\nname = \"readout\"";
     let sandbox = sandbox(SPLIT, split);
     let ran = sandbox.fine(["own.toml", "--seeds", "0..3", "--sweep", "data.split.fold=0,1,2,3"]);
-    assert!(ran.stdout.contains("mean over 4 folds, then over 3 seeds: test.r2 "), "{}", ran.stdout);
+    assert!(
+        ran.stdout.contains("mean over 4 folds, then over 3 seeds (geometric for errors): test.r2 "),
+        "{}",
+        ran.stdout
+    );
     let table = frame(&sandbox, "baselines.parquet");
     let names: Vec<&str> = table.column("baseline").unwrap().str().unwrap().iter().flatten().collect();
     let r2: Vec<f64> = table.column("r2").unwrap().f64().unwrap().iter().flatten().collect();

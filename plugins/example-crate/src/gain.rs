@@ -1,6 +1,6 @@
 //! A learned factor for each channel: `y = gain * x` at every step.
 
-use runner::dfdx::prelude::{Cpu, TryMul};
+use runner::dfdx::prelude::TryMul;
 use runner::neuron::reference::{Carry, Segment};
 use runner::nn::fused::Form;
 use runner::nn::init::Constant;
@@ -50,12 +50,7 @@ impl LayerKind for Gain {
         None
     }
 
-    fn on_cpu(&self, _: &Table, _: &dyn Surrogates) -> Box<dyn Layer<Cpu>> {
-        Box::new(Gain)
-    }
-
-    #[cfg(feature = "cuda")]
-    fn on_cuda(&self, _: &Table, _: &dyn Surrogates) -> Box<dyn Layer<runner::dfdx::prelude::Cuda>> {
+    fn on<D: Backend>(&self, _: &Table, _: &dyn Surrogates) -> Box<dyn Layer<D>> {
         Box::new(Gain)
     }
 }
