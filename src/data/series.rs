@@ -212,7 +212,10 @@ impl Dataset for SeriesDataset {
     }
 
     fn content(&self) -> Option<String> {
-        Some(self.columns.file.digest().to_string())
+        let digest = self.columns.file.digest().to_string();
+        // A version of meaning for these alone.
+        let by_column = self.windows && self.columns.labels.is_some();
+        Some(if by_column { format!("{digest}, windows that read no later part") } else { digest })
     }
 
     fn fit(&self, train: &[usize]) -> Result<Option<Scale>, DataError> {
@@ -275,12 +278,12 @@ impl Dataset for SeriesDataset {
 
     fn parts(&self) -> Option<Vec<Part>> {
         let labels = self.columns.labels.as_ref()?;
-        let label = |sample: usize| {
-            let step = if self.windows { self.steps - 1 } else { 0 };
-            let (row, target) = self.rows(sample, step).unwrap_or((0, None));
-            labels[if self.windows { target.unwrap_or(row) } else { row }]
+        let first = |rows: &Rows| match rows {
+            Rows::Window(_) => None,
+            Rows::Sequence(rows) => rows.first().map(|row| labels[*row]),
         };
-        Some((0..self.samples.len()).map(label).collect())
+        // Of windows the split asks for the part of each row.
+        Some(if self.windows { labels.clone() } else { self.samples.iter().filter_map(first).collect() })
     }
 
     fn predicted(&self) -> Vec<(usize, usize)> {
