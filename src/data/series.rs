@@ -193,12 +193,19 @@ fn sequences(columns: &Columns, node: &Node, horizon: usize, found: &mut Diagnos
         refuse(format!("series `{series}` has {} rows, but its first target lies {horizon} rows ahead", rows.len()));
     }
     if let Some(labels) = &columns.labels
-        && let Some((series, _)) =
-            groups.iter().find(|(_, rows)| rows.iter().any(|row| labels[*row] != labels[rows[0]]))
+        && let Some((series, cut)) = groups.iter().find_map(|(series, rows)| Some((series, cut_at(rows, labels)?)))
     {
-        refuse(format!("series `{series}` lies in several parts; a sequence belongs to one"));
+        let [one, other] = cut.map(|(row, part)| format!("{} is `{}`", columns.file.place(row), part.as_str()));
+        refuse(format!("series `{series}` lies in several parts: {one}, and {other}; a sequence belongs to one"));
     }
     groups.into_iter().map(|(_, rows)| Rows::Sequence(rows)).collect()
+}
+
+/// The first row of a sequence and the first one of another part, with their parts.
+fn cut_at(rows: &[usize], labels: &[Part]) -> Option<[(usize, Part); 2]> {
+    let of = |row: &usize| (*row, labels[*row]);
+    let first = of(rows.first()?);
+    Some([first, rows.iter().map(of).find(|(_, part)| *part != first.1)?])
 }
 
 impl Dataset for SeriesDataset {

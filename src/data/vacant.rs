@@ -68,7 +68,12 @@ impl Vacant<'_> {
 
     /// What is cut into parts, in a word.
     fn what(&self) -> &'static str {
-        if self.windows { "rows" } else { "samples" }
+        match (self.windows, self.assigned.cut) {
+            (true, 1) => "row",
+            (true, _) => "rows",
+            (false, 1) => "sample",
+            (false, _) => "samples",
+        }
     }
 
     /// How much the parts beside an empty one take.

@@ -105,7 +105,7 @@ pub fn split_fields() -> Vec<Field> {
             "column",
             Type::Text,
             "the column that says `train`, `validation` or `test`. A window has the part of its target's row, and is left \
-             out where a row of it is of a later part (`validation` is later than `train`, `test` than both)",
+             out where a row of it is of a later part (`validation` is later than `train`, `test` than both); a sequence lies in one part",
         ),
         share(
             "train",

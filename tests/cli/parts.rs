@@ -2,6 +2,7 @@
 
 use super::Sandbox;
 use super::tables::frame;
+use polars::prelude::*;
 use std::fmt::Write;
 
 const EXPERIMENT: &str = r#"name = "parts"
@@ -178,7 +179,13 @@ fn why_a_part_is_empty_is_said_with_its_numbers() {
             "alone",
         ),
         (TABLE, "column = \"part\"", "column `part` says `train` for all 5 samples, so nothing is split off", "part"),
-        (SERIES, "column = \"cut\"", "series.csv: series `a` lies in several parts; a sequence belongs to one", "cut"),
+        (
+            SERIES,
+            "column = \"cut\"",
+            "series.csv: series `a` lies in several parts: row 1 (line 2) is `train`, and row 4 (line 5) is `test`; a sequence \
+             belongs to one",
+            "cut",
+        ),
         (FUNCTION, "column = \"part\"", "`sqrt` has no column that could say the parts", "part"),
     ] {
         // A sequence is underlined where it is named.
@@ -235,4 +242,44 @@ fn a_column_in_order_gives_the_numbers_of_shares_in_order() {
         ["loss", "validation.rmse", "test.rmse"].map(|name| trials.column(name).unwrap().f64().unwrap().get(0).unwrap())
     };
     assert_eq!(table("column = \"forwards\""), table("by = \"order\"\nvalidation = 0.34\ntest = 0.32"));
+}
+
+#[test]
+fn names_of_sequences_are_told_apart_as_they_are_written() {
+    let sandbox = sandbox(SERIES, "test = 0.5");
+    let samples = |ids: &[&str]| {
+        let mut text = String::from("id,x,y\n");
+        (0..).zip(ids).for_each(|(row, id)| writeln!(text, "{id},{row},{row}").unwrap());
+        sandbox.write("series.csv", text);
+        sandbox.fine(["check", "parts.toml"]).stdout
+    };
+    assert!(
+        samples(&["007", "007", "7", "7", "07"])
+            .starts_with("parts.toml: fine\n\ndata     series: 3 samples of 2 steps")
+    );
+    let large = ["9007199254740992", "9007199254740993", "9007199254740993", "9007199254740994"];
+    assert!(samples(&large).contains("series: 3 samples of 2 steps"));
+    let text = EXPERIMENT.replace("DATA", &SERIES.replace(".csv", ".parquet")).replace("SPLIT", "test = 0.5");
+    sandbox.write("parts.toml", text);
+    let whole = large.map(|id| id.parse::<i64>().unwrap());
+    for ids in [Series::new("id".into(), whole), Series::new("id".into(), whole.map(|id| id as u64 * 2))] {
+        let x = Column::new("x".into(), [1.0, 2.0, 3.0, 4.0]);
+        let y = Column::new("y".into(), [1i64 << 53, (1 << 53) + 2, 4, 5]);
+        let mut table = DataFrame::new_infer_height(vec![ids.into(), x, y]).unwrap();
+        ParquetWriter::new(std::fs::File::create(sandbox.path("series.parquet")).unwrap()).finish(&mut table).unwrap();
+        let printed = sandbox.fine(["check", "parts.toml"]).stdout;
+        assert!(printed.contains("series: 3 samples of 2 steps"), "{printed}");
+    }
+}
+
+#[test]
+fn one_row_to_train_on_has_no_scale() {
+    let sandbox = sandbox(TABLE, "column = \"part\"");
+    sandbox.write("table.csv", "x,y,part\n0,1,train\n1,3,validation\n2,5,test\n");
+    let said = sandbox.runner(["check", "parts.toml"]).stderr;
+    assert!(
+        said.starts_with("error: table.csv: column `x` is 0 in the only training row, so it has no scale\n"),
+        "{said}"
+    );
+    sandbox.fine(["parts.toml", "--set", "data.scale=none"]);
 }
