@@ -30,7 +30,7 @@ impl Vacant<'_> {
         // What is asked for by shares and folds is there, so a column is left.
         let [_, validation, test] = Part::ALL.map(|part| self.assigned.count(part));
         if validation + test == 0 && found.list.len() == before {
-            let (column, cut, what) = (self.column(), self.assigned.cut, self.what());
+            let (column, cut, what) = (self.column(), self.assigned.cut, self.what(self.assigned.cut));
             let text = format!("{column} says `train` for all {cut} {what}, so nothing is split off");
             found.push(Diagnostic::new(Problem::Conflict(text), self.place(Part::Train)));
         }
@@ -44,11 +44,11 @@ impl Vacant<'_> {
 
     fn why(&self, part: Part) -> String {
         let (places, straddling) = (self.places(part), self.assigned.straddling[part as usize]);
-        let what = self.what();
         let cut = match (self.split.fold, part) {
             (Some(_), Part::Train | Part::Validation) => self.assigned.cut - self.places(Part::Test),
             _ => self.assigned.cut,
         };
+        let what = self.what(cut);
         let share = self.share(part);
         let is_none = |share: &Node| share.as_number().is_some_and(|share| (share * cut as f64).round() == 0.0);
         match (places, straddling, share) {
@@ -66,9 +66,9 @@ impl Vacant<'_> {
         }
     }
 
-    /// What is cut into parts, in a word.
-    fn what(&self) -> &'static str {
-        match (self.windows, self.assigned.cut) {
+    /// What so much of is cut into parts, in a word.
+    fn what(&self, n: usize) -> &'static str {
+        match (self.windows, n) {
             (true, 1) => "row",
             (true, _) => "rows",
             (false, 1) => "sample",

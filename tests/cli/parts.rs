@@ -283,3 +283,18 @@ fn one_row_to_train_on_has_no_scale() {
     );
     sandbox.fine(["parts.toml", "--set", "data.scale=none"]);
 }
+
+#[test]
+fn what_a_column_means_for_windows_is_part_of_their_identity_alone() {
+    let content = |data: &str, split: &str| {
+        let sandbox = sandbox(data, split);
+        sandbox.fine(["parts.toml"]);
+        let manifest = std::fs::read_to_string(sandbox.path("results/parts/manifest.json")).unwrap();
+        let manifest: serde_json::Value = serde_json::from_str(&manifest).unwrap();
+        manifest["parts"]["content"].as_str().unwrap().to_string()
+    };
+    let shares = content(WINDOWS, "test = 0.2");
+    assert_eq!(shares.len(), 64);
+    assert_eq!(content(WINDOWS, "column = \"middle\""), format!("{shares}, windows that read no later part"));
+    assert_eq!(content(&WINDOWS.replace("window = 5", "series = \"middle\""), "column = \"middle\"").len(), 64);
+}
