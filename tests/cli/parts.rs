@@ -39,8 +39,11 @@ const WINDOWS: &str = "kind = \"series\"\npath = \"record.csv\"\ninputs = [\"x\"
 /// Five samples of a formula.
 const FUNCTION: &str = "kind = \"sqrt\"\nsteps = 4\nsamples = 5";
 
+/// The part of a row.
+type PartOf = fn(usize) -> &'static str;
+
 /// Columns of the record that say the part of each of its rows.
-const COLUMNS: [(&str, fn(usize) -> &'static str); 6] = [
+const COLUMNS: [(&str, PartOf); 6] = [
     ("middle", |row| if (60..80).contains(&row) { "test" } else { "train" }),
     ("backwards", |row| ["test", "validation", "train"][row / 34]),
     ("forwards", |row| ["train", "validation", "test"][row / 34]),
@@ -60,7 +63,7 @@ fn sandbox(data: &str, split: &str) -> Sandbox {
         (0..length).for_each(|row| writeln!(series, "{id},{row},{},{}", 2 * row + 1, part(row)).unwrap());
     }
     sandbox.write("series.csv", series);
-    sandbox.write("record.csv", record(|row| x(row)));
+    sandbox.write("record.csv", record(x));
     sandbox
 }
 
