@@ -11,6 +11,7 @@ pub mod scale;
 pub mod series;
 pub mod split;
 pub mod table;
+mod vacant;
 
 use crate::random::Draws;
 use scale::{Line, Scale, Transform};
@@ -75,7 +76,8 @@ pub trait Dataset: Send + Sync {
         None
     }
 
-    /// The part of each sample, where a column of the file says it.
+    /// The part of each sample, or of each row of the record where samples have a [`Dataset::reach`], where a column of
+    /// the file says it.
     fn parts(&self) -> Option<Vec<Part>> {
         None
     }

@@ -1,12 +1,12 @@
 //! A dataset with its split: what a trial is trained, validated and tested on.
 
 use super::scale::Scale;
-use super::split::{Part, Split};
+use super::split::{Assigned, By, Part, Split};
+use super::vacant::Vacant;
 use super::{Data, DataError, DataShape, Dataset};
 use crate::random::Draws;
 use crate::spec::Component;
 use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem};
-use crate::spec::tree::Node;
 use std::sync::Arc;
 
 /// A dataset and how it is cut up.
@@ -17,6 +17,8 @@ pub struct Prepared {
     fixed: Option<u64>,
     /// Samples of each part.
     counts: [usize; 3],
+    /// Windows that belong to no part because they would read rows of a later one.
+    straddling: usize,
 }
 
 /// The samples of a trial.
@@ -57,41 +59,33 @@ impl Prepared {
     pub fn new(dataset: Box<dyn Dataset>, component: &Component) -> Result<Prepared, Diagnostics> {
         let mut found = Diagnostics::default();
         let reach = dataset.reach();
-        let split = Split::read(component, reach.is_some(), &mut found);
+        let split = Split::read(component, dataset.shape().samples, reach.is_some(), &mut found);
+        if let Some(split) = &split
+            && split.by == By::Column
+            && dataset.parts().is_none()
+        {
+            let text = format!("`{}` has no column that could say the parts", component.kind);
+            let at = super::split::column(component).map_or(split.span, |node| node.span);
+            found.push(Diagnostic::new(Problem::Conflict(text), at).label("columns are those of a file"));
+        }
         if !found.is_empty() {
             return Err(found);
         }
         let fixed = split.as_ref().and_then(|split| split.seed).or(component.args.seed());
-        let mut prepared = Prepared { dataset, split, fixed, counts: [0; 3] };
-        let parts = prepared.assign(0);
-        prepared.counts = Part::ALL.map(|part| parts.iter().filter(|other| **other == Some(part)).count());
-        prepared.check(component, &parts, &mut found);
+        let mut prepared = Prepared { dataset, split, fixed, counts: [0; 3], straddling: 0 };
+        let assigned = prepared.assign(0);
+        prepared.counts = Part::ALL.map(|part| assigned.count(part));
+        prepared.straddling = assigned.straddling.iter().sum();
+        prepared.check(component, &assigned, reach.is_some(), &mut found);
         if found.is_empty() { Ok(prepared) } else { Err(found) }
     }
 
-    fn check(&self, component: &Component, parts: &[Option<Part>], found: &mut Diagnostics) {
+    fn check(&self, component: &Component, assigned: &Assigned, windows: bool, found: &mut Diagnostics) {
         let Some(split) = &self.split else { return };
-        let asked = |part: Part| match part {
-            Part::Train => true,
-            part => {
-                let share = component.args.get("split").and_then(|split| split.as_table()?.get(part.as_str()));
-                share.and_then(Node::as_number).is_some_and(|share| share > 0.0)
-            }
-        };
-        let mut empty = false;
-        for (part, count) in Part::ALL.into_iter().zip(self.counts) {
-            if count == 0 && asked(part) {
-                let text = format!("the {} part is empty: there are {} samples in all", part.as_str(), parts.len());
-                found.push(Diagnostic::new(Problem::Conflict(text), split.span).label("no sample is left for it"));
-                empty = true;
-            }
-        }
-        if self.counts[1] + self.counts[2] == 0 && !empty {
-            let text = "every sample belongs to the train part, so nothing is split off".to_string();
-            found.push(Diagnostic::new(Problem::Conflict(text), split.span));
-        } else if !empty
+        Vacant { split, assigned, windows, component }.check(found);
+        if found.is_empty()
             && (self.fixed.is_some() || !split.is_random())
-            && let Err(error) = self.dataset.fit(&of(parts, Part::Train))
+            && let Err(error) = self.dataset.fit(&of(&assigned.samples, Part::Train))
         {
             let help = "leave the column out, say `scale = \"none\"`, or split otherwise".to_string();
             found.push(Diagnostic::new(Problem::Data(error.0), split.span).label("by this split").help(help));
@@ -127,9 +121,14 @@ impl Prepared {
         self.counts[0]
     }
 
-    /// How it is split, in words.
+    /// How it is split, in words, and how many windows are left out for it.
     pub fn describe_split(&self) -> Option<String> {
-        self.split.as_ref().map(Split::describe)
+        let split = self.split.as_ref()?.describe();
+        Some(match self.straddling {
+            0 => split,
+            1 => format!("{split}, without 1 window that reads rows of a later part"),
+            n => format!("{split}, without {n} windows that read rows of a later part"),
+        })
     }
 
     /// Draws the samples; the split has a stream of its own, of its seed or of `seed`.
@@ -137,7 +136,7 @@ impl Prepared {
     /// # Errors
     /// Where they cannot be had, or their units not be fitted.
     pub fn draw(&self, draws: &mut dyn Draws, seed: u64) -> Result<Parts, DataError> {
-        let parts = self.assign(seed);
+        let parts = self.assign(seed).samples;
         let scale = self.dataset.fit(&of(&parts, Part::Train)).map_err(|error| self.unfitted(&error, seed))?;
         let mut data = match &scale {
             Some(scale) => self.dataset.draw_in(scale, draws)?,
@@ -169,10 +168,10 @@ impl Prepared {
     }
 
     /// The part of each sample; `seed` counts where no other is fixed.
-    fn assign(&self, seed: u64) -> Vec<Option<Part>> {
+    fn assign(&self, seed: u64) -> Assigned {
         let n = self.dataset.shape().samples;
         match &self.split {
-            None => vec![Some(Part::Train); n],
+            None => Assigned { samples: vec![Some(Part::Train); n], cut: n, places: [n, 0, 0], straddling: [0; 3] },
             Some(split) => {
                 let (reach, labels) = (self.dataset.reach(), self.dataset.parts());
                 split.assign(n, reach.as_ref(), labels.as_deref(), self.fixed.unwrap_or(seed))

@@ -134,7 +134,8 @@ impl Scaling {
         if line.factor > 0.0 && line.factor.is_finite() && values.clone().any(|x| x != first) {
             return Ok(line);
         }
-        Err(DataError(format!("{name} is {first} in every training row, so it has no scale")))
+        let rows = if values.count() == 1 { "the only training row" } else { "every training row" };
+        Err(DataError(format!("{name} is {first} in {rows}, so it has no scale")))
     }
 }
 

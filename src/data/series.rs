@@ -193,12 +193,19 @@ fn sequences(columns: &Columns, node: &Node, horizon: usize, found: &mut Diagnos
         refuse(format!("series `{series}` has {} rows, but its first target lies {horizon} rows ahead", rows.len()));
     }
     if let Some(labels) = &columns.labels
-        && let Some((series, _)) =
-            groups.iter().find(|(_, rows)| rows.iter().any(|row| labels[*row] != labels[rows[0]]))
+        && let Some((series, cut)) = groups.iter().find_map(|(series, rows)| Some((series, cut_at(rows, labels)?)))
     {
-        refuse(format!("series `{series}` lies in several parts; a sequence belongs to one"));
+        let [one, other] = cut.map(|(row, part)| format!("{} is `{}`", columns.file.place(row), part.as_str()));
+        refuse(format!("series `{series}` lies in several parts: {one}, and {other}; a sequence belongs to one"));
     }
     groups.into_iter().map(|(_, rows)| Rows::Sequence(rows)).collect()
+}
+
+/// The first row of a sequence and the first one of another part, with their parts.
+fn cut_at(rows: &[usize], labels: &[Part]) -> Option<[(usize, Part); 2]> {
+    let of = |row: &usize| (*row, labels[*row]);
+    let first = of(rows.first()?);
+    Some([first, rows.iter().map(of).find(|(_, part)| *part != first.1)?])
 }
 
 impl Dataset for SeriesDataset {
@@ -212,7 +219,10 @@ impl Dataset for SeriesDataset {
     }
 
     fn content(&self) -> Option<String> {
-        Some(self.columns.file.digest().to_string())
+        let digest = self.columns.file.digest().to_string();
+        // A version of meaning for these alone.
+        let by_column = self.windows && self.columns.labels.is_some();
+        Some(if by_column { format!("{digest}, windows that read no later part") } else { digest })
     }
 
     fn fit(&self, train: &[usize]) -> Result<Option<Scale>, DataError> {
@@ -275,12 +285,12 @@ impl Dataset for SeriesDataset {
 
     fn parts(&self) -> Option<Vec<Part>> {
         let labels = self.columns.labels.as_ref()?;
-        let label = |sample: usize| {
-            let step = if self.windows { self.steps - 1 } else { 0 };
-            let (row, target) = self.rows(sample, step).unwrap_or((0, None));
-            labels[if self.windows { target.unwrap_or(row) } else { row }]
+        let first = |rows: &Rows| match rows {
+            Rows::Window(_) => None,
+            Rows::Sequence(rows) => rows.first().map(|row| labels[*row]),
         };
-        Some((0..self.samples.len()).map(label).collect())
+        // Of windows the split asks for the part of each row.
+        Some(if self.windows { labels.clone() } else { self.samples.iter().filter_map(first).collect() })
     }
 
     fn predicted(&self) -> Vec<(usize, usize)> {

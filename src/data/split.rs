@@ -1,7 +1,8 @@
 //! `[data.split]`: which samples are trained on, which choose the weights, and which are only tested on.
 //!
 //! Windows over one long record go by the row of their target, and one that would read rows of a part it may not know
-//! (trained-on windows those of validation and test, validated ones those of test) belongs to none.
+//! (trained-on windows those of validation and test, validated ones those of test) belongs to none, whether the parts of
+//! rows follow from shares, folds or a column. `vacant` says why a part is empty.
 
 use crate::random::{Draws, Stream};
 use crate::spec::Component;
@@ -44,24 +45,54 @@ pub struct Reach {
     pub spans: Vec<Range<usize>>,
 }
 
+/// Which sample belongs to which part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Assigned {
+    /// The part of each sample; none where it is left out.
+    pub samples: Vec<Option<Part>>,
+    /// How much there was to cut: samples, or rows of a record, of which each may be the target of a window.
+    pub cut: usize,
+    /// How much of it each part got.
+    pub places: [usize; 3],
+    /// Windows that are left out because they would read rows of a part that they may not know, by the part of their
+    /// target.
+    pub straddling: [usize; 3],
+}
+
+impl Assigned {
+    /// Samples of a part.
+    pub fn count(&self, part: Part) -> usize {
+        count(&self.samples)[part as usize]
+    }
+}
+
+/// How often each part is there.
+fn count(parts: &[Option<Part>]) -> [usize; 3] {
+    Part::ALL.map(|part| parts.iter().filter(|other| **other == Some(part)).count())
+}
+
 /// What a sample's part depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum By {
+pub enum By {
+    /// Chance.
     Random,
+    /// Its place: trained on first, tested on last.
     Order,
+    /// What a column of the file says.
     Column,
 }
 
 /// A split.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Split {
-    by: By,
+    /// What parts depend on.
+    pub by: By,
     validation: f64,
     test: f64,
     /// Share of all rows, from the first on, that is used; less than 1 in order alone.
     used: f64,
     /// How many folds there are, and which of them is tested on.
-    fold: Option<(usize, usize)>,
+    pub fold: Option<(usize, usize)>,
     /// A seed of its own.
     pub seed: Option<u64>,
     /// Where it stands.
@@ -74,8 +105,9 @@ pub fn column(component: &Component) -> Option<&Node> {
 }
 
 impl Split {
-    /// Reads the split of a dataset whose samples overlap or not; none where there is none, or after a report.
-    pub fn read(component: &Component, overlapping: bool, found: &mut Diagnostics) -> Option<Split> {
+    /// Reads the split of a dataset with so many samples, which overlap or not; none where there is none, or after a
+    /// report.
+    pub fn read(component: &Component, samples: usize, overlapping: bool, found: &mut Diagnostics) -> Option<Split> {
         let entry = component.args.entry("split")?;
         let table = entry.node.as_table()?;
         let before = found.list.len();
@@ -83,6 +115,7 @@ impl Split {
         let share = |key: &str| table.get(key).and_then(Node::as_number);
         let (train, validation, test) =
             (share("train"), share("validation").unwrap_or(0.0), share("test").unwrap_or(0.0));
+        enough_for_folds(table, samples, found);
         let fold = fold(table, entry.key_span, found);
         let refuse = |text: String, at: Span| Diagnostic::new(Problem::Conflict(text), at);
         let sum = validation + test + train.unwrap_or(0.0);
@@ -129,26 +162,36 @@ impl Split {
         }
     }
 
-    /// The part of each of `n` samples; none where one is left out, or where a window may not be used. `labels` is what a column says.
-    pub fn assign(&self, n: usize, reach: Option<&Reach>, labels: Option<&[Part]>, seed: u64) -> Vec<Option<Part>> {
-        match (self.by, labels, reach) {
-            (By::Column, Some(labels), _) => labels.iter().copied().map(Some).collect(),
-            (By::Random, ..) => {
-                let mut parts = vec![None; n];
-                let order = Stream::new(seed, "split").permutation(n);
-                order.into_iter().enumerate().for_each(|(place, sample)| parts[sample] = self.part(place, n));
+    /// The share of a part among what no fold takes; 0 for the training part, which has the rest.
+    pub fn share(&self, part: Part) -> f64 {
+        match part {
+            Part::Train => 0.0,
+            Part::Validation => self.validation,
+            Part::Test => self.test,
+        }
+    }
+
+    /// The parts of `n` samples. `labels` is what a column says, of each sample or, where there is a `reach`, of each row.
+    pub fn assign(&self, n: usize, reach: Option<&Reach>, labels: Option<&[Part]>, seed: u64) -> Assigned {
+        let cut = reach.map_or(n, |reach| reach.rows);
+        let places: Vec<Option<Part>> = match (self.by, labels) {
+            (By::Column, Some(labels)) => labels.iter().copied().map(Some).collect(),
+            (By::Random, _) => {
+                let mut parts = vec![None; cut];
+                let order = Stream::new(seed, "split").permutation(cut);
+                order.into_iter().enumerate().for_each(|(place, sample)| parts[sample] = self.part(place, cut));
                 parts
             }
-            (_, _, Some(reach)) => {
-                let rows: Vec<Option<Part>> = (0..reach.rows).map(|row| self.part(row, reach.rows)).collect();
-                let part = |span: &Range<usize>| {
-                    let own = rows[span.clone()].last().copied().flatten()?;
-                    rows[span.clone()].iter().all(|part| *part <= Some(own)).then_some(own)
-                };
-                reach.spans.iter().map(part).collect()
-            }
-            _ => (0..n).map(|place| self.part(place, n)).collect(),
-        }
+            _ => (0..cut).map(|place| self.part(place, cut)).collect(),
+        };
+        let counts = count(&places);
+        let Some(reach) = reach else { return Assigned { samples: places, cut, places: counts, straddling: [0; 3] } };
+        let own = |span: &Range<usize>| places[span.clone()].last().copied().flatten();
+        let knows = |span: &Range<usize>| places[span.clone()].iter().all(|part| *part <= own(span));
+        let all: Vec<Option<Part>> = reach.spans.iter().map(own).collect();
+        let samples: Vec<Option<Part>> = reach.spans.iter().map(|span| own(span).filter(|_| knows(span))).collect();
+        let (all, left) = (count(&all), count(&samples));
+        Assigned { samples, cut, places: counts, straddling: [0, 1, 2].map(|part| all[part] - left[part]) }
     }
 
     /// The part of a place among `n`; none where it is left out.
@@ -201,6 +244,19 @@ fn by(table: &Table, at: Span, overlapping: bool, found: &mut Diagnostics) -> By
     by
 }
 
+/// Refuses more folds than there are samples, whichever of them is tested on: some would be empty.
+fn enough_for_folds(table: &Table, samples: usize, found: &mut Diagnostics) {
+    let Some(node) = table.get("folds") else { return };
+    let Some(folds) = node.as_int().filter(|folds| usize::try_from(*folds).is_ok_and(|folds| folds > samples)) else {
+        return;
+    };
+    let (text, label) = match samples {
+        0 | 1 => (format!("{folds} folds of {samples} sample"), "one is tested on, and something is to be trained on"),
+        _ => (format!("{folds} folds of {samples} samples: at most {samples}"), "some folds would be empty"),
+    };
+    found.push(Diagnostic::new(Problem::Conflict(text), node.span).label(label));
+}
+
 fn fold(table: &Table, at: Span, found: &mut Diagnostics) -> Option<(usize, usize)> {
     let number = |key: &str| table.get(key).and_then(Node::as_int).and_then(|i| usize::try_from(i).ok());
     match (number("folds"), number("fold")) {
@@ -238,10 +294,10 @@ mod tests {
 
     #[test]
     fn shares_are_met_and_every_sample_has_one_part() {
-        let parts = split(By::Random, 0.2, 0.3, None).assign(50, None, None, 7);
+        let parts = split(By::Random, 0.2, 0.3, None).assign(50, None, None, 7).samples;
         let count = |part| parts.iter().filter(|other| **other == Some(part)).count();
         assert_eq!(Part::ALL.map(count), [25, 10, 15]);
-        assert_ne!(parts, split(By::Random, 0.2, 0.3, None).assign(50, None, None, 8));
+        assert_ne!(parts, split(By::Random, 0.2, 0.3, None).assign(50, None, None, 8).samples);
     }
 
     #[test]
@@ -249,7 +305,7 @@ mod tests {
         for by in [By::Random, By::Order] {
             let mut tested = [0; 23];
             for fold in 0..5 {
-                let parts = split(by, 0.25, 0.0, Some((5, fold))).assign(23, None, None, 3);
+                let parts = split(by, 0.25, 0.0, Some((5, fold))).assign(23, None, None, 3).samples;
                 let test = |part: &Option<Part>| usize::from(*part == Some(Part::Test));
                 tested.iter_mut().zip(&parts).for_each(|(n, part)| *n += test(part));
                 assert!(parts.contains(&Some(Part::Validation)) && parts.contains(&Some(Part::Train)));
@@ -262,7 +318,7 @@ mod tests {
     fn a_window_lies_in_the_part_of_its_target_and_reads_no_part_that_it_may_not_know() {
         let spans: Vec<Range<usize>> = (0..16).map(|i| i..i + 5).collect();
         let reach = Reach { rows: 20, spans };
-        let parts = split(By::Order, 0.2, 0.2, None).assign(16, Some(&reach), None, 0);
+        let parts = split(By::Order, 0.2, 0.2, None).assign(16, Some(&reach), None, 0).samples;
         let expected = |i: usize| match i + 4 {
             0..12 => Part::Train,
             12..16 => Part::Validation,
@@ -271,12 +327,12 @@ mod tests {
         assert!(parts.iter().enumerate().all(|(i, part)| *part == Some(expected(i))), "{parts:?}");
         // With an earlier origin the same rule holds, and later rows belong to nothing.
         let early = Split { used: 0.5, ..split(By::Order, 0.2, 0.0, None) };
-        let parts = early.assign(16, Some(&reach), None, 0);
+        let parts = early.assign(16, Some(&reach), None, 0).samples;
         let expected =
             |i: usize| [Some(Part::Train), Some(Part::Validation), None][usize::from(i >= 2) + usize::from(i >= 6)];
         assert!(parts.iter().enumerate().all(|(i, part)| *part == expected(i)), "{parts:?}");
         // The first fold is tested on, so windows after it that reach back into it are not trained on.
-        let parts = split(By::Order, 0.0, 0.0, Some((2, 0))).assign(16, Some(&reach), None, 0);
+        let parts = split(By::Order, 0.0, 0.0, Some((2, 0))).assign(16, Some(&reach), None, 0).samples;
         assert_eq!(&parts[5..11], [Some(Part::Test), None, None, None, None, Some(Part::Train)]);
     }
 }

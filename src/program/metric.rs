@@ -4,7 +4,7 @@ use super::Program;
 use super::protocol::{Answer, Cube, Request};
 use crate::spec::tree::Table;
 use crate::train::Metric;
-use crate::train::metric::{Compared, MetricError};
+use crate::train::metric::{Compared, MetricError, Places};
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
@@ -25,19 +25,17 @@ impl ProgramMetric {
 
 impl Metric for ProgramMetric {
     fn score(&self, compared: Compared<'_>) -> Result<f64, MetricError> {
-        // Where nothing comes after the first step, or steps have unlike numbers of samples, all rows are one step.
-        let (row, rows) = (compared.channels.max(1), compared.target.len() / compared.channels.max(1));
-        let regular = compared.batch > 0 && rows.is_multiple_of(compared.batch);
-        let step = row * if regular { compared.batch } else { rows.max(1) };
+        let lengths = lengths(&compared);
         let cube = |values: &[f64]| -> Cube<f64> {
-            let steps = values.chunks(step);
-            steps.map(|step| step.chunks(row).map(<[f64]>::to_vec).collect()).collect()
+            let mut rows = values.chunks(compared.channels.max(1)).map(<[f64]>::to_vec);
+            lengths.iter().map(|length| rows.by_ref().take(*length).collect()).collect()
         };
         let request = |id| Request::Score {
             id,
             keys: self.keys.clone(),
             output: cube(compared.output),
             target: cube(compared.target),
+            present: compared.places.and_then(present),
         };
         let read = |number: u64, answer: Answer| match answer {
             // JSON has no NaN and no Infinity, so the value is finite.
@@ -55,4 +53,20 @@ impl Metric for ProgramMetric {
     fn ready(&self) -> Result<(), MetricError> {
         self.program.ready().map_err(|error| MetricError(error.to_string()))
     }
+}
+
+/// Rows of each step that has any.
+fn lengths(compared: &Compared<'_>) -> Vec<usize> {
+    let rows = compared.target.len() / compared.channels.max(1);
+    match compared.places {
+        Some(places) => places.by_step().map(<[usize]>::len).collect(),
+        None => vec![compared.batch; rows / compared.batch.max(1)],
+    }
+}
+
+/// The samples of each step, where one lacks any.
+fn present(places: Places<'_>) -> Option<Vec<Vec<usize>>> {
+    let samples = |rows: &[usize]| rows.iter().map(|row| row % places.samples).collect();
+    let whole = places.by_step().all(|rows| rows.len() == places.samples);
+    (!whole).then(|| places.by_step().map(samples).collect())
 }

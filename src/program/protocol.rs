@@ -49,6 +49,9 @@ pub enum Request {
         output: Cube<f64>,
         /// The target, of the same shape.
         target: Cube<f64>,
+        /// The samples of each step, from 0, where sequences have unlike lengths; none where each step has all.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        present: Option<Vec<Vec<usize>>>,
     },
     /// The last request, which has no answer: end, please.
     Shutdown,

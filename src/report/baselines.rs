@@ -245,7 +245,7 @@ fn metrics(trial: &TrialTraces, predictions: &Predictions) -> [f64; 4] {
     };
     let output = flat(&|t, s, c| predictions[s][c][t]);
     let target = flat(&|t, s, c| trial.samples[s].target[c][t]);
-    let compared = Compared { output: &output, target: &target, batch, channels };
+    let compared = Compared { output: &output, target: &target, batch, channels, places: None };
     [nmse(compared), relative_error(compared), l1(compared), mse(compared)]
 }
 

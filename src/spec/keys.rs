@@ -101,7 +101,12 @@ pub fn split_fields() -> Vec<Field> {
             words(&["random", "order", "column"]),
             "`random` (not for windows, which overlap), `order`: trained on first, tested on last, or `column`",
         ),
-        Field::optional("column", Type::Text, "the column that says `train`, `validation` or `test`"),
+        Field::optional(
+            "column",
+            Type::Text,
+            "the column that says `train`, `validation` or `test`. A window has the part of its target's row, and is left \
+             out where a row of it is of a later part (`validation` is later than `train`, `test` than both); a sequence lies in one part",
+        ),
         share(
             "train",
             "share that is trained on; the rest unless given. In `order` the shares may sum up to less than 1, which leaves \
@@ -109,7 +114,11 @@ pub fn split_fields() -> Vec<Field> {
         ),
         share("validation", "share that chooses weights and ends training"),
         share("test", "share that is tested on"),
-        Field::optional("folds", Type::at_least(2), "cut into so many folds, of which one is tested on"),
+        Field::optional(
+            "folds",
+            Type::at_least(2),
+            "cut into so many folds, of which one is tested on; at most as many as there are samples",
+        ),
         Field::optional("fold", Type::at_least(0), "which fold is tested on, from 0"),
         Field::optional("seed", SEED, "a seed for the split of all trials; else that of the data"),
     ]

@@ -261,7 +261,9 @@ pub fn metric(build: &MetricBuild, args: &Table, report: Report<'_>) {
     let wide = |name| normal(name, n).into_iter().map(f64::from).collect::<Vec<f64>>();
     let (output, target) = (wide("output"), wide("target"));
     let metric = (build.build)(args);
-    let score = |output: &[f64]| metric.score(Compared { output, target: &target, batch: BATCH, channels: CHANNELS });
+    let score = |output: &[f64]| {
+        metric.score(Compared { output, target: &target, batch: BATCH, channels: CHANNELS, places: None })
+    };
     match (score(&output), score(&output), score(&target)) {
         (Ok(first), Ok(second), Ok(perfect)) => {
             if !first.is_finite() {

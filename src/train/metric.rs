@@ -13,6 +13,24 @@ pub struct Compared<'a> {
     pub batch: usize,
     /// Channels.
     pub channels: usize,
+    /// Where the rows stand among all steps and samples; none where they are all of them, `batch` a step.
+    pub places: Option<Places<'a>>,
+}
+
+/// Where rows stand that count, among others that do not.
+#[derive(Debug, Clone, Copy)]
+pub struct Places<'a> {
+    /// Samples of a step, whether they count or not.
+    pub samples: usize,
+    /// `time * samples + sample` of each row, in this order.
+    pub rows: &'a [usize],
+}
+
+impl<'a> Places<'a> {
+    /// The rows of each step that has any, without empty ones.
+    pub fn by_step(self) -> impl Iterator<Item = &'a [usize]> {
+        self.rows.chunk_by(move |a, b| a / self.samples == b / self.samples)
+    }
 }
 
 impl Compared<'_> {
@@ -39,6 +57,7 @@ impl Compared<'_> {
 pub struct OwnUnits {
     output: Vec<f64>,
     target: Vec<f64>,
+    rows: Vec<usize>,
 }
 
 impl OwnUnits {
@@ -46,24 +65,26 @@ impl OwnUnits {
     pub fn compared<'a>(&'a mut self, output: &'a [f32], data: &'a Data, channels: usize) -> Compared<'a> {
         data.in_own_units(output, &mut self.output);
         data.targets_in_own_units(&mut self.target);
+        self.rows.clear();
         if data.weights.is_empty() {
-            return Compared { output: &self.output, target: &self.target, batch: data.samples, channels };
+            let (output, target) = (&self.output, &self.target);
+            return Compared { output, target, batch: data.samples, channels, places: None };
         }
-        let counted = (0..data.steps * data.samples).filter(|row| data.counts(*row));
-        let mut rows = 0;
-        for (place, row) in counted.enumerate() {
+        self.rows.extend((0..data.steps * data.samples).filter(|row| data.counts(*row)));
+        for (place, row) in self.rows.iter().enumerate() {
             let range = row * channels..(row + 1) * channels;
             self.output.copy_within(range.clone(), place * channels);
             self.target.copy_within(range, place * channels);
-            rows = place + 1;
         }
-        let first = (0..data.samples).filter(|row| data.counts(*row)).count();
+        let rows = self.rows.len();
+        let first = self.rows.iter().filter(|row| **row < data.samples).count();
         Compared {
             output: &self.output[..rows * channels],
             target: &self.target[..rows * channels],
             // Where nothing comes after the first step it is what there is to measure.
             batch: if first == rows { 0 } else { first },
             channels,
+            places: Some(Places { samples: data.samples, rows: &self.rows }),
         }
     }
 }
@@ -151,7 +172,7 @@ mod tests {
     const TARGET: [f64; 6] = [0.0, 0.0, 4.0, 6.0, 4.0, 4.0];
 
     fn two_channels() -> Compared<'static> {
-        Compared { output: &OUTPUT, target: &TARGET, batch: 1, channels: 2 }
+        Compared { output: &OUTPUT, target: &TARGET, batch: 1, channels: 2, places: None }
     }
 
     #[test]
@@ -169,14 +190,14 @@ mod tests {
     #[test]
     fn nmse_of_the_mean_is_one_and_r2_is_zero() {
         let target = [1.0, 2.0, 3.0, 6.0];
-        let compared = Compared { output: &[3.0; 4], target: &target, batch: 1, channels: 1 };
+        let compared = Compared { output: &[3.0; 4], target: &target, batch: 1, channels: 1, places: None };
         assert!((nmse(compared) - 1.0).abs() < 1e-12);
         assert!(r2(compared).abs() < 1e-12);
     }
 
     #[test]
     fn nmse_of_a_constant_target_is_not_defined() {
-        let compared = Compared { output: &[1.0, 2.0], target: &[1.0, 1.0], batch: 1, channels: 1 };
+        let compared = Compared { output: &[1.0, 2.0], target: &[1.0, 1.0], batch: 1, channels: 1, places: None };
         assert!(nmse(compared).is_nan());
     }
 }

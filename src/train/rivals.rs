@@ -2,7 +2,7 @@
 //! and scored on the one that the network is judged by, in the targets' own units.
 
 use super::Metric;
-use super::metric::{Compared, MetricError};
+use super::metric::{Compared, MetricError, Places};
 use crate::data::Data;
 use crate::data::prepared::Parts;
 use std::sync::Arc;
@@ -49,8 +49,9 @@ pub fn rivals(parts: &Parts, metrics: &[Arc<dyn Metric>]) -> Result<Vec<(String,
         list.extend(regression(&train, &judged).map(|predictions| (rival, predictions)));
     }
     let score = |output: Vec<f64>| -> Result<Vec<f64>, MetricError> {
-        let compared =
-            Compared { output: &output, target: &judged.targets, batch: judged.first, channels: judged.channels };
+        let Rows { data, rows, first, channels, targets } = &judged;
+        let places = Some(Places { samples: data.samples, rows });
+        let compared = Compared { output: &output, target: targets, batch: *first, channels: *channels, places };
         metrics.iter().map(|metric| metric.score(compared)).collect()
     };
     list.into_iter().map(|(rival, output)| Ok((rival.name.to_string(), score(output)?))).collect()

@@ -146,3 +146,66 @@ fn the_program_in_python_is_a_dataset() {
     assert_eq!(first, again);
     assert_ne!(first, loss(fine(["--set", "data.seed=5"])));
 }
+
+/// What a metric is asked of sequences of some lengths: of the step `t` of sequence `i` the target is `100 i + t`.
+fn asked(lengths: &[usize], keys: &str) -> Vec<Value> {
+    let sandbox = super::programs::metric(r#"echo "{\"type\":\"score\",\"id\":$n,\"value\":0.125}""#);
+    let data = format!("\"series\"\npath = \"series.csv\"\ninputs = [\"x\"]\ntargets = [\"y\"]\n{keys}");
+    let text = SMALL.replace("\"sqrt\"\nsteps = 12", &data).replace("\"l1\", \"nmse\"", "\"worst\"");
+    sandbox.write("small.toml", text.replace("iterations = 20", "iterations = 2"));
+    let mut csv = String::from("id,x,y,part\n");
+    for (i, length) in lengths.iter().enumerate() {
+        let part = if i % 2 == 0 { "train" } else { "test" };
+        (0..*length).for_each(|t| csv += &format!("{i},{t},{},{part}\n", 100 * i + t));
+    }
+    sandbox.write("series.csv", csv);
+    sandbox.fine_with_path(["small.toml", "--allow-programs", "--quiet"]);
+    let asked = std::fs::read_to_string(sandbox.path("plugins/asked")).unwrap();
+    asked.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn a_metric_gets_of_each_sequence_its_own_steps() {
+    let sequences = "series = \"id\"\nhorizon = 0";
+    let parts = format!("{sequences}\nsplit = {{ column = \"part\" }}");
+    for (lengths, keys, is_ragged) in [
+        (&[2, 1, 2][..], sequences, true),
+        // As many steps in all as two or three of all sequences would have.
+        (&[1, 3], sequences, true),
+        (&[3, 1, 2], sequences, true),
+        (&[1, 5, 1, 5], sequences, true),
+        (&[5, 4, 3, 2, 1], sequences, true),
+        (&[2, 2, 2], sequences, false),
+        (&[2, 1, 1, 3, 3, 5], &parts, true),
+        (&[2, 3, 2, 3], &parts, false),
+    ] {
+        let asked = asked(lengths, keys);
+        assert!(asked.len() >= 2, "{lengths:?}");
+        for request in asked {
+            let list = |value: &Value| value.as_array().unwrap().clone();
+            let (output, target) = (list(&request["output"]), list(&request["target"]));
+            assert_eq!(request.get("present").is_some(), is_ragged, "{request}");
+            let mut seen = std::collections::BTreeMap::<u64, Vec<u64>>::new();
+            for (t, step) in target.iter().enumerate() {
+                assert_eq!(list(&output[t]).len(), list(step).len(), "{request}");
+                for (place, row) in list(step).iter().enumerate() {
+                    let sample = request.get("present").map_or(place as u64, |p| p[t][place].as_u64().unwrap());
+                    seen.entry(sample).or_default().push(row[0].as_f64().unwrap() as u64);
+                }
+            }
+            for steps in seen.values() {
+                let sequence = steps[0] / 100;
+                let whole: Vec<u64> = (0..lengths[sequence as usize] as u64).map(|t| 100 * sequence + t).collect();
+                assert_eq!(*steps, whole, "{request}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_page_shows_what_a_metric_gets_of_sequences_of_unlike_lengths() {
+    let shown = fenced(PAGE, "text").into_iter().find(|text| text.contains("present")).unwrap();
+    let shown: Value = serde_json::from_str(&format!("{{{shown}}}")).unwrap();
+    let request = &asked(&[2, 1, 2], "series = \"id\"\nhorizon = 0")[0];
+    assert_eq!((&request["target"], &request["present"]), (&shown["target"], &shown["present"]));
+}

@@ -1,6 +1,6 @@
 //! Parquet: columns of numbers as they are, of text as text; everything else is read as text, too.
 
-use super::{Cell, TableError, TableFile};
+use super::{Cell, TableError, TableFile, whole};
 use polars::prelude::*;
 
 /// Reads a table.
@@ -19,7 +19,15 @@ pub fn read(file: String, bytes: Vec<u8>) -> Result<TableFile, TableError> {
 fn cells(column: &Column) -> PolarsResult<Vec<Cell>> {
     if column.dtype().is_primitive_numeric() || column.dtype() == &DataType::Boolean {
         let numbers = column.cast(&DataType::Float64)?;
-        return Ok(numbers.f64()?.iter().map(|x| x.map_or(Cell::Missing, Cell::Number)).collect());
+        let numbers = numbers.f64()?;
+        let large = |x: f64| x.abs() >= (1u64 << f64::MANTISSA_DIGITS) as f64;
+        if !(column.dtype().is_integer() && numbers.iter().flatten().any(large)) {
+            return Ok(numbers.iter().map(|x| x.map_or(Cell::Missing, Cell::Number)).collect());
+        }
+        // Whole numbers that may be names are exact as text.
+        let texts = column.cast(&DataType::String)?;
+        let cell = |text: Option<&str>| text.and_then(|text| text.parse().ok()).map_or(Cell::Missing, whole);
+        return Ok(texts.str()?.iter().map(cell).collect());
     }
     let texts = column.cast(&DataType::String)?;
     Ok(texts.str()?.iter().map(|text| text.map_or(Cell::Missing, |text| Cell::Text(text.into()))).collect())
