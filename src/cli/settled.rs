@@ -36,7 +36,7 @@ pub fn find(
     sources: &Sources,
     (executor, device): (Executor, DeviceName),
 ) -> Result<Option<(Manifest, Vec<SummaryRow>)>, Diagnostics> {
-    let runs = Runs { executor: executor.as_str(), device: device.as_str() };
+    let runs = Runs { executor, device };
     let content = content_of(spec, registry, sources)?;
     let Some(request) = identity::request(spec, content, registry, runs) else { return Ok(None) };
     Ok(settled(out, &request).ok().flatten())

@@ -3,8 +3,9 @@
 //! A plan builds each of them once, to check it, and keeps what tells it from others; a worker that comes to its trials
 //! builds it again. So a study may have very many. What they read is read once, whoever builds them.
 
-use super::check::{check_early_stop, check_memory, check_parts, check_shapes, check_sizes, generator};
+use super::check::{check_data, check_early_stop, check_parts, check_shapes, check_sizes, generator, updates};
 use super::identity::{self, Runs, Used};
+use super::memory::Estimate;
 use super::plan::{Executor, Measured};
 use super::rule::fresh;
 use super::sampler::Point;
@@ -20,7 +21,7 @@ use crate::spec::print::{canonical, value_toml};
 use crate::spec::source::{Sources, Span, read_large};
 use crate::spec::sweep::Sweep;
 use crate::spec::tree::Node;
-use crate::spec::{Component, Length, Spec};
+use crate::spec::{Component, Spec};
 use crate::store::ranking::described;
 use crate::tensor::DeviceName;
 use crate::train::draws::Generator;
@@ -103,7 +104,11 @@ impl Reads {
         // A path is relative to the file that it stands in.
         let stands: Vec<usize> = component.args.entries.iter().map(|entry| entry.node.span.source).collect();
         let key = format!("{} {stands:?}", canonical(&component.args));
-        once(&self.datasets, key, || Prepared::new(registry.dataset(component, sources)?, component))
+        once(&self.datasets, key, || {
+            let dataset = registry.dataset(component, sources)?;
+            check_data(component, &dataset.shape())?;
+            Prepared::new(dataset, component)
+        })
     }
 
     fn weights(&self, node: &Node, sources: &Sources) -> Result<Arc<WeightsFile>, Diagnostics> {
@@ -144,6 +149,8 @@ pub struct Configurations {
     pub list: Vec<ConfigurationPlan>,
     /// The first of them.
     pub first: Arc<Configuration>,
+    /// What the one of them holds in memory that holds most.
+    pub largest: Estimate,
     /// What the reader should know of them, each once.
     pub notes: Vec<String>,
     /// Every component that one of them names.
@@ -164,6 +171,7 @@ struct Checked {
     used: Used,
     dataset: (String, Span),
     quantities: Vec<Measured>,
+    estimate: Estimate,
     /// All of it, of the first alone.
     whole: Option<Configuration>,
 }
@@ -174,19 +182,26 @@ impl Checked {
         params: Vec<(String, String)>,
         keep: bool,
         Surroundings { registry, runs, .. }: Surroundings<'_>,
-    ) -> Checked {
+    ) -> Result<Checked, Diagnostics> {
+        let estimate = Estimate::new(&configuration, registry, runs.executor);
+        if runs.device == DeviceName::Cpu
+            && let Some(refused) = estimate.check(1, 1)
+        {
+            return Err(Diagnostics { list: vec![refused] });
+        }
         let spec = &configuration.spec;
         let used = identity::used(spec, registry);
         let id = identity::configuration(spec, configuration.content(), &used, registry, runs);
         let at = spec.data.args.get("kind").map_or(spec.data.span, |node| node.span);
-        Checked {
+        Ok(Checked {
             planned: ConfigurationPlan { id, params, iterations: configuration.iterations },
             notes: spec.notes.clone(),
             used,
             dataset: (spec.data.kind.clone(), at),
             quantities: configuration.quantities(),
+            estimate,
             whole: keep.then_some(configuration),
-        }
+        })
     }
 }
 
@@ -206,7 +221,7 @@ impl Configurations {
         let place = Surroundings { registry, sources, runs, read: &read };
         let Some(sweep) = &spec.sweep else {
             within_limits(spec, 1)?;
-            let only = Checked::new(Configuration::new(spec.clone(), place)?, Vec::new(), true, place);
+            let only = Checked::new(Configuration::new(spec.clone(), place)?, Vec::new(), true, place)?;
             let mut gathered = Gathered::default();
             gathered.add(only, spec.data.span);
             return gathered.finish(spec, Vec::new(), read);
@@ -216,7 +231,7 @@ impl Configurations {
         within_limits(spec, points.len())?;
         let build = |(i, point): (usize, &Point)| {
             let configuration = Configuration::new(sweep.configuration(point, registry, sources)?, place)?;
-            Ok(Checked::new(configuration, params(sweep, point), i == 0, place))
+            Checked::new(configuration, params(sweep, point), i == 0, place)
         };
         let mut gathered = Gathered::default();
         for (i, piece) in points.chunks(PIECE).enumerate() {
@@ -272,6 +287,7 @@ fn params(sweep: &Sweep, point: &Point) -> Vec<(String, String)> {
 struct Gathered {
     list: Vec<ConfigurationPlan>,
     first: Option<Configuration>,
+    largest: Option<Estimate>,
     notes: Vec<String>,
     used: Used,
     datasets: Vec<(String, Span)>,
@@ -284,7 +300,7 @@ struct Gathered {
 
 impl Gathered {
     fn add(&mut self, checked: Checked, sweep: Span) {
-        let Checked { planned, notes, used, dataset, quantities, whole } = checked;
+        let Checked { planned, notes, used, dataset, quantities, estimate, whole } = checked;
         for note in notes {
             if !self.notes.contains(&note) {
                 self.notes.push(note);
@@ -303,6 +319,7 @@ impl Gathered {
         }
         self.used.extend(used);
         self.first = self.first.take().or(whole);
+        self.largest = Some(estimate.larger(self.largest.take()));
         self.list.push(planned);
     }
 
@@ -318,9 +335,11 @@ impl Gathered {
 
     fn finish(self, study: &Spec, points: Vec<Point>, read: Reads) -> Result<Configurations, Diagnostics> {
         let Gathered { list, notes, used, datasets, places, found, .. } = self;
-        let Some(first) = self.first.filter(|_| found.is_empty()) else { return Err(found) };
+        let Some((first, largest)) = self.first.zip(self.largest).filter(|_| found.is_empty()) else {
+            return Err(found);
+        };
         check_parts(&first.quantities(), self.differs, study)?;
-        Ok(Configurations { list, first: Arc::new(first), notes, used, datasets, points, places, read })
+        Ok(Configurations { list, first: Arc::new(first), largest, notes, used, datasets, points, places, read })
     }
 }
 
@@ -334,9 +353,6 @@ impl Configuration {
         let kinds = Kinds { layers, surrogates: registry };
         let network = plan_network(&spec.layers, &kinds, data.inputs.len(), registry);
         check_sizes(&spec, &network, &data, &mut found);
-        if found.is_empty() {
-            check_memory(&spec, &network, &mut found);
-        }
         check_shapes(&spec, &network, &data, &mut found);
         let generator = generator(&spec, &network, &mut found);
         check_early_stop(&spec, &dataset, &mut found);
@@ -348,13 +364,10 @@ impl Configuration {
                 None
             }
         };
+        let iterations = updates(&spec, dataset.trained_on(), &mut found);
         if !found.is_empty() {
             return Err(found);
         }
-        let iterations = match spec.train.length {
-            Length::Iterations(n) => n,
-            Length::Epochs(n) => n * dataset.trained_on().div_ceil(spec.train.batch),
-        };
         Ok(Configuration { iterations, network, dataset, data, generator, weights, spec })
     }
 
@@ -368,7 +381,7 @@ impl Configuration {
         sources: &Sources,
         executor: Executor,
     ) -> Result<Configuration, Diagnostics> {
-        let runs = Runs { executor: executor.as_str(), device: DeviceName::Cpu.as_str() };
+        let runs = Runs { executor, device: DeviceName::Cpu };
         Configuration::new(spec, Surroundings { registry, sources, runs, read: &Reads::default() })
     }
 

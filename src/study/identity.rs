@@ -4,11 +4,13 @@
 //! `sweep` and `train.save_every`;
 //! the executor, the class of device, the version of meaning of each component and the digests of plugins; the seed.
 
+use super::plan::Executor;
 use crate::spec::Spec;
 use crate::spec::component::{Components, Kind};
 use crate::spec::fields::Type;
 use crate::spec::print::{Formulas, canonical, toml};
 use crate::spec::tree::{Entry, Node, Table, Value};
+use crate::tensor::DeviceName;
 use std::collections::BTreeMap;
 
 /// Keys of an experiment file that do not change any number.
@@ -18,9 +20,9 @@ pub const WITHOUT_EFFECT: [&str; 7] = ["name", "about", "let", "run", "report", 
 #[derive(Debug, Clone, Copy)]
 pub struct Runs {
     /// The executor.
-    pub executor: &'static str,
+    pub executor: Executor,
     /// The class of device.
-    pub device: &'static str,
+    pub device: DeviceName,
 }
 
 /// Components, each with what stands for it in an identity: its version, or the digest of its text.
@@ -71,7 +73,8 @@ fn all_but(
     // What lies at a path counts, not the path.
     places(&spec.data.kind, components).iter().for_each(|path| remove(&mut table, path));
     let used: Vec<String> = used.iter().map(|((kind, name), value)| format!("{kind} {name} {value}")).collect();
-    let mut parts = vec![canonical(&table), runs.executor.into(), runs.device.into(), used.join("\n")];
+    let mut parts =
+        vec![canonical(&table), runs.executor.as_str().into(), runs.device.as_str().into(), used.join("\n")];
     parts.extend(content);
     parts
 }

@@ -103,7 +103,7 @@ impl Plan {
         executor: Executor,
         device: DeviceName,
     ) -> Result<Plan, Diagnostics> {
-        let runs = Runs { executor: executor.as_str(), device: device.as_str() };
+        let runs = Runs { executor, device };
         let content = content_of(&spec, registry, sources)?;
         let request = identity::request(&spec, content.clone(), registry, runs);
         let identity = identity::study(&spec, content.clone(), registry, runs);
@@ -174,7 +174,7 @@ impl Plan {
     /// # Errors
     /// As [`Configurations::build`].
     pub fn build(&self, trial: &TrialPlan, registry: &Registry) -> Result<Arc<Configuration>, Diagnostics> {
-        let runs = Runs { executor: self.executor.as_str(), device: self.device.as_str() };
+        let runs = Runs { executor: self.executor, device: self.device };
         self.configurations.build(trial.configuration, &self.spec, registry, &self.sources, runs)
     }
 
