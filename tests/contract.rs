@@ -4,20 +4,25 @@ use runner::data::{Data, DataError, DataShape, Dataset};
 use runner::dfdx::prelude::Cpu;
 use runner::neuron::reference::{Carry, Segment};
 use runner::nn::fused::Form;
+use runner::nn::init::Constant;
 use runner::nn::layer::{Initialisers, Layer, LayerKind, LayerPlan, Surrogates};
 use runner::random::Draws;
-use runner::registry::{Additions, Crate};
+use runner::registry::{Additions, Crate, Registry};
 use runner::spec::component::Kind;
-use runner::spec::fields::{Field, Range};
-use runner::spec::sweep::Sweep;
+use runner::spec::fields::{Field, Range, Type};
+use runner::spec::read_text;
+use runner::spec::source::Sources;
+use runner::spec::sweep::{LAYING, Sweep};
 use runner::spec::tree::Table;
 use runner::study::sampler::{Point, Sampler};
-use runner::tensor::{Backend, Matrix, Recorder, Steps, TensorError};
+use runner::study::{Executor, Plan};
+use runner::tensor::{Backend, DeviceName, Matrix, Recorder, Steps, TensorError};
 use runner::testing::Suite;
 use runner::train::loss;
 use runner::train::metric::Compared;
 use runner::train::optimizer::{Rule, Step, UpdateRule};
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 #[test]
@@ -138,6 +143,52 @@ fn what_breaks_the_contract_is_found() {
     let breaches = Suite::new(&[Crate { name: "bad", version: "1", register }]).breaches();
     let said: Vec<String> = breaches.iter().map(ToString::to_string).collect();
     insta::assert_snapshot!(said.join("\n"));
+}
+
+/// A layer whose keys name an initialiser, which has this version of meaning.
+fn naming(to: &mut Additions<'_>, meaning: u32) {
+    to.initialiser("mine", |_, _| Arc::new(Constant(0.5))).about("A half").meaning(meaning);
+    let init = || Type::Component(Kind::Initialiser);
+    let inner = vec![Field::optional("init", init(), "inside of a table")];
+    to.layer("backwards", Backwards).about("Turns time round").fields(vec![
+        Field::optional("weights", init(), "a component"),
+        Field::optional("several", Type::List(Box::new(init())), "a list of them"),
+        Field::optional("table", Type::Table(inner), "a table with one"),
+        Field::optional("gain", Type::Parameter, "a parameter"),
+    ]);
+}
+
+/// The id of the first trial with two lines in the only hidden layer.
+fn id_of(register: fn(&mut Additions<'_>), layer: &str) -> String {
+    let mut sources = Sources::default();
+    let crates = [Crate { name: "own", version: "1", register }];
+    let registry = Registry::with(&crates, &mut sources).unwrap_or_else(|found| panic!("{:?}", found.list));
+    let text = format!(
+        "name = 'ids'\n[data]\nkind = 'sqrt'\nsteps = 4\n[[layer]]\nname = 'odd'\n{layer}\n[[layer]]\nname = 'out'\n\
+         kind = 'linear'\nsize = 1\n[optimizer]\nkind = 'adam'\n[train]\niterations = 1\nloss = 'mse'\n[run]\nseeds = [0]"
+    );
+    let spec = read_text("ids.toml", &text, LAYING, &registry, &mut sources);
+    let plan = spec.and_then(|spec| Plan::new(spec, &registry, &sources, Executor::Reference, DeviceName::Cpu));
+    plan.unwrap_or_else(|found| panic!("{layer}: {:?}", found.list)).trials[0].id.clone()
+}
+
+#[test]
+fn every_component_that_a_key_names_counts_for_identity() {
+    for layer in [
+        "kind = 'backwards'\nweights = 'mine'",
+        "kind = 'backwards'\nseveral = ['torch_linear', 'mine']",
+        "kind = 'backwards'\ntable = { init = 'mine' }",
+        "kind = 'linear'\nsize = 2\ninit = 'mine'",
+        "kind = 'rleaky'\nsize = 2\nrecurrent_init = 'mine'",
+        "kind = 'slstm'\nsize = 2\nrecurrent_init = 'mine'",
+    ] {
+        let second = id_of(|to| naming(to, 2), layer);
+        assert_eq!(id_of(|to| naming(to, 2), layer), second, "{layer}");
+        assert_ne!(id_of(|to| naming(to, 3), layer), second, "{layer}");
+    }
+    // What is not named does not count.
+    let other = "kind = 'linear'\nsize = 2";
+    assert_eq!(id_of(|to| naming(to, 2), other), id_of(|to| naming(to, 3), other));
 }
 
 #[test]

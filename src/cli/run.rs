@@ -297,7 +297,7 @@ fn train_and_store<D: OnDevice>(
     stop: &AtomicBool,
 ) -> Result<Exit, TrainError> {
     let plan = &request.plan;
-    let (file, device, executor) = (request.file.clone(), D::NAME.as_str(), plan.executor.as_str());
+    let (file, device, executor) = (request.file.clone(), D::NAME.as_str(), plan.ran_by());
     let known = store.rows()?;
     let mut schedule = Schedule::new(plan, &known);
     let due = schedule.begin();
@@ -317,7 +317,7 @@ fn train_and_store<D: OnDevice>(
     if let Err(error) = store.write_manifest(&manifest) {
         return Ok(refuse_folder(&error));
     }
-    let describing = std::thread::spawn(move || environment(&file, device, executor));
+    let describing = std::thread::spawn(move || environment(&file, device, &executor));
     let missing: Vec<&TrialPlan> = due.iter().map(|place| &plan.trials[*place]).collect();
     let progress = Progress::new(missing.len(), plan.iterations(&missing), args.quiet);
     let jobs = args.jobs.map_or_else(processors, |jobs| jobs as usize);

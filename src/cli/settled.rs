@@ -11,7 +11,8 @@ use crate::store::manifest::Manifest;
 use crate::store::{SummaryRow, settled};
 use crate::study::Executor;
 use crate::study::configuration::content_of;
-use crate::study::identity::{self, Runs};
+use crate::study::identity;
+use crate::study::runs::Runs;
 use crate::tensor::DeviceName;
 use std::path::{Path, PathBuf};
 

@@ -8,7 +8,7 @@ use crate::formula::{Expr, constant, parse};
 use crate::neuron::limits;
 use crate::neuron::surrogate::info;
 use crate::random::Draws;
-use crate::spec::component::Info;
+use crate::spec::component::{Info, OWN_FUNCTIONS};
 use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem, suggest};
 use crate::spec::fields::{Field, Range, Type};
 use crate::spec::merge::wrong_type;
@@ -47,6 +47,12 @@ enum Distribution {
     Normal(f64, f64),
 }
 
+/// Whether a formula calls functions that the binary brings.
+fn own_functions(expr: &Expr) -> bool {
+    use crate::formula::Function::{Cos, Exp, Log, Sigmoid, Sin, Tanh};
+    expr.has_power(2.0) || [Exp, Log, Tanh, Sin, Cos, Sigmoid].iter().any(|function| expr.calls(*function))
+}
+
 /// Draws, and channels, at most of each.
 const MAX_NAMES: usize = 64;
 
@@ -81,8 +87,10 @@ impl FunctionModel {
         }
         let line = |(name, expr): &(String, Expr)| format!("{name} = {expr}\n");
         let detail: String = inputs.iter().chain(&targets).map(line).collect();
+        let normal = draws.iter().any(|draw| matches!(draw.distribution, Distribution::Normal(..)));
+        let meaning = if normal || formulas().any(own_functions) { OWN_FUNCTIONS } else { 1 };
         (found.list.len() == before).then(|| FunctionModel {
-            info: info(table, fields, detail),
+            info: Info { meaning, ..info(table, fields, detail) },
             formulas: Arc::new(Formulas { draws, inputs, targets }),
         })
     }

@@ -247,6 +247,12 @@ impl Expr {
         matches!(self, Expr::Call(called, _) if *called == function)
     }
 
+    /// Whether it has a power other than a whole one of `up_to` at most, which is a product.
+    pub fn has_power(&self, up_to: f64) -> bool {
+        let product = |b: &Expr| matches!(b, Expr::Number(n) if n.fract() == 0.0 && (0.0..=up_to).contains(n));
+        self.count(&|expr| matches!(expr, Expr::Binary(BinaryOp::Pow, _, b) if !product(b))) > 0
+    }
+
     /// Whether a function is called anywhere.
     pub fn calls(&self, function: Function) -> bool {
         self.is_call(function) || self.children().into_iter().any(|child| child.calls(function))
@@ -293,7 +299,8 @@ impl Expr {
 }
 
 impl BinaryOp {
-    /// The result for two numbers.
+    /// The result for two numbers. Powers, as all functions, are the binary's own: a C library of another machine may
+    /// round otherwise.
     pub fn apply(self, a: f64, b: f64) -> f64 {
         let truth = |holds: bool| if holds { 1.0 } else { 0.0 };
         match self {
@@ -301,7 +308,8 @@ impl BinaryOp {
             BinaryOp::Sub => a - b,
             BinaryOp::Mul => a * b,
             BinaryOp::Div => a / b,
-            BinaryOp::Pow => a.powf(b),
+            BinaryOp::Pow if b == 2.0 => a * a,
+            BinaryOp::Pow => libm::pow(a, b),
             BinaryOp::Less => truth(a < b),
             BinaryOp::LessEqual => truth(a <= b),
             BinaryOp::Greater => truth(a > b),
@@ -317,13 +325,13 @@ impl Function {
     fn apply(self, values: &[f64]) -> Option<f64> {
         Some(match (self, values) {
             (Function::Abs, [x]) => x.abs(),
-            (Function::Exp, [x]) => x.exp(),
-            (Function::Log, [x]) => x.ln(),
+            (Function::Exp, [x]) => libm::exp(*x),
+            (Function::Log, [x]) => libm::log(*x),
             (Function::Sqrt, [x]) => x.sqrt(),
-            (Function::Tanh, [x]) => x.tanh(),
-            (Function::Sin, [x]) => x.sin(),
-            (Function::Cos, [x]) => x.cos(),
-            (Function::Sigmoid, [x]) => 1.0 / (1.0 + (-x).exp()),
+            (Function::Tanh, [x]) => libm::tanh(*x),
+            (Function::Sin, [x]) => libm::sin(*x),
+            (Function::Cos, [x]) => libm::cos(*x),
+            (Function::Sigmoid, [x]) => 1.0 / (1.0 + libm::exp(-x)),
             (Function::Sign, [x]) if *x == 0.0 => 0.0,
             (Function::Sign, [x]) => x.signum(),
             (Function::Floor, [x]) => x.floor(),

@@ -186,6 +186,27 @@ proptest! {
         let _ = parse_equations(&text);
     }
 
+    // A C library would give some of these another last bit, and another library others.
+    #[test]
+    fn functions_are_those_of_the_binary_bit_for_bit(x in 1e-6..700.0f64, y in -30.0..30.0f64) {
+        let at = |text: &str| {
+            let value = |name: &str| Some(if name == "x" { x } else { y });
+            parse(text).unwrap().eval(&value).unwrap().to_bits()
+        };
+        for (text, own) in [
+            ("exp(y)", libm::exp(y)),
+            ("log(x)", libm::log(x)),
+            ("tanh(y)", libm::tanh(y)),
+            ("sin(x)", libm::sin(x)),
+            ("cos(x)", libm::cos(x)),
+            ("sigmoid(y)", 1.0 / (1.0 + libm::exp(-y))),
+            ("x ^ (y / 10)", libm::pow(x, y / 10.0)),
+            ("x ^ 2", x * x),
+        ] {
+            prop_assert_eq!(at(text), own.to_bits(), "{}", text);
+        }
+    }
+
     #[test]
     fn derivatives_match_central_differences(expr in smooth(), x in -1.0..1.0f64, y in -1.0..1.0f64) {
         let at = |x: f64| expr.eval(&|name| Some(if name == "x" { x } else { y })).unwrap();

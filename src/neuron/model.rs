@@ -107,6 +107,13 @@ const KEYS: [&str; 14] = [
 ];
 
 impl Model {
+    /// Whether its equations, under any option, call functions that the binary brings.
+    pub fn calls_own(&self) -> bool {
+        let values = self.options.iter().flat_map(|option| &option.values);
+        let defined = values.flat_map(|(_, definitions)| definitions).map(|definition| &definition.expr);
+        self.equations.iter().map(|equation| &equation.expr).chain(defined).any(super::surrogate::calls_own)
+    }
+
     /// Reads a text plugin whose `kind` is `neuron`.
     pub fn read(table: &Table, at: Span, sources: &Sources, found: &mut Diagnostics) -> Option<Model> {
         let before = found.list.len();

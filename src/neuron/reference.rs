@@ -6,7 +6,7 @@
 
 use super::program::{Program, Projection, previous};
 use crate::formula::{BinaryOp, Expr, Function, constant};
-use crate::tensor::{Backend, Matrix, Recorder, Steps, Taped, TensorError};
+use crate::tensor::{Backend, Chain, DeviceName, Matrix, Recorder, Steps, Taped, TensorError};
 use dfdx::prelude::*;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -207,19 +207,39 @@ impl<D: Backend> Step<'_, D> {
         }
         let out = self.recorder.paused(|recorder| recorder.unary(x, op))?;
         let slopes = x.as_vec().into_iter().zip(out.as_vec()).map(|(x, y)| slope(x, y)).collect();
-        self.recorder.by_slopes(&out, vec![(x, slopes)], false);
+        self.recorder.by_slopes(&out, vec![(x, slopes)], Chain::Guarded);
         Ok(Value::from(out))
     }
 
-    /// A function of two values, whose derivatives are `slopes` of both operands and the result; `shares` where these
-    /// are the parts of it that each operand gave.
+    /// A function that is the binary's own on the processor, and the device's elsewhere; its derivative is one of its
+    /// argument and its value.
+    fn own(
+        &mut self,
+        x: &Matrix<D>,
+        function: impl Fn(f32) -> f32,
+        op: impl FnOnce(Taped<(usize, usize), D>) -> Result<Taped<(usize, usize), D>, D::Err>,
+        slope: impl Fn(f32, f32) -> f32,
+    ) -> Result<Value<D>, TensorError> {
+        if D::NAME != DeviceName::Cpu {
+            return self.curved(x, op, slope);
+        }
+        let x_values = x.as_vec();
+        let values: Vec<f32> = x_values.iter().map(|x| function(*x)).collect();
+        let slopes = x_values.into_iter().zip(&values).map(|(x, y)| slope(x, *y)).collect();
+        let out = self.recorder.matrix(values, self.shape)?;
+        let chain = if self.guarded { Chain::Guarded } else { Chain::Plain };
+        self.recorder.by_slopes(&out, vec![(x, slopes)], chain);
+        Ok(Value::from(out))
+    }
+
+    /// A function of two values, whose derivatives are `slopes` of both operands and the result.
     fn curved_both(
         &mut self,
         a: Value<D>,
         b: Value<D>,
         op: impl FnOnce(Taped<(usize, usize), D>, Taped<(usize, usize), D>) -> Result<Taped<(usize, usize), D>, D::Err>,
         slopes: [fn(f32, f32, f32) -> f32; 2],
-        shares: bool,
+        chain: Chain,
     ) -> Result<Value<D>, TensorError> {
         if !self.guarded {
             return self.both(a, b, op);
@@ -230,7 +250,7 @@ impl<D: Backend> Step<'_, D> {
         let (left, right, results) = (a.as_vec(), b.as_vec(), out.as_vec());
         let [by_a, by_b] =
             slopes.map(|slope| (0..results.len()).map(|i| slope(left[i], right[i], results[i])).collect::<Vec<f32>>());
-        self.recorder.by_slopes(&out, vec![(&a, by_a), (&b, by_b)], shares);
+        self.recorder.by_slopes(&out, vec![(&a, by_a), (&b, by_b)], chain);
         Ok(Value::from(out))
     }
 
@@ -255,15 +275,17 @@ impl<D: Backend> Step<'_, D> {
             (Pow, Value::Lanes(x), Value::Number(c)) => self.power(&x, c),
             (Pow, a, Value::Lanes(b)) => {
                 let a = self.lanes(a)?;
-                let log = self.curved(&a, |a| a.try_ln(), |x, _| x.recip())?;
+                let log = self.own(&a, libm::logf, |a| a.try_ln(), |x, _| x.recip())?;
                 let product = self.binary(Mul, Value::Lanes(b), log)?;
                 let product = self.lanes(product)?;
-                self.curved(&product, |x| x.try_exp(), |_, y| y)
+                self.own(&product, libm::expf, |x| x.try_exp(), |_, y| y)
             }
             (Add, a, b) => self.both(a, b, |a, b| a.try_add(b)),
             (Sub, a, b) => self.both(a, b, |a, b| a.try_sub(b)),
-            (Mul, a, b) => self.curved_both(a, b, |a, b| a.try_mul(b), [|_, b, _| b, |a, _, _| a], false),
-            (Div, a, b) => self.curved_both(a, b, |a, b| a.try_div(b), [|_, b, _| b.recip(), |_, b, y| -y / b], false),
+            (Mul, a, b) => self.curved_both(a, b, |a, b| a.try_mul(b), [|_, b, _| b, |a, _, _| a], Chain::Guarded),
+            (Div, a, b) => {
+                self.curved_both(a, b, |a, b| a.try_div(b), [|_, b, _| b.recip(), |_, b, y| -y / b], Chain::Guarded)
+            }
             (Less, a, b) => self.compare(a, b, |a, b| a.try_lt(b)),
             (LessEqual, a, b) => self.compare(a, b, |a, b| a.try_le(b)),
             (Greater, a, b) => self.compare(a, b, |a, b| a.try_gt(b)),
@@ -281,7 +303,7 @@ impl<D: Backend> Step<'_, D> {
             self.curved(x, |x| x.try_powi(n), |x, _| n as f32 * x.powi(n - 1))
         } else {
             let n = exponent as f32;
-            self.curved(x, |x| x.try_powf(n), |x, _| n * x.powf(n - 1.0))
+            self.own(x, |x| libm::powf(x, n), |x| x.try_powf(n), |x, _| n * libm::powf(x, n - 1.0))
         }
     }
 
@@ -326,20 +348,26 @@ impl<D: Backend> Step<'_, D> {
         match function {
             Function::Abs => self.unary(&first, |x| x.try_abs()),
             Function::Exp => self.curved(&first, |x| x.try_exp(), |_, y| y),
-            Function::Log => self.curved(&first, |x| x.try_ln(), |x, _| x.recip()),
+            Function::Log => self.own(&first, libm::logf, |x| x.try_ln(), |x, _| x.recip()),
             Function::Sqrt => self.curved(&first, |x| x.try_sqrt(), |_, y| 0.5 / y),
             Function::Tanh => self.curved(&first, |x| x.try_tanh(), |_, y| 1.0 - y * y),
-            Function::Sin => self.curved(&first, |x| x.try_sin(), |x, _| x.cos()),
-            Function::Cos => self.curved(&first, |x| x.try_cos(), |x, _| -x.sin()),
+            Function::Sin => self.own(&first, libm::sinf, |x| x.try_sin(), |x, _| libm::cosf(x)),
+            Function::Cos => self.own(&first, libm::cosf, |x| x.try_cos(), |x, _| -libm::sinf(x)),
             Function::Sigmoid => self.curved(&first, |x| x.try_sigmoid(), |_, y| y * (1.0 - y)),
             Function::Min => {
                 let first = Value::Lanes(first);
-                self.curved_both(first, arguments.remove(0), |a, b| a.try_minimum(b), LESSER, true)
+                self.curved_both(first, arguments.remove(0), |a, b| a.try_minimum(b), LESSER, Chain::Shares)
             }
             Function::Max => {
                 let first = Value::Lanes(first);
                 let [first_share, second_share] = LESSER;
-                self.curved_both(first, arguments.remove(0), |a, b| a.try_maximum(b), [second_share, first_share], true)
+                self.curved_both(
+                    first,
+                    arguments.remove(0),
+                    |a, b| a.try_maximum(b),
+                    [second_share, first_share],
+                    Chain::Shares,
+                )
             }
             Function::Where => self.choose(&first, arguments.remove(0), arguments.remove(0)),
             Function::Heaviside => self.heaviside(&first).map(Value::from),

@@ -1,7 +1,7 @@
 //! Surrogates: a formula in `x` (membrane potential minus threshold) in place of the derivative of a spike.
 
 use crate::formula::{self, Expr};
-use crate::spec::component::Info;
+use crate::spec::component::{Info, OWN_FUNCTIONS};
 use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem, suggest};
 use crate::spec::fields::{Field, Presence, Range};
 use crate::spec::source::Sources;
@@ -19,6 +19,13 @@ pub struct Surrogate {
 
 /// Numbers, names, operations and functions of a derivative: it stands in the way back once for each `spike`.
 const MAX_SIZE: usize = 128;
+
+/// Whether an equation calls functions of single precision that the binary brings; exponentials are the executors'.
+pub fn calls_own(equation: &Expr) -> bool {
+    use formula::Function::{Cos, Log, Sin};
+    // Whole powers up to the fourth are products.
+    equation.has_power(4.0) || [Log, Sin, Cos].iter().any(|function| equation.calls(*function))
+}
 
 impl Surrogate {
     /// Reads a text plugin whose `kind` is `surrogate`.
@@ -57,7 +64,8 @@ impl Surrogate {
             return None;
         }
         let detail = format!("derivative = {derivative}\n\nx is the membrane potential minus the threshold\n");
-        Some(Surrogate { info: info(table, params, detail), derivative })
+        let meaning = if calls_own(&derivative) { OWN_FUNCTIONS } else { 1 };
+        Some(Surrogate { info: Info { meaning, ..info(table, params, detail) }, derivative })
     }
 
     /// Its peak with the parameters' defaults.

@@ -81,6 +81,11 @@ pub trait LayerKind: Send + Sync {
     /// Its fused form, if it has one.
     fn fused(&self, args: &Table, surrogates: &dyn Surrogates) -> Option<Form>;
 
+    /// Whether it has a fused form, which a plan asks of every configuration.
+    fn has_fused(&self, args: &Table, surrogates: &dyn Surrogates) -> bool {
+        self.fused(args, surrogates).is_some()
+    }
+
     /// The layer on the processor.
     fn on_cpu(&self, args: &Table, surrogates: &dyn Surrogates) -> Box<dyn Layer<Cpu>>;
 

@@ -105,6 +105,10 @@ impl LayerKind for NeuronKind {
         Some(Form::Neurons(self.program(args, surrogates).program))
     }
 
+    fn has_fused(&self, _: &Table, _: &dyn Surrogates) -> bool {
+        true
+    }
+
     fn on_cpu(&self, args: &Table, surrogates: &dyn Surrogates) -> Box<dyn Layer<Cpu>> {
         Box::new(self.program(args, surrogates))
     }

@@ -43,8 +43,9 @@ impl Draws for Stream {
     /// Box & Muller 1958, Annals of Mathematical Statistics 29(2), 610-611.
     fn normal(&mut self, mean: f64, sd: f64, n: usize) -> Vec<f32> {
         let pair = |stream: &mut Self| {
-            let (radius, angle) = ((-2.0 * (1.0 - stream.unit()).ln()).sqrt(), std::f64::consts::TAU * stream.unit());
-            [radius * angle.cos(), radius * angle.sin()]
+            let (radius, angle) =
+                ((-2.0 * libm::log(1.0 - stream.unit())).sqrt(), std::f64::consts::TAU * stream.unit());
+            [radius * libm::cos(angle), radius * libm::sin(angle)]
         };
         let pairs = (0..n.div_ceil(2)).flat_map(|_| pair(self));
         pairs.take(n).map(|z| (mean + sd * z) as f32).collect()

@@ -61,9 +61,9 @@ impl TorchGenerator {
             return spare;
         }
         let (u1, u2) = (self.double(), self.double());
-        let (radius, angle) = ((-2.0 * (-u2).ln_1p()).sqrt(), std::f64::consts::TAU * u1);
-        self.spare = Some(radius * angle.sin());
-        radius * angle.cos()
+        let (radius, angle) = ((-2.0 * libm::log1p(-u2)).sqrt(), std::f64::consts::TAU * u1);
+        self.spare = Some(radius * libm::sin(angle));
+        radius * libm::cos(angle)
     }
 
     fn unit(&mut self) -> f32 {
@@ -74,10 +74,10 @@ impl TorchGenerator {
 /// Turns 16 uniform numbers into normal ones: the first eight give radii, the others angles.
 fn normal_block(block: &mut [f32], mean: f32, sd: f32) {
     for j in 0..8 {
-        let radius = (-2.0 * (1.0 - block[j]).ln()).sqrt();
+        let radius = (-2.0 * libm::logf(1.0 - block[j])).sqrt();
         let angle = std::f32::consts::TAU * block[j + 8];
-        block[j] = radius * angle.cos() * sd + mean;
-        block[j + 8] = radius * angle.sin() * sd + mean;
+        block[j] = radius * libm::cosf(angle) * sd + mean;
+        block[j + 8] = radius * libm::sinf(angle) * sd + mean;
     }
 }
 

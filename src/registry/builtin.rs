@@ -6,7 +6,7 @@ use crate::data::file::Tables;
 use crate::data::series::{self, SeriesDataset};
 use crate::data::table::{self, TableDataset};
 use crate::nn::{init, linear};
-use crate::spec::component::Origin;
+use crate::spec::component::{OWN_FUNCTIONS, Origin};
 use crate::spec::diagnostic::Diagnostics;
 use crate::spec::fields::{Field, Pair, Range, SEED, Type};
 use crate::spec::source::Sources;
@@ -159,6 +159,7 @@ fn initialisers(to: &mut Additions<'_>) {
         Arc::new(init::Normal(mean, sd))
     })
     .about("Normal distribution")
+    .meaning(OWN_FUNCTIONS)
     .fields(vec![Field::required("normal", mean_sd, "drawn from a normal distribution, [mean, sd]")]);
     to.initialiser("constant", |args, _| Arc::new(init::Constant(args.number("constant"))))
         .about("One number everywhere")

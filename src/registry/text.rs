@@ -6,7 +6,7 @@ use crate::neuron::{Model, Surrogate, describe, program};
 use crate::nn::layer::LayerKind;
 use crate::nn::neurons;
 use crate::program::{Manifest, Program, ProgramDataset, ProgramMetric, Provides};
-use crate::spec::component::{Info, Kind, Origin};
+use crate::spec::component::{Info, Kind, OWN_FUNCTIONS, Origin};
 use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem};
 use crate::spec::source::{self, Sources, Span};
 use crate::spec::tree::{self, Table};
@@ -72,7 +72,9 @@ impl Registry {
                     return;
                 }
                 let detail = describe::detail(table.text("step").unwrap_or(""), &model);
-                let info = Info { origin, ..crate::neuron::surrogate::info(&table, neurons::fields(&model), detail) };
+                let meaning = if model.calls_own() { OWN_FUNCTIONS } else { 1 };
+                let known = crate::neuron::surrogate::info(&table, neurons::fields(&model), detail);
+                let info = Info { origin, meaning, ..known };
                 let kind: Arc<dyn LayerKind> = Arc::new(neurons::NeuronKind::new(Arc::new(model)));
                 put(&mut self.neurons, Kind::Neuron, info, kind, &table, found);
             }

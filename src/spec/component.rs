@@ -105,6 +105,10 @@ pub struct Info {
     pub origin: Origin,
 }
 
+/// The meaning of what calls functions, or draws normal numbers, where the binary brings these itself. Under the meaning
+/// 1 they are those of the machine's C library.
+pub const OWN_FUNCTIONS: u32 = 2;
+
 impl Info {
     /// A built-in component of which only the name is known so far.
     pub fn named(name: &str) -> Info {
@@ -124,7 +128,10 @@ impl Info {
         match &self.origin {
             Origin::BuiltIn => self.meaning.to_string(),
             Origin::Crate(name) => format!("{name} {}", self.meaning),
-            Origin::Text { text, .. } => blake3::hash(text.as_bytes()).to_hex().to_string(),
+            Origin::Text { text, .. } => {
+                let meaning = if self.meaning == 1 { String::new() } else { format!(" {}", self.meaning) };
+                format!("{}{meaning}", blake3::hash(text.as_bytes()).to_hex())
+            }
             Origin::Program { digest, .. } => digest.clone(),
         }
     }

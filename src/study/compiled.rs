@@ -1,7 +1,7 @@
 //! Configurations as machines that train: networks that are compiled once, or composed of dfdx operations.
 
 use super::configuration::Configuration;
-use super::plan::Executor;
+use super::runs::Executor;
 use crate::nn::Network;
 use crate::nn::fused::FusedNetwork;
 use crate::registry::{OnDevice, Registry};
@@ -35,9 +35,9 @@ pub fn same_network(a: &Configuration, b: &Configuration) -> bool {
 pub struct Compiled(Option<FusedNetwork>);
 
 impl Compiled {
-    /// Compiles for an executor.
-    pub fn new(plan: &Configuration, registry: &Registry, executor: Executor) -> Compiled {
-        Compiled(match executor {
+    /// Compiles for the executor that runs the configuration.
+    pub fn new(plan: &Configuration, registry: &Registry) -> Compiled {
+        Compiled(match plan.executor {
             Executor::Fused => fused_network(plan, registry),
             Executor::Reference => None,
         })
@@ -99,15 +99,13 @@ pub fn signal_of(plan: &Configuration, term: &Term) -> String {
     term.of.as_ref().map_or_else(|| plan.network.output(), |(signal, _)| signal.clone())
 }
 
-/// The fused network, if every layer and loss has a fused form.
+/// The fused network; none where a layer has no fused form, which the plan found out.
 fn fused_network(plan: &Configuration, registry: &Registry) -> Option<FusedNetwork> {
     let layers = plan.spec.layers.iter().map(|layer| &layer.component);
     let forms = layers.map(|layer| registry.layer_kind(&layer.kind).fused(&layer.args, registry));
     let forms = forms.collect::<Option<Vec<_>>>()?;
-    let direct = |term: &Term| registry.loss(&term.loss.kind).build.direct.is_some();
-    let losses = &plan.spec.train.loss;
-    let read: Vec<String> = losses.iter().map(|term| signal_of(plan, term)).collect();
-    losses.iter().all(direct).then(|| FusedNetwork::new(&plan.network, forms, &read, plan.spec.train.tbptt))
+    let read: Vec<String> = plan.spec.train.loss.iter().map(|term| signal_of(plan, term)).collect();
+    Some(FusedNetwork::new(&plan.network, forms, &read, plan.spec.train.tbptt))
 }
 
 fn fused_machine(plan: &Configuration, registry: &Registry, network: FusedNetwork) -> Box<dyn Machine> {

@@ -4,10 +4,11 @@
 //! builds it again. So a study may have very many. What they read is read once, whoever builds them.
 
 use super::check::{check_data, check_early_stop, check_parts, check_shapes, check_sizes, generator, updates};
-use super::identity::{self, Runs, Used};
+use super::identity::{self, Used};
 use super::memory::Estimate;
-use super::plan::{Executor, Measured};
+use super::plan::Measured;
 use super::rule::fresh;
+use super::runs::{Executor, Runs, lacks_fused};
 use super::sampler::Point;
 use super::weights::{StoredWeights, WeightsFile};
 use crate::data::DataShape;
@@ -40,6 +41,10 @@ pub struct ConfigurationPlan {
     pub params: Vec<(String, String)>,
     /// Updates of a trial.
     pub iterations: usize,
+    /// What runs its neurons.
+    pub executor: Executor,
+    /// Numbers in the parameters of its network.
+    pub parameters: usize,
 }
 
 /// What the trials of a configuration are made of.
@@ -58,6 +63,8 @@ pub struct Configuration {
     pub iterations: usize,
     /// Parameters to begin with, in place of drawn ones.
     pub weights: Option<StoredWeights>,
+    /// What runs the neurons.
+    pub executor: Executor,
 }
 
 /// What configurations are built from beside their specs.
@@ -183,7 +190,7 @@ impl Checked {
         keep: bool,
         Surroundings { registry, runs, .. }: Surroundings<'_>,
     ) -> Result<Checked, Diagnostics> {
-        let estimate = Estimate::new(&configuration, registry, runs.executor);
+        let estimate = Estimate::new(&configuration, registry);
         if runs.device == DeviceName::Cpu
             && let Some(refused) = estimate.check(1, 1)
         {
@@ -191,10 +198,17 @@ impl Checked {
         }
         let spec = &configuration.spec;
         let used = identity::used(spec, registry);
+        let runs = Runs { executor: configuration.executor, ..runs };
         let id = identity::configuration(spec, configuration.content(), &used, registry, runs);
         let at = spec.data.args.get("kind").map_or(spec.data.span, |node| node.span);
         Ok(Checked {
-            planned: ConfigurationPlan { id, params, iterations: configuration.iterations },
+            planned: ConfigurationPlan {
+                id,
+                params,
+                iterations: configuration.iterations,
+                executor: configuration.executor,
+                parameters: configuration.network.size(),
+            },
             notes: spec.notes.clone(),
             used,
             dataset: (spec.data.kind.clone(), at),
@@ -344,8 +358,8 @@ impl Gathered {
 }
 
 impl Configuration {
-    fn new(spec: Spec, place: Surroundings<'_>) -> Result<Configuration, Diagnostics> {
-        let Surroundings { registry, sources, read, .. } = place;
+    fn new(mut spec: Spec, place: Surroundings<'_>) -> Result<Configuration, Diagnostics> {
+        let Surroundings { registry, sources, runs, read } = place;
         let mut found = Diagnostics::default();
         let dataset = read.dataset(&spec.data, place)?;
         let data = dataset.shape();
@@ -368,7 +382,14 @@ impl Configuration {
         if !found.is_empty() {
             return Err(found);
         }
-        Ok(Configuration { iterations, network, dataset, data, generator, weights, spec })
+        let mut executor = runs.executor;
+        if executor == Executor::Fused
+            && let Some(what) = lacks_fused(&spec, registry)
+        {
+            executor = Executor::Reference;
+            spec.notes.push(format!("{what} has no fused form, so its whole network runs on the reference executor"));
+        }
+        Ok(Configuration { iterations, network, dataset, data, generator, weights, executor, spec })
     }
 
     /// A configuration that belongs to no study, on the processor.

@@ -29,7 +29,7 @@ pub fn inputs(
     let under = |path: &str, key: &str| path == key || path.strip_prefix(key).is_some_and(|rest| rest.starts_with('.'));
     inputs.retain(|path, _| !identity::WITHOUT_EFFECT.iter().any(|key| under(path, key)));
     inputs.insert("seed".into(), trial.seed.to_string());
-    inputs.insert("executor".into(), parts.executor.clone());
+    inputs.insert("executor".into(), plan.configuration(trial).executor.as_str().into());
     inputs.insert("device".into(), parts.device.clone());
     inputs.extend(parts.content.iter().map(|content| ("content of the data".to_string(), content.clone())));
     for (name, meaning) in identity::meanings(&identity::used(&plan.build(trial, registry)?.spec, registry)) {

@@ -2,28 +2,21 @@
 //!
 //! In: every resolved key except `name`, `about`, `let` (its values stand where they are used), `run`, `report`,
 //! `sweep` and `train.save_every`;
-//! the executor, the class of device, the version of meaning of each component and the digests of plugins; the seed.
+//! the executor that runs it, the class of device, the version of meaning of each component and the digests of plugins; the seed.
 
-use super::plan::Executor;
-use crate::spec::Spec;
+use super::runs::Runs;
 use crate::spec::component::{Components, Kind};
-use crate::spec::fields::Type;
+use crate::spec::fields::{Field, Type};
 use crate::spec::print::{Formulas, canonical, toml};
 use crate::spec::tree::{Entry, Node, Table, Value};
-use crate::tensor::DeviceName;
+use crate::spec::{Component, Spec};
 use std::collections::BTreeMap;
 
 /// Keys of an experiment file that do not change any number.
 pub const WITHOUT_EFFECT: [&str; 7] = ["name", "about", "let", "run", "report", "sweep", "train.save_every"];
 
-/// What runs a trial: the executor, and the class of device.
-#[derive(Debug, Clone, Copy)]
-pub struct Runs {
-    /// The executor.
-    pub executor: Executor,
-    /// The class of device.
-    pub device: DeviceName,
-}
+/// What stands for a built-in component that has never changed.
+const FIRST: &str = "1";
 
 /// Components, each with what stands for it in an identity: its version, or the digest of its text.
 pub type Used = BTreeMap<(Kind, String), String>;
@@ -145,35 +138,56 @@ fn digest(purpose: &str, parts: &[String]) -> String {
     hasher.finalize().to_hex()[..16].to_string()
 }
 
-/// Every component that a spec names.
+/// Every component that a spec names, also by keys that a crate or a text declares.
 pub fn used(spec: &Spec, components: &dyn Components) -> Used {
-    let mut names = vec![(Kind::Dataset, spec.data.kind.clone()), (Kind::Optimizer, spec.optimizer.kind.clone())];
-    names.extend(spec.train.loss.iter().map(|term| (Kind::Loss, term.loss.kind.clone())));
-    names.extend(spec.train.metrics.iter().map(|metric| (Kind::Metric, metric.kind.clone())));
-    for layer in &spec.layers {
-        names.push((Kind::Layer, layer.component.kind.clone()));
-        for (key, kind) in [("surrogate", Kind::Surrogate), ("init", Kind::Initialiser)] {
-            let table = layer.component.args.get(key).and_then(Node::as_table);
-            names.extend(table.and_then(|table| table.text("kind")).map(|name| (kind, name.to_string())));
-        }
-        names.extend(distributions(&layer.component.args, components));
-    }
-    let known = |(kind, name): (Kind, String)| {
-        let info = components.info(kind, &name)?;
-        Some(((kind, name), info.digest()))
-    };
-    names.into_iter().filter_map(known).collect()
+    let mut used = Used::new();
+    let mut add =
+        |kind: Kind, component: &Component| note(kind, &component.kind, &component.args, components, &mut used);
+    add(Kind::Dataset, &spec.data);
+    add(Kind::Optimizer, &spec.optimizer);
+    spec.train.loss.iter().for_each(|term| add(Kind::Loss, &term.loss));
+    spec.train.metrics.iter().for_each(|metric| add(Kind::Metric, metric));
+    spec.layers.iter().for_each(|layer| add(Kind::Layer, &layer.component));
+    used
 }
 
-fn distributions(args: &Table, components: &dyn Components) -> Vec<(Kind, String)> {
-    let names = components.names(Kind::Initialiser);
-    let tables = args.entries.iter().filter_map(|entry| match &entry.node.value {
-        Value::Table(table) => Some(table),
-        _ => None,
-    });
-    tables
-        .flat_map(|table| &table.entries)
-        .filter(|entry| names.contains(&entry.key.as_str()))
-        .map(|entry| (Kind::Initialiser, entry.key.clone()))
-        .collect()
+/// Notes a component, and those that its keys name.
+fn note(kind: Kind, name: &str, args: &Table, components: &dyn Components, used: &mut Used) {
+    let Some(info) = components.info(kind, name) else { return };
+    used.insert((kind, name.to_string()), info.digest());
+    note_keys(&info.fields, args, components, used);
+}
+
+fn note_keys(fields: &[Field], args: &Table, components: &dyn Components, used: &mut Used) {
+    for field in fields {
+        if let Some(node) = args.get(&field.name) {
+            note_value(&field.name, &field.ty, node, components, used);
+        }
+    }
+}
+
+/// Notes what the value of a key names.
+fn note_value(key: &str, ty: &Type, node: &Node, components: &dyn Components, used: &mut Used) {
+    match (ty, &node.value) {
+        (Type::Parameter, Value::Table(table)) => {
+            let drawn = table.entries.iter().filter_map(|entry| components.info(Kind::Initialiser, &entry.key));
+            used.extend(drawn.map(|info| ((Kind::Initialiser, info.name.clone()), info.digest())));
+        }
+        (Type::Component(kind) | Type::Terms(kind), Value::Table(table)) => {
+            let Some(info) = table.text("kind").and_then(|name| components.info(*kind, name)) else { return };
+            // In digests of other keys' components 1 stands for itself, so that ids of earlier versions hold.
+            let told = matches!((kind, key), (Kind::Surrogate, "surrogate") | (Kind::Initialiser, "init"));
+            if told || table.get(&info.name).is_some() || info.digest() != FIRST {
+                note(*kind, &info.name, table, components, used);
+            }
+        }
+        (Type::Terms(_), Value::Array(items)) => {
+            items.iter().for_each(|item| note_value(key, ty, item, components, used));
+        }
+        (Type::List(inner), Value::Array(items)) => {
+            items.iter().for_each(|item| note_value(key, inner, item, components, used));
+        }
+        (Type::Table(fields), Value::Table(table)) => note_keys(fields, table, components, used),
+        _ => {}
+    }
 }

@@ -123,7 +123,7 @@ impl Job<'_> {
         let configuration = self.plan.build(self.planned, self.registry).map_err(failed)?;
         let compiled = match before {
             Some(before) if same_network(&before.configuration, &configuration) => before.compiled,
-            _ => Compiled::new(&configuration, self.registry, self.plan.executor),
+            _ => Compiled::new(&configuration, self.registry),
         };
         Ok(Built { of, configuration, compiled })
     }

@@ -2,13 +2,16 @@
 //!
 //! A worker has a trial: parameters with their gradients and moments, what layers keep of the steps, data, and the rows
 //! of its history. Beside the workers the results of trials wait for the tables. The counts are those of what is
-//! allocated, as far as it is large; for the reference executor, which keeps whatever an equation computes, they are
-//! a bound that was measured.
+//! allocated, as far as it is large; the reference executor was measured to keep about as much of a sample as the fused one,
+//! but of all samples at once.
 
 use super::compiled::signal_of;
 use super::configuration::Configuration;
-use super::plan::{Executor, Plan};
+use super::plan::Plan;
+use super::runs::Executor;
 use crate::data::split::Part;
+use crate::nn::LayerPlan;
+use crate::nn::fused::Form;
 use crate::nn::fused::size::{Size, product};
 use crate::registry::Registry;
 use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem};
@@ -26,9 +29,6 @@ const LITTLE: usize = 1 << 28;
 /// Numbers of each parameter that a worker holds: what is compiled and the trial's own, both also turned round, its
 /// gradient and that of a thread, and three moments. What is stored at the end takes the place of some of these.
 const OF_PARAMETER: usize = 9;
-
-/// How many times as much the reference executor keeps of a step as the fused one does.
-const REFERENCE: usize = 4;
 
 /// Bytes of a row of the history that was merged into the tables and read by the report, and of each column beside the
 /// loss.
@@ -63,12 +63,19 @@ impl Held {
         [self.parameters, self.signals, self.data, self.history].into_iter().fold(0, usize::saturating_add)
     }
 
-    /// What so many workers hold at most while they run so many trials, or when these have ended.
+    /// What so many workers hold at most while they run so many trials, or when these have ended. About half of what is
+    /// given back is not used again.
     fn total(&self, workers: usize, trials: usize) -> usize {
         let waiting = trials.saturating_mul(self.waiting);
         let running = workers.min(trials).saturating_mul(self.worker()).saturating_add(waiting);
-        let shown = self.shown.saturating_add(trials.min(TRACED_TRIALS).saturating_mul(self.traced));
-        running.max(trials.saturating_mul(self.rows).saturating_add(shown))
+        let results = self.results(trials);
+        running.max(results).saturating_add(running.min(results) / 2)
+    }
+
+    /// What the results of so many trials take until they are tables and a page.
+    fn results(&self, trials: usize) -> usize {
+        let traced = trials.min(TRACED_TRIALS).saturating_mul(self.traced);
+        trials.saturating_mul(self.rows).saturating_add(self.shown).saturating_add(traced)
     }
 }
 
@@ -84,8 +91,8 @@ pub struct Estimate {
 
 impl Estimate {
     /// Counts a configuration.
-    pub fn new(configuration: &Configuration, registry: &Registry, executor: Executor) -> Estimate {
-        let counts = Counts::new(configuration, registry, executor);
+    pub fn new(configuration: &Configuration, registry: &Registry) -> Estimate {
+        let counts = Counts::new(configuration, registry);
         let train = &configuration.spec.train;
         let now = counts.held(train.batch, train.recompute);
         let others = [
@@ -118,13 +125,24 @@ impl Estimate {
     fn refusal(&self, [needed, left, there]: [usize; 3], jobs: usize, trials: usize) -> Diagnostic {
         let Held { parameters, signals, data, history, .. } = self.now;
         let workers = jobs.min(trials);
-        let (at, text) = if self.now.total(0, trials) >= self.now.total(workers, 1) {
+        let mut ways: Vec<String> = Vec::new();
+        let results = self.now.results(trials);
+        let (at, text) = if results >= workers.saturating_mul(self.now.worker()) {
+            let Held { rows, shown, traced, .. } = self.now;
+            let tables = [
+                (trials.saturating_mul(rows), 3, "`record_every` leaves rows of the history out"),
+                (shown, 1, "most of it are the states of every neuron for a sample"),
+                (trials.min(TRACED_TRIALS).saturating_mul(traced), 1, "`[report] samples` says how many are stored"),
+            ];
+            let (_, place, way) = tables.into_iter().max_by_key(|(size, ..)| *size).unwrap_or_default();
+            let of = if trials == 1 { "a trial".into() } else { format!("{trials} trials") };
+            ways.push(way.into());
             let text = format!(
-                "the results of {trials} trials take about {} until they are tables and a page, and there are {}",
-                bytes(self.now.total(0, trials)),
+                "the results of {of} take about {} until they are tables and a page, and there are {}",
+                bytes(results),
                 bytes(there),
             );
-            (self.places[3], text)
+            (self.places[place], text)
         } else {
             let parts = [
                 (parameters, "parameters with gradients and moments"),
@@ -142,15 +160,18 @@ impl Estimate {
                 said.join(", ")
             );
             let largest = (0..4).max_by_key(|i| parts[*i].0).and_then(|i| self.places[i]);
+            let others = self.otherwise.iter().map(|(keys, held)| (*keys, held.total(jobs, trials)));
+            let fewer =
+                (1..workers).rev().map(|jobs| (jobs, self.now.total(jobs, trials))).find(|(_, size)| *size <= left);
+            let all: Vec<String> = (others.map(|(keys, size)| (keys.to_string(), size)))
+                .chain(fewer.map(|(jobs, size)| (format!("`--jobs {jobs}`"), size)))
+                .map(|(keys, size)| format!("{keys} {}", bytes(size)))
+                .collect();
+            ways.extend((!all.is_empty()).then(|| format!("it would take with {}", all.join(", with "))));
             (largest, text)
         };
         let refused = Diagnostic { span: at, ..Diagnostic::without_place(Problem::Shape(text)) };
-        let mut ways: Vec<String> =
-            self.otherwise.iter().map(|(keys, held)| format!("{keys} {}", bytes(held.total(jobs, trials)))).collect();
-        let fewer = (1..workers).rev().find(|jobs| self.now.total(*jobs, trials) <= left);
-        ways.extend(fewer.map(|jobs| format!("`--jobs {jobs}` {}", bytes(self.now.total(jobs, trials)))));
-        let help = (!ways.is_empty()).then(|| format!("it would take with {}", ways.join(", with ")));
-        refused.label("most of it is asked for here").help(help)
+        refused.label("most of it is asked for here").help(ways.pop())
     }
 }
 
@@ -172,30 +193,25 @@ pub fn check(plan: &Plan, jobs: usize) -> Result<(), Diagnostics> {
 /// What is counted.
 struct Counts<'a> {
     configuration: &'a Configuration,
-    executor: Executor,
     size: Size,
 }
 
 impl<'a> Counts<'a> {
-    fn new(configuration: &'a Configuration, registry: &Registry, executor: Executor) -> Counts<'a> {
+    fn new(configuration: &'a Configuration, registry: &Registry) -> Counts<'a> {
         let spec = &configuration.spec;
         let forms = spec.layers.iter().map(|layer| {
             let kind = registry.layer_kind(&layer.component.kind);
             kind.fused(&layer.component.args, registry)
         });
         let losses: Vec<String> = spec.train.loss.iter().map(|term| signal_of(configuration, term)).collect();
-        let direct = spec.train.loss.iter().all(|term| registry.loss(&term.loss.kind).build.direct.is_some());
-        let forms: Option<Vec<_>> = forms.collect();
-        // One layer or loss without a fused form puts all of it on the tape.
-        let executor = if forms.is_some() && direct { executor } else { Executor::Reference };
-        let plain = || configuration.network.layers.iter().map(|_| crate::nn::fused::Form::Dense).collect();
-        let size = Size::of(&configuration.network, &forms.unwrap_or_else(plain), &losses);
-        Counts { configuration, executor, size }
+        // A layer without a fused form is taken for its weights.
+        let forms: Vec<Form> = forms.map(|form| form.unwrap_or(Form::Dense)).collect();
+        Counts { configuration, size: Size::of(&configuration.network, &forms, &losses) }
     }
 
     fn largest_layer(&self) -> Option<usize> {
         let layers = self.configuration.network.layers.iter().enumerate();
-        let numbers = |layer: &crate::nn::LayerPlan| layer.parameters.iter().map(|p| product(&p.shape)).max();
+        let numbers = |layer: &LayerPlan| layer.parameters.iter().map(|p| product(&p.shape)).max();
         layers.max_by_key(|(_, layer)| numbers(layer)).map(|(i, _)| i)
     }
 
@@ -229,11 +245,9 @@ impl<'a> Counts<'a> {
         let trained = dataset.trained_on();
         let batch = batch.min(trained).max(1);
         let parts = dataset.parts().into_iter().map(|(_, samples)| samples).chain([trained]);
-        if self.executor == Executor::Reference {
+        if self.configuration.executor == Executor::Reference {
             let most = parts.max().unwrap_or(0);
-            // Nothing but the last step of each equation is kept where no gradients are asked for.
-            let kept = self.size.room(data.steps, batch).saturating_mul(REFERENCE);
-            return product(&[4, kept.max(self.size.room(data.steps, most))]);
+            return product(&[4, self.size.room(data.steps, batch.max(most))]);
         }
         let length = segments.length(data.steps);
         let lengths = [length, data.steps % length];

@@ -13,12 +13,14 @@ pub mod pruner;
 pub mod replay;
 pub mod resume;
 pub mod rule;
+pub mod runs;
 pub mod sampler;
 pub mod schedule;
 pub mod train;
 pub mod weights;
 
 pub use configuration::{Configuration, ConfigurationPlan};
-pub use plan::{Executor, Measured, Plan, TrialPlan};
+pub use plan::{Measured, Plan, TrialPlan};
+pub use runs::Executor;
 pub use schedule::Schedule;
 pub use train::{TrainError, Watch, train};

@@ -2,8 +2,9 @@
 //! computed.
 
 use super::configuration::{Configuration, ConfigurationPlan, Configurations, content_of};
-use super::identity::{self, Runs};
+use super::identity;
 use super::rule::{Deciding, Rule, fresh, fresh_seeds, rule};
+use super::runs::{Executor, Runs};
 use crate::data::split::Part;
 use crate::registry::Registry;
 use crate::spec::Spec;
@@ -17,25 +18,6 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
-
-/// What runs the neurons.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Executor {
-    /// dfdx operations, one after the other, on any device.
-    Reference,
-    /// Whole passes over time, on the processor.
-    Fused,
-}
-
-impl Executor {
-    /// Its name.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Executor::Reference => "reference",
-            Executor::Fused => "fused",
-        }
-    }
-}
 
 /// A trial that is to be run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,7 +51,7 @@ impl Measured {
 pub struct Plan {
     /// The study: the experiment before anything is swept.
     pub spec: Spec,
-    /// What runs the neurons.
+    /// What was asked for to run the neurons; what runs those of a configuration it says itself.
     pub executor: Executor,
     /// What it runs on.
     pub device: DeviceName,
@@ -167,6 +149,12 @@ impl Plan {
     /// The configuration of a trial.
     pub fn configuration(&self, trial: &TrialPlan) -> &ConfigurationPlan {
         &self.configurations.list[trial.configuration]
+    }
+
+    /// What runs the neurons of its configurations, in words.
+    pub fn ran_by(&self) -> String {
+        let executors: BTreeSet<&str> = self.configurations.list.iter().map(|one| one.executor.as_str()).collect();
+        executors.into_iter().collect::<Vec<_>>().join(", ")
     }
 
     /// Builds the configuration of a trial.

@@ -2,7 +2,7 @@
 
 use super::compiled::Compiled;
 use super::configuration::Configuration;
-use super::plan::Executor;
+use super::runs::Executor;
 use super::weights::WeightsFile;
 use crate::data::DataError;
 use crate::data::scale::Scale;
@@ -90,9 +90,8 @@ pub fn predict<D: OnDevice>(
         })?;
     let drawn = dataset.draw_in(&scale, &mut Stream::new(trial.seed, "data"));
     let drawn = drawn.map_err(|error: DataError| TrialError::from(error))?;
-    let mut machine = Compiled::new(&plan, registry, Executor::Fused)
-        .machine::<D>(&plan, registry, &stored.values)
-        .map_err(TrialError::from)?;
+    let mut machine =
+        Compiled::new(&plan, registry).machine::<D>(&plan, registry, &stored.values).map_err(TrialError::from)?;
     let signal = plan.network.output();
     machine.forward(&drawn, &|path| path == signal, false).map_err(TrialError::from)?;
     let seen = machine.signal(&signal).map_or(Vec::new(), |(_, values)| values.into_owned());

@@ -1,6 +1,7 @@
 //! A stored trial once more: its plan from the manifest alone, and its run, which leaves nothing on disk.
 
-use super::plan::{Executor, Plan};
+use super::plan::Plan;
+use super::runs::Executor;
 use super::train::{TrainError, once};
 use crate::registry::{Crate, OnDevice, Registry};
 use crate::spec;

@@ -179,7 +179,7 @@ fn drawn(dimension: &Dimension, stream: &mut Stream) -> Node {
 fn between(range: &NumberRange, unit: f64) -> f64 {
     let high = if range.int { range.high + 1.0 } else { range.high };
     let value = if range.log {
-        (range.low.ln() + unit * (high.ln() - range.low.ln())).exp()
+        libm::exp(libm::log(range.low) + unit * (libm::log(high) - libm::log(range.low)))
     } else if (high - range.low).is_finite() {
         range.low + unit * (high - range.low)
     } else {

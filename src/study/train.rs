@@ -3,8 +3,9 @@
 //! A trial depends on its plan alone, so neither the number of workers nor their order changes a row.
 
 use super::job::{Finished, Job, Keep};
-use super::plan::{Executor, Plan, TrialPlan};
+use super::plan::{Plan, TrialPlan};
 use super::rule::Rule;
+use super::runs::Executor;
 use super::schedule::Schedule;
 use crate::registry::{OnDevice, Registry};
 use crate::spec::Save;
@@ -155,7 +156,8 @@ impl Queue {
 /// Threads for one trial at a time. dfdx's products ask rayon for threads, so only the fused executor, which asks for
 /// them itself, gets several.
 fn pool(plan: &Plan) -> Result<rayon::ThreadPool, TrainError> {
-    let threads = if plan.executor == Executor::Fused { plan.spec.threads } else { 1 };
+    let fused = plan.configurations.list.iter().all(|one| one.executor == Executor::Fused);
+    let threads = if fused { plan.spec.threads } else { 1 };
     let built = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     built.map_err(|error| TrainError::Threads(error.to_string()))
 }

@@ -9,7 +9,7 @@ mod recorder;
 
 pub use aligned::Aligned;
 pub use backend::{Backend, DeviceError, DeviceName};
-pub use recorder::{Recorder, Steps, Taped};
+pub use recorder::{Chain, Recorder, Steps, Taped};
 
 use dfdx::prelude::Tensor;
 use dfdx::tensor::Storage;

@@ -34,6 +34,19 @@ impl<D: Backend> Steps<D> {
     }
 }
 
+/// How a gradient is multiplied with a derivative.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Chain {
+    /// As numbers are.
+    Plain,
+    /// A gradient of 0 stays 0, also where the derivative is infinite or not defined: a branch that was not taken
+    /// teaches nothing.
+    Guarded,
+    /// As guarded; and a derivative of 0 means that an operand was not taken, so that an infinite gradient does not
+    /// reach it.
+    Shares,
+}
+
 /// Runs operations and keeps their tape.
 pub struct Recorder<D: Backend> {
     device: D,
@@ -80,10 +93,8 @@ impl<D: Backend> Recorder<D> {
     }
 
     /// Records that `out` was computed from some operands, and its derivative by each of them: numbers of the host, row
-    /// by row. Where the gradient of `out` is 0 that of the operands is 0, also where a derivative is infinite or not
-    /// defined; so a branch that was not taken teaches nothing. With `shares` a derivative of 0 means that an operand
-    /// was not taken, so that an infinite gradient of `out` does not reach it.
-    pub fn by_slopes(&mut self, out: &Matrix<D>, operands: Vec<(&Matrix<D>, Vec<f32>)>, shares: bool) {
+    /// by row; `chain` says how they meet the gradient of `out`.
+    pub fn by_slopes(&mut self, out: &Matrix<D>, operands: Vec<(&Matrix<D>, Vec<f32>)>, chain: Chain) {
         let Some(tape) = &mut self.tape else { return };
         let whole = out.ghost();
         let operands: Vec<_> = operands.into_iter().map(|(operand, slopes)| (operand.ghost(), slopes)).collect();
@@ -91,8 +102,8 @@ impl<D: Backend> Recorder<D> {
             let gradient = D::read(gradients.get_or_alloc_mut(&whole)?)?;
             for (operand, slopes) in &operands {
                 let part = |(g, slope): (&f32, &f32)| match (*g, *slope) {
-                    (0.0, _) => 0.0,
-                    (_, 0.0) if shares => 0.0,
+                    (0.0, _) if chain != Chain::Plain => 0.0,
+                    (_, 0.0) if chain == Chain::Shares => 0.0,
                     (g, slope) => g * slope,
                 };
                 let part: Vec<f32> = gradient.iter().zip(slopes).map(part).collect();

@@ -56,3 +56,30 @@ fn a_mistake_in_its_keys_is_underlined() {
     assert!(said.contains("sine.toml:7:9"), "{said}");
     assert!(said.contains("^^ expected a whole number of at least 0"), "{said}");
 }
+
+#[test]
+fn a_layer_without_a_fused_form_runs_on_the_reference_executor_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("sine.toml"), experiment()).unwrap();
+    let note = "layer kind `gain` has no fused form, so its whole network runs on the reference executor";
+    let run = |command: &[&str]| {
+        let ran = runner(folder.path(), command);
+        let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+        assert!(ran.status.success(), "{said}");
+        (String::from_utf8(ran.stdout).unwrap(), said)
+    };
+    let ids = |executor: &str| {
+        let (printed, said) = run(&["check", "sine.toml", "--print", "trials", "--executor", executor]);
+        let ids: Vec<String> = printed.lines().filter(|line| line.starts_with("# trial")).map(String::from).collect();
+        (ids, said)
+    };
+    // What ran is what is identified: both requests mean the same trials.
+    let (fused, said) = ids("fused");
+    assert!(said.contains(note), "{said}");
+    assert_eq!(fused, ids("reference").0);
+    assert!(run(&["sine.toml"]).1.contains(note));
+    let manifest = std::fs::read_to_string(folder.path().join("results/sine/manifest.json")).unwrap();
+    let environment = &manifest[manifest.find("\"environment\"").unwrap()..];
+    assert!(environment.contains("\"executor\": \"reference\""), "{environment}");
+    assert!(run(&["verify", "results/sine"]).0.contains("identical"));
+}

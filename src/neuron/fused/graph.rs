@@ -75,19 +75,19 @@ pub enum Binary {
 }
 
 impl Unary {
-    /// The result for one number, as every executor gives it.
+    /// The result for one number. Functions are the binary's own: a C library of another machine may round otherwise.
     #[inline(always)]
     pub fn apply(self, x: f32) -> f32 {
         match self {
             Unary::Negate => -x,
             Unary::Abs => x.abs(),
-            Unary::Exp => x.exp(),
-            Unary::Log => x.ln(),
+            Unary::Exp => libm::exp(f64::from(x)) as f32,
+            Unary::Log => libm::logf(x),
             Unary::Sqrt => x.sqrt(),
-            Unary::Tanh => x.tanh(),
-            Unary::Sin => x.sin(),
-            Unary::Cos => x.cos(),
-            Unary::Sigmoid => 1.0 / (1.0 + (-x).exp()),
+            Unary::Tanh => libm::tanh(f64::from(x)) as f32,
+            Unary::Sin => libm::sinf(x),
+            Unary::Cos => libm::cosf(x),
+            Unary::Sigmoid => 1.0 / (1.0 + Unary::Exp.apply(-x)),
             Unary::Sign => f32::from(u8::from(x > 0.0)) - f32::from(u8::from(x < 0.0)),
             Unary::Floor => x.floor(),
             Unary::Heaviside => f32::from(u8::from(x > 0.0)),
@@ -105,7 +105,7 @@ impl Binary {
             Binary::Sub => a - b,
             Binary::Mul => a * b,
             Binary::Div => a / b,
-            Binary::Pow => a.powf(b),
+            Binary::Pow => libm::powf(a, b),
             Binary::Min => a.min(b),
             Binary::Max => a.max(b),
             Binary::Less => truth(a < b),

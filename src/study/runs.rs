@@ -1,0 +1,43 @@
+//! What runs a trial: an executor, on a class of device.
+
+use crate::registry::Registry;
+use crate::spec::Spec;
+use crate::tensor::DeviceName;
+
+/// What runs the neurons.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Executor {
+    /// dfdx operations, one after the other, on any device.
+    Reference,
+    /// Whole passes over time, on the processor.
+    Fused,
+}
+
+impl Executor {
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Executor::Reference => "reference",
+            Executor::Fused => "fused",
+        }
+    }
+}
+
+/// What a study asks for to run its trials.
+#[derive(Debug, Clone, Copy)]
+pub struct Runs {
+    /// The executor.
+    pub executor: Executor,
+    /// The class of device.
+    pub device: DeviceName,
+}
+
+/// The first layer or loss of an experiment that has no fused form, in words. One of them puts the whole network on the
+/// reference executor.
+pub fn lacks_fused(spec: &Spec, registry: &Registry) -> Option<String> {
+    let mut layers = spec.layers.iter().map(|layer| &layer.component);
+    let layer = layers.find(|layer| !registry.layer_kind(&layer.kind).has_fused(&layer.args, registry));
+    let mut losses = spec.train.loss.iter().map(|term| &term.loss.kind);
+    let mut loss = || losses.find(|kind| registry.loss(kind).build.direct.is_none());
+    layer.map(|layer| format!("layer kind `{}`", layer.kind)).or_else(|| Some(format!("loss `{}`", loss()?)))
+}
