@@ -94,10 +94,12 @@ impl Estimate {
     pub fn new(configuration: &Configuration, registry: &Registry) -> Estimate {
         let counts = Counts::new(configuration, registry);
         let train = &configuration.spec.train;
-        let now = counts.held(train.batch, train.recompute);
+        let threads = configuration.spec.threads;
+        let now = counts.held(train.batch, train.recompute, threads);
         let others = [
-            ("`recompute = \"sqrt\"`", counts.held(train.batch, Segments::Sqrt)),
-            ("`batch = 1`", counts.held(1, train.recompute)),
+            ("`recompute = \"sqrt\"`", counts.held(train.batch, Segments::Sqrt, threads)),
+            ("`batch = 1`", counts.held(1, train.recompute, threads)),
+            ("`threads = 1`", counts.held(train.batch, train.recompute, 1)),
         ];
         // What hardly helps is no advice.
         let helps = |other: &Held| (other.worker() as f64) < 0.8 * now.worker() as f64;
@@ -215,7 +217,7 @@ impl<'a> Counts<'a> {
         layers.max_by_key(|(_, layer)| numbers(layer)).map(|(i, _)| i)
     }
 
-    fn held(&self, batch: usize, segments: Segments) -> Held {
+    fn held(&self, batch: usize, segments: Segments, threads: usize) -> Held {
         let Configuration { spec, network, data, .. } = self.configuration;
         let history = self.history();
         let layers = network
@@ -229,7 +231,7 @@ impl<'a> Counts<'a> {
             - 2 * usize::from(spec.save == Save::None);
         Held {
             parameters: product(&[4 * copies, self.size.parameters]),
-            signals: self.signals(batch, segments),
+            signals: self.signals(batch, segments, threads),
             data: self.data(batch),
             history: history.0,
             waiting: history.1,
@@ -240,8 +242,8 @@ impl<'a> Counts<'a> {
     }
 
     /// What layers keep of the samples that go through together, for each shape that is met.
-    fn signals(&self, batch: usize, segments: Segments) -> usize {
-        let Configuration { spec, data, dataset, .. } = self.configuration;
+    fn signals(&self, batch: usize, segments: Segments, most_threads: usize) -> usize {
+        let Configuration { data, dataset, .. } = self.configuration;
         let trained = dataset.trained_on();
         let batch = batch.min(trained).max(1);
         let parts = dataset.parts().into_iter().map(|(_, samples)| samples).chain([trained]);
@@ -255,7 +257,7 @@ impl<'a> Counts<'a> {
         let mut threads = 1;
         for samples in parts.chain([batch, trained % batch, 1]).filter(|samples| *samples > 0) {
             let chunk = self.size.chunk(length, samples, length < data.steps);
-            threads = threads.max(spec.threads.min(samples.div_ceil(chunk)));
+            threads = threads.max(most_threads.min(samples.div_ceil(chunk)));
             shapes.extend([chunk, samples % chunk].into_iter().flat_map(|chunk| lengths.map(|length| [length, chunk])));
         }
         shapes.sort_unstable();
