@@ -1,14 +1,14 @@
 //! `runner check`: everything that can be known without computing.
 
-use super::run::ExecutorArg;
+use super::run::{ExecutorArg, processors};
 use super::{Exit, PluginArgs, load_registry, print, refuse, tell_notes};
 use crate::registry::{Crate, Registry};
 use crate::spec::diagnostic::Diagnostics;
 use crate::spec::source::Sources;
 use crate::spec::{self, Overrides};
 use crate::store::ranking::described;
-use crate::study::Plan;
 use crate::study::rule::Rule;
+use crate::study::{Plan, memory};
 use crate::tensor::DeviceName;
 use clap::{Args, ValueEnum};
 use std::path::{Path, PathBuf};
@@ -34,6 +34,9 @@ pub struct CheckArgs {
     /// What would run the neurons, which is a part of a trial's identity
     #[arg(long, default_value = "fused")]
     executor: ExecutorArg,
+    /// Trials side by side, all of which have to fit into memory [default: the processors there are]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    jobs: Option<u32>,
     #[command(flatten)]
     plugins: PluginArgs,
 }
@@ -56,6 +59,7 @@ pub fn check(args: &CheckArgs, crates: &[Crate]) -> Exit {
             let spec = spec::read(file, &overrides, &registry, &mut sources)?;
             let plan = Plan::new(spec, &registry, &sources, args.executor.on(DeviceName::Cpu), DeviceName::Cpu)?;
             tell_notes(&plan);
+            memory::check(&plan, args.jobs.map_or_else(processors, |jobs| jobs as usize))?;
             show(&plan, args.print, file, &registry)
         });
         if let Err(found) = shown {

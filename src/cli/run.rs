@@ -16,7 +16,7 @@ use crate::store::environment::environment;
 use crate::store::manifest::{Environment, Manifest, StudyStatus};
 use crate::store::tables::Columns;
 use crate::store::{self, Opening, Store, StoreError, SummaryRow};
-use crate::study::{Executor, Measured, Plan, Schedule, TrainError, TrialPlan, train};
+use crate::study::{Executor, Measured, Plan, Schedule, TrainError, TrialPlan, memory, train};
 use crate::tensor::{Backend, DeviceError, DeviceName};
 use clap::{Args, ValueEnum};
 use dfdx::prelude::Cpu;
@@ -200,6 +200,7 @@ fn requests(args: &RunArgs, crates: &[Crate]) -> Result<Vec<Asked>, Exit> {
             }
             let plan = Plan::new(spec, &registry, &sources, executor, device)?;
             tell_notes(&plan);
+            memory::check(&plan, args.jobs.map_or_else(processors, |jobs| jobs as usize))?;
             match args.allow_programs {
                 true => registry.allow_programs(),
                 false => refuse_programs(&plan, &registry)?,
@@ -404,6 +405,7 @@ fn write_report(request: &Request, store: &Store, manifest: &mut Manifest) -> Re
     }
 }
 
-fn processors() -> usize {
+/// The processors there are.
+pub fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, |n| n.get())
 }

@@ -1,13 +1,13 @@
 //! What a network is held against: predictions that need no network, fitted to the same samples.
 
-use super::tables::{Results, Sample, Trial, TrialTraces};
+use super::tables::{Baseline, Results, Sample, Trial, TrialTraces};
 use crate::statistics::Mean;
 use crate::store::manifest::Manifest;
 use crate::store::ranking::resampled;
 use crate::train::metric::{Compared, l1, mse, nmse, relative_error};
 use crate::train::rivals::{self, solve};
 use rayon::prelude::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// What is compared, in the order of the table.
 pub const METRICS: [&str; 4] = ["nmse", "relative_error", "l1", "mse"];
@@ -64,10 +64,10 @@ fn scored(manifest: &Manifest, results: &Results) -> Comparison {
     let mut rivals = vec![(RIVALS[0].0.to_string(), RIVALS[0].1.to_string())];
     let mut values: Vec<Vec<Vec<f64>>> = vec![columns.iter().map(of_network).collect()];
     for rival in rivals::ALL.iter().filter(|rival| results.baselines.iter().any(|row| row.name == rival.name)) {
-        let value = |trial: &Trial, metric: usize| {
-            let row = results.baselines.iter().find(|row| row.trial == trial.id && row.name == rival.name);
-            row.map_or(f64::NAN, |row| row.metrics[metric].1)
-        };
+        let rows = results.baselines.iter().filter(|row| row.name == rival.name);
+        let rows: HashMap<&str, &Baseline> = rows.map(|row| (row.trial.as_str(), row)).collect();
+        let value =
+            |trial: &Trial, metric: usize| rows.get(trial.id.as_str()).map_or(f64::NAN, |row| row.metrics[metric].1);
         let of = |metric: usize| trials.iter().map(|trial| value(trial, metric)).collect();
         rivals.push((rival.name.into(), rival.about.into()));
         values.push((0..metrics.len()).map(of).collect());

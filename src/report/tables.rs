@@ -146,10 +146,12 @@ impl Results {
 
     /// What belongs to the trials of some configurations; the states of layers stay, whosever they are.
     pub fn of(self, configs: &[String]) -> Results {
+        let configs: HashSet<&String> = configs.iter().collect();
         let trials: Vec<Trial> = self.trials.into_iter().filter(|trial| configs.contains(&trial.config)).collect();
+        let ids: HashSet<&str> = trials.iter().map(|trial| trial.id.as_str()).collect();
         let (mut traces, mut baselines) = (self.traces, self.baselines);
-        traces.retain(|trace| trials.iter().any(|trial| trial.id == trace.trial));
-        baselines.retain(|row| trials.iter().any(|trial| trial.id == row.trial));
+        traces.retain(|trace| ids.contains(trace.trial.as_str()));
+        baselines.retain(|row| ids.contains(row.trial.as_str()));
         Results { trials, traces, layers: self.layers, baselines }
     }
 
@@ -192,6 +194,19 @@ impl Source {
             Ok((name.to_string(), texts.iter().map(|text| text.unwrap_or("").to_string()).collect()))
         };
         columns.map(values).collect()
+    }
+
+    /// The place that a row names, of which none is left out before, so that it is no larger than the row's own.
+    fn place(&self, named: Option<f64>, row: usize) -> Result<usize, ReportError> {
+        let place = named.unwrap_or(0.0);
+        if !(0.0..=row as f64).contains(&place) {
+            let error = format!(
+                "row {} has the number {place}, and there are {row} rows before it; the table is damaged",
+                row + 1
+            );
+            return Err(ReportError::Table { path: self.path.clone(), error });
+        }
+        Ok(place as usize)
     }
 
     fn texts(&self, name: &str) -> Result<Vec<String>, ReportError> {
@@ -252,7 +267,7 @@ fn traces(source: &Source) -> Result<Vec<TrialTraces>, ReportError> {
             list.push(TrialTraces { trial: id, samples: Vec::new() });
         }
         let Some(trial) = list.last_mut() else { continue };
-        let (sample, channel) = (samples[row].unwrap_or(0.0) as usize, channels[row].unwrap_or(0.0) as usize);
+        let (sample, channel) = (source.place(samples[row], row)?, source.place(channels[row], row)?);
         if trial.samples.len() <= sample {
             trial.samples.resize_with(sample + 1, Sample::default);
         }
@@ -298,7 +313,7 @@ fn layers(source: &Source) -> Result<Vec<LayerStates>, ReportError> {
             list.push(LayerStates { name, trial: trials[row].clone(), ..LayerStates::default() });
         }
         let Some(layer) = list.last_mut() else { continue };
-        let neuron = neurons[row].unwrap_or(0.0) as usize;
+        let neuron = source.place(neurons[row], row)?;
         for (states, value) in [(&mut layer.mem, mem[row]), (&mut layer.spk, spk[row])] {
             if let Some(value) = value {
                 if states.len() <= neuron {

@@ -120,8 +120,12 @@ impl<'a> Checker<'a> {
             Type::Bool => matches!(node.value, Value::Bool(_)).then(|| node.clone()),
             Type::Int { min, max } => {
                 let int = node.as_int();
-                if int.is_some_and(|i| i < *min || i > *max) {
+                if int.is_some_and(|i| i < *min) {
                     return self.out_of_range(node, key, &ty.describe());
+                }
+                // The upper end is said only where it was passed: mostly it is larger than anybody would ask for.
+                if int.is_some_and(|i| i > *max) {
+                    return self.out_of_range(node, key, &format!("a whole number from {min} to {max}"));
                 }
                 int.and_then(|i| same(Value::Int(i)))
             }

@@ -150,14 +150,20 @@ pub fn split(bytes: &[u8]) -> Result<Split, HeaderError> {
 }
 
 /// The payload of the record that begins at a byte, if one does and it is whole.
+///
+/// A payload is text in UTF-8, in which a [`MARK`] does not occur, so that a record ends before the next one begins. So
+/// a byte lies in the payloads of at most four places that look like a beginning, which are those less than a frame
+/// before the last mark; looking for the next record takes time that is linear in the length, whatever is damaged.
 fn payload(bytes: &[u8], at: usize) -> Option<Range<usize>> {
     let frame = bytes.get(at..at + FRAME)?;
-    if frame[..4] != MARK {
+    if frame[..MARK.len()] != MARK {
         return None;
     }
     let length = u32::from_le_bytes(frame[4..8].try_into().ok()?) as usize;
     let range = at + FRAME..(at + FRAME).checked_add(length)?;
-    (digest(bytes.get(range.clone())?) == frame[8..FRAME]).then_some(range)
+    let payload = bytes.get(range.clone())?;
+    let marked = payload.windows(MARK.len()).any(|bytes| bytes == MARK);
+    (!marked && digest(payload) == frame[8..FRAME]).then_some(range)
 }
 
 fn digest(payload: &[u8]) -> [u8; 8] {
@@ -360,6 +366,43 @@ mod tests {
         assert_eq!(split(b""), Ok(Split::default()));
     }
 
+    /// Bytes that begin like a record, one or several in each other, and are none.
+    fn false_start() -> impl Strategy<Value = Vec<u8>> {
+        let start = (0u32..2000, any::<[u8; 8]>())
+            .prop_map(|(length, digest)| [&MARK[..], &length.to_le_bytes(), &digest].concat());
+        let broken = "[a-z]{1,20}".prop_map(|text| {
+            let mut bytes = framed(text.as_bytes());
+            bytes.pop();
+            bytes
+        });
+        let bytes = prop::collection::vec(any::<u8>(), 0..20);
+        let piece = prop_oneof![start, broken, bytes, Just(MARK.to_vec()), Just(MARK[..3].to_vec())];
+        prop::collection::vec(piece, 0..6).prop_map(|pieces| pieces.concat())
+    }
+
+    /// Were each false start hashed over its length, these would take an hour.
+    #[test]
+    fn megabytes_of_false_starts_are_stepped_over() {
+        let record = framed(b"{}");
+        let long = |length: usize| [&MARK[..], &(length as u32).to_le_bytes()].concat();
+        let size = 8 << 20;
+        for piece in [long(size / 2), long(size / 3).repeat(3), [long(4096), vec![b'x'; 8]].concat(), MARK.to_vec()] {
+            let mut bytes = HEADER.to_vec();
+            bytes.extend(piece.repeat(size / piece.len()));
+            let damaged = bytes.len();
+            bytes.extend(&record);
+            let Split { payloads, gaps } = split(&bytes).unwrap();
+            assert_eq!((payloads, gaps), (vec![damaged + FRAME..bytes.len()], vec![HEADER.len()..damaged]));
+        }
+    }
+
+    #[test]
+    fn a_record_that_lies_in_another_is_found_where_the_other_is_none() {
+        let inner = framed(b"{}");
+        let outer = framed(&[b"{", &inner[..], b"}"].concat());
+        assert_eq!(read_back(&[&HEADER[..], &outer].concat()), [b"{}"]);
+    }
+
     proptest! {
         #[test]
         fn one_changed_byte_costs_one_record_and_is_never_silent(
@@ -374,6 +417,19 @@ mod tests {
             prop_assert!(found.len() + 1 >= payloads.len() && !gaps.is_empty());
             prop_assert!(gaps.iter().any(|gap| gap.contains(&at)));
             prop_assert!(read_back(&bytes).iter().all(|payload| payloads.contains(payload)));
+        }
+
+        #[test]
+        fn after_damage_every_record_that_is_whole_is_found(
+            pieces in prop::collection::vec((any::<bool>(), "[a-z{}\"]{0,30}", false_start()), 1..12),
+        ) {
+            let mut bytes = HEADER.to_vec();
+            for (whole, payload, junk) in &pieces {
+                bytes.extend(if *whole { framed(payload.as_bytes()) } else { junk.clone() });
+            }
+            let whole: Vec<Vec<u8>> =
+                pieces.into_iter().filter(|piece| piece.0).map(|(_, payload, _)| payload.into_bytes()).collect();
+            prop_assert_eq!(read_back(&bytes), whole);
         }
 
         #[test]

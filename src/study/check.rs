@@ -4,11 +4,12 @@ use super::plan::Measured;
 use crate::data::DataShape;
 use crate::data::prepared::Prepared;
 use crate::data::split::Part;
+use crate::nn::fused::size::product;
 use crate::nn::{LayerPlan, NetworkPlan};
 use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem, suggest};
 use crate::spec::source::Span;
 use crate::spec::tree::{Node, Table};
-use crate::spec::{RandomSpec, Spec};
+use crate::spec::{Component, Length, RandomSpec, Spec};
 use crate::train::draws::{Generator, default_order};
 
 /// All trials of a folder have the same columns, and what ranks them is one of these. `differs` is where a
@@ -60,34 +61,40 @@ pub fn check_early_stop(spec: &Spec, dataset: &Prepared, found: &mut Diagnostics
 /// Numbers of a network, or of its largest signal for all samples, that are taken for a slip of the pen.
 const TOO_MANY: usize = 1 << 31;
 
-/// Refuses what no machine could hold, before memory is asked for.
-pub fn check_sizes(spec: &Spec, network: &NetworkPlan, data: &DataShape, found: &mut Diagnostics) {
-    let held = format!("at most {TOO_MANY} numbers are held");
+/// Refuses data that no machine could hold, before memory is asked for.
+///
+/// # Errors
+/// The number of steps and samples.
+pub fn check_data(component: &Component, data: &DataShape) -> Result<(), Diagnostics> {
     let cells = [data.steps, data.samples, data.inputs.len().max(data.targets.len())];
-    let many = product(&cells) > TOO_MANY;
-    if many {
-        let text = format!("the data would have {} steps times {} samples", data.steps, data.samples);
-        let key = if data.steps > data.samples { "steps" } else { "samples" };
-        found.push(Diagnostic::new(Problem::Shape(text), data_key(spec, key)).label(&held));
+    if product(&cells) <= TOO_MANY {
+        return Ok(());
     }
+    let text = format!("the data would have {} steps times {} samples", data.steps, data.samples);
+    let at = key_of(component, if data.steps > data.samples { "steps" } else { "samples" });
+    Err(Diagnostics { list: vec![Diagnostic::new(Problem::Shape(text), at).label(held())] })
+}
+
+fn held() -> String {
+    format!("at most {TOO_MANY} numbers are held")
+}
+
+/// Refuses a network that no machine could hold, before memory is asked for.
+pub fn check_sizes(spec: &Spec, network: &NetworkPlan, data: &DataShape, found: &mut Diagnostics) {
     for (layer, planned) in spec.layers.iter().zip(&network.layers) {
         let parameters = numbers_of(planned);
         let at = layer.component.args.get("size").map_or(layer.component.span, |node| node.span);
         if parameters > TOO_MANY {
             let text = format!("layer `{}` would have {parameters} parameters", layer.name);
-            found.push(Diagnostic::new(Problem::Shape(text), at).label(&held));
-        } else if !many && product(&[data.steps, planned.size]) > TOO_MANY {
+            found.push(Diagnostic::new(Problem::Shape(text), at).label(held()));
+        } else if product(&[data.steps, planned.size]) > TOO_MANY {
             let (steps, size) = (data.steps, planned.size);
             let text = format!("layer `{}` would give {steps} steps times {size} numbers a sample", layer.name);
-            let (at, also) = if steps > size { (data_key(spec, "steps"), at) } else { (at, data_key(spec, "steps")) };
-            found.push(Diagnostic::new(Problem::Shape(text), at).label(&held).also(also, "the other factor"));
+            let data_at = key_of(&spec.data, "steps");
+            let (at, also) = if steps > size { (data_at, at) } else { (at, data_at) };
+            found.push(Diagnostic::new(Problem::Shape(text), at).label(held()).also(also, "the other factor"));
         }
     }
-}
-
-/// As large as it gets, where it is larger than can be counted.
-fn product(factors: &[usize]) -> usize {
-    factors.iter().fold(1usize, |product, factor| product.saturating_mul(*factor))
 }
 
 /// Numbers of all parameters of a layer.
@@ -95,44 +102,29 @@ fn numbers_of(layer: &LayerPlan) -> usize {
     layer.parameters.iter().map(|parameter| product(&parameter.shape)).fold(0usize, usize::saturating_add)
 }
 
-/// Numbers that training holds of each parameter: itself, turned round, its gradient, and three moments.
-const HELD_A_PARAMETER: usize = 6;
+/// Updates of a trial that can be counted, in files and on axes.
+const MOST_UPDATES: usize = 1 << 53;
 
-/// Refuses a network whose parameters do not fit into the machine's memory with what training holds of them.
-pub fn check_memory(spec: &Spec, network: &NetworkPlan, found: &mut Diagnostics) {
-    let parameters = network.layers.iter().map(numbers_of).fold(0usize, usize::saturating_add);
-    let needed = parameters.saturating_mul(HELD_A_PARAMETER * size_of::<f32>());
-    // A study with very many configurations asks for each of them, and so little is there.
-    let Some(there) = (if needed < 1 << 28 { None } else { memory() }) else { return };
-    if needed <= there {
-        return;
+/// Updates of a trial.
+pub fn updates(spec: &Spec, trained_on: usize, found: &mut Diagnostics) -> usize {
+    let epochs = match spec.train.length {
+        Length::Iterations(n) => return n,
+        Length::Epochs(n) => n,
+    };
+    let batches = trained_on.div_ceil(spec.train.batch);
+    let updates = epochs.saturating_mul(batches);
+    if updates > MOST_UPDATES {
+        let train = spec.resolved.get("train").and_then(Node::as_table);
+        let at = train.and_then(|train| train.get("epochs")).map_or(spec.data.span, |node| node.span);
+        let text = format!("{epochs} epochs of {batches} batches are more updates than can be counted");
+        found.push(Diagnostic::new(Problem::Shape(text), at).label(format!("at most {MOST_UPDATES} updates")));
     }
-    let largest = spec.layers.iter().zip(&network.layers).max_by_key(|(_, planned)| numbers_of(planned));
-    let at = largest.map(|(layer, _)| layer.component.args.get("size").map_or(layer.component.span, |node| node.span));
-    let gigabytes = |bytes: usize| bytes as f64 / 1e9;
-    let text = format!(
-        "{parameters} parameters take {:.1} GB while they are trained (with gradients and moments), and there are {:.1} GB",
-        gigabytes(needed),
-        gigabytes(there)
-    );
-    let refused = Diagnostic { span: at, ..Diagnostic::without_place(Problem::Shape(text)) };
-    found.push(refused.label("most of them are of this layer"));
+    updates
 }
 
-/// Bytes of memory that the machine has and this process may use; none where that cannot be told.
-fn memory() -> Option<usize> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
-    let there = line.trim().strip_suffix(" kB")?.parse::<usize>().ok()?.saturating_mul(1024);
-    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
-    let limit = limits.lines().find_map(|line| line.strip_prefix("Max address space"));
-    let limit = limit.and_then(|rest| rest.split_whitespace().next()?.parse::<usize>().ok());
-    Some(limit.map_or(there, |limit| there.min(limit)))
-}
-
-/// Where a key of the data stands, or else the data.
-fn data_key(spec: &Spec, key: &str) -> Span {
-    spec.data.args.get(key).map_or(spec.data.span, |node| node.span)
+/// Where a key of a component stands, or else the component.
+fn key_of(component: &Component, key: &str) -> Span {
+    component.args.get(key).map_or(component.span, |node| node.span)
 }
 
 pub fn check_shapes(spec: &Spec, network: &NetworkPlan, data: &DataShape, found: &mut Diagnostics) {

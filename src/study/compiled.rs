@@ -95,7 +95,7 @@ impl Compiled {
 }
 
 /// The signal that a loss reads.
-fn signal_of(plan: &Configuration, term: &Term) -> String {
+pub fn signal_of(plan: &Configuration, term: &Term) -> String {
     term.of.as_ref().map_or_else(|| plan.network.output(), |(signal, _)| signal.clone())
 }
 

@@ -3,8 +3,9 @@
 //! A plan builds each of them once, to check it, and keeps what tells it from others; a worker that comes to its trials
 //! builds it again. So a study may have very many. What they read is read once, whoever builds them.
 
-use super::check::{check_early_stop, check_memory, check_parts, check_shapes, check_sizes, generator};
+use super::check::{check_data, check_early_stop, check_parts, check_shapes, check_sizes, generator, updates};
 use super::identity::{self, Used};
+use super::memory::Estimate;
 use super::plan::Measured;
 use super::rule::fresh;
 use super::runs::{Executor, Runs, lacks_fused};
@@ -21,7 +22,7 @@ use crate::spec::print::{canonical, value_toml};
 use crate::spec::source::{Sources, Span, read_large};
 use crate::spec::sweep::Sweep;
 use crate::spec::tree::Node;
-use crate::spec::{Component, Length, Spec};
+use crate::spec::{Component, Spec};
 use crate::store::ranking::described;
 use crate::tensor::DeviceName;
 use crate::train::draws::Generator;
@@ -110,7 +111,11 @@ impl Reads {
         // A path is relative to the file that it stands in.
         let stands: Vec<usize> = component.args.entries.iter().map(|entry| entry.node.span.source).collect();
         let key = format!("{} {stands:?}", canonical(&component.args));
-        once(&self.datasets, key, || Prepared::new(registry.dataset(component, sources)?, component))
+        once(&self.datasets, key, || {
+            let dataset = registry.dataset(component, sources)?;
+            check_data(component, &dataset.shape())?;
+            Prepared::new(dataset, component)
+        })
     }
 
     fn weights(&self, node: &Node, sources: &Sources) -> Result<Arc<WeightsFile>, Diagnostics> {
@@ -151,6 +156,8 @@ pub struct Configurations {
     pub list: Vec<ConfigurationPlan>,
     /// The first of them.
     pub first: Arc<Configuration>,
+    /// What the one of them holds in memory that holds most.
+    pub largest: Estimate,
     /// What the reader should know of them, each once.
     pub notes: Vec<String>,
     /// Every component that one of them names.
@@ -171,6 +178,7 @@ struct Checked {
     used: Used,
     dataset: (String, Span),
     quantities: Vec<Measured>,
+    estimate: Estimate,
     /// All of it, of the first alone.
     whole: Option<Configuration>,
 }
@@ -181,13 +189,19 @@ impl Checked {
         params: Vec<(String, String)>,
         keep: bool,
         Surroundings { registry, runs, .. }: Surroundings<'_>,
-    ) -> Checked {
+    ) -> Result<Checked, Diagnostics> {
+        let estimate = Estimate::new(&configuration, registry);
+        if runs.device == DeviceName::Cpu
+            && let Some(refused) = estimate.check(1, 1)
+        {
+            return Err(Diagnostics { list: vec![refused] });
+        }
         let spec = &configuration.spec;
         let used = identity::used(spec, registry);
         let runs = Runs { executor: configuration.executor, ..runs };
         let id = identity::configuration(spec, configuration.content(), &used, registry, runs);
         let at = spec.data.args.get("kind").map_or(spec.data.span, |node| node.span);
-        Checked {
+        Ok(Checked {
             planned: ConfigurationPlan {
                 id,
                 params,
@@ -199,8 +213,9 @@ impl Checked {
             used,
             dataset: (spec.data.kind.clone(), at),
             quantities: configuration.quantities(),
+            estimate,
             whole: keep.then_some(configuration),
-        }
+        })
     }
 }
 
@@ -220,7 +235,7 @@ impl Configurations {
         let place = Surroundings { registry, sources, runs, read: &read };
         let Some(sweep) = &spec.sweep else {
             within_limits(spec, 1)?;
-            let only = Checked::new(Configuration::new(spec.clone(), place)?, Vec::new(), true, place);
+            let only = Checked::new(Configuration::new(spec.clone(), place)?, Vec::new(), true, place)?;
             let mut gathered = Gathered::default();
             gathered.add(only, spec.data.span);
             return gathered.finish(spec, Vec::new(), read);
@@ -230,7 +245,7 @@ impl Configurations {
         within_limits(spec, points.len())?;
         let build = |(i, point): (usize, &Point)| {
             let configuration = Configuration::new(sweep.configuration(point, registry, sources)?, place)?;
-            Ok(Checked::new(configuration, params(sweep, point), i == 0, place))
+            Checked::new(configuration, params(sweep, point), i == 0, place)
         };
         let mut gathered = Gathered::default();
         for (i, piece) in points.chunks(PIECE).enumerate() {
@@ -286,6 +301,7 @@ fn params(sweep: &Sweep, point: &Point) -> Vec<(String, String)> {
 struct Gathered {
     list: Vec<ConfigurationPlan>,
     first: Option<Configuration>,
+    largest: Option<Estimate>,
     notes: Vec<String>,
     used: Used,
     datasets: Vec<(String, Span)>,
@@ -298,7 +314,7 @@ struct Gathered {
 
 impl Gathered {
     fn add(&mut self, checked: Checked, sweep: Span) {
-        let Checked { planned, notes, used, dataset, quantities, whole } = checked;
+        let Checked { planned, notes, used, dataset, quantities, estimate, whole } = checked;
         for note in notes {
             if !self.notes.contains(&note) {
                 self.notes.push(note);
@@ -317,6 +333,7 @@ impl Gathered {
         }
         self.used.extend(used);
         self.first = self.first.take().or(whole);
+        self.largest = Some(estimate.larger(self.largest.take()));
         self.list.push(planned);
     }
 
@@ -332,9 +349,11 @@ impl Gathered {
 
     fn finish(self, study: &Spec, points: Vec<Point>, read: Reads) -> Result<Configurations, Diagnostics> {
         let Gathered { list, notes, used, datasets, places, found, .. } = self;
-        let Some(first) = self.first.filter(|_| found.is_empty()) else { return Err(found) };
+        let Some((first, largest)) = self.first.zip(self.largest).filter(|_| found.is_empty()) else {
+            return Err(found);
+        };
         check_parts(&first.quantities(), self.differs, study)?;
-        Ok(Configurations { list, first: Arc::new(first), notes, used, datasets, points, places, read })
+        Ok(Configurations { list, first: Arc::new(first), largest, notes, used, datasets, points, places, read })
     }
 }
 
@@ -348,9 +367,6 @@ impl Configuration {
         let kinds = Kinds { layers, surrogates: registry };
         let network = plan_network(&spec.layers, &kinds, data.inputs.len(), registry);
         check_sizes(&spec, &network, &data, &mut found);
-        if found.is_empty() {
-            check_memory(&spec, &network, &mut found);
-        }
         check_shapes(&spec, &network, &data, &mut found);
         let generator = generator(&spec, &network, &mut found);
         check_early_stop(&spec, &dataset, &mut found);
@@ -362,13 +378,10 @@ impl Configuration {
                 None
             }
         };
+        let iterations = updates(&spec, dataset.trained_on(), &mut found);
         if !found.is_empty() {
             return Err(found);
         }
-        let iterations = match spec.train.length {
-            Length::Iterations(n) => n,
-            Length::Epochs(n) => n * dataset.trained_on().div_ceil(spec.train.batch),
-        };
         let mut executor = runs.executor;
         if executor == Executor::Fused
             && let Some(what) = lacks_fused(&spec, registry)

@@ -6,6 +6,7 @@ pub mod configuration;
 pub mod explain;
 pub mod identity;
 mod job;
+pub mod memory;
 pub mod plan;
 pub mod predict;
 pub mod pruner;

@@ -86,14 +86,27 @@ fn variant(entry: &crate::spec::tree::Entry) -> Node {
     Node::new(Value::Text(entry.key.clone()), entry.key_span)
 }
 
-/// How often `step` fits into a range. Rounding may not lose the last value.
+/// How often `step` fits into a range. Rounding may not lose the last value, nor an intermediate number overflow.
 fn steps(range: &NumberRange, step: f64) -> f64 {
-    let exact = if range.log { (range.high / range.low).ln() / step.ln() } else { (range.high - range.low) / step };
+    let NumberRange { low, high, .. } = *range;
+    let exact = match range.log {
+        true if (high / low).is_finite() => (high / low).ln() / step.ln(),
+        true => (high.ln() - low.ln()) / step.ln(),
+        false if (high - low).is_finite() => (high - low) / step,
+        false => high / step - low / step,
+    };
     (exact + 1e-9).floor()
 }
 
 fn at(range: &NumberRange, step: f64, i: f64) -> f64 {
-    let value = if range.log { range.low * step.powf(i) } else { range.low + step * i };
+    // In two halves where the way to a value is longer than there are numbers.
+    let first = (i / 2.0).floor();
+    let value = match range.log {
+        true if step.powf(i).is_finite() => range.low * step.powf(i),
+        true => range.low * step.powf(first) * step.powf(i - first),
+        false if (step * i).is_finite() => range.low + step * i,
+        false => range.low + step * first + step * (i - first),
+    };
     typed(value, if range.log { value } else { range.low.abs().max(value.abs()) }).min(range.high)
 }
 
@@ -121,6 +134,7 @@ impl Sampler for Random {
             let problem = Problem::OutOfRange { key: "trials".into() };
             return Err(Diagnostic::new(problem, trials_at).label(format!("at most {MOST} configurations")));
         }
+        sweep.dimensions.iter().try_for_each(countable)?;
         // A stream a dimension, so that adding one leaves the draws of the others as they were.
         let stream = |dimension: &Dimension| Stream::new(self.seed, &format!("sweep/{}", dimension.name));
         let mut streams: Vec<Stream> = sweep.dimensions.iter().map(stream).collect();
@@ -139,6 +153,17 @@ impl Sampler for Random {
     }
 }
 
+/// Refuses a range of more steps than there are whole numbers to draw.
+fn countable(dimension: &Dimension) -> Result<(), Diagnostic> {
+    let Values::Range(range @ NumberRange { step: Some(step), .. }) = &dimension.values else { return Ok(()) };
+    if steps(range, *step) < i64::MAX as f64 {
+        return Ok(());
+    }
+    let problem = Problem::OutOfRange { key: dimension.name.clone() };
+    let help = "without `step` any number between the two is drawn".to_string();
+    Err(Diagnostic::new(problem, range.span).label("more steps than can be counted").help(help))
+}
+
 fn drawn(dimension: &Dimension, stream: &mut Stream) -> Node {
     match &dimension.values {
         Values::List(list) => list[stream.below(list.len() as u64) as usize].clone(),
@@ -155,8 +180,10 @@ fn between(range: &NumberRange, unit: f64) -> f64 {
     let high = if range.int { range.high + 1.0 } else { range.high };
     let value = if range.log {
         libm::exp(libm::log(range.low) + unit * (libm::log(high) - libm::log(range.low)))
-    } else {
+    } else if (high - range.low).is_finite() {
         range.low + unit * (high - range.low)
+    } else {
+        (1.0 - unit) * range.low + unit * high
     };
     let value = if range.int { value.floor() } else { value };
     value.clamp(range.low, range.high)
@@ -186,6 +213,34 @@ mod tests {
         assert_eq!(decades.len(), 4);
         assert!(decades.iter().zip([1e-4, 1e-3, 1e-2, 1e-1]).all(|(a, b)| (a / b - 1.0).abs() < 1e-12), "{decades:?}");
         assert_eq!(grid(&range(1.0, 100.0, true, true, Some(10.0))), [1.0, 10.0, 100.0]);
+    }
+
+    #[test]
+    fn ranges_as_long_as_there_are_numbers_are_counted_and_stay_within_their_ends() {
+        for (low, high, log, step, count) in [
+            (-1e308, 1e308, false, 1e307, 21),
+            (1e-308, 1e308, true, 10.0, 617),
+            (0.0, 1e-320, false, 1e-321, 11),
+            (1.0, 2.0, false, 1e308, 1),
+            (5e-324, 1.0, true, 2.0, 1075),
+        ] {
+            let values = grid(&range(low, high, log, false, Some(step)));
+            assert_eq!(values.len(), count, "{low} {high} {step}");
+            assert!(values.is_sorted_by(|a, b| a < b) && values.iter().all(|x| (low..=high).contains(x)), "{values:?}");
+        }
+        let mut stream = Stream::new(1, "test");
+        for step in [None, Some(1e300), Some(1e290)] {
+            let wide = range(f64::MIN, f64::MAX, false, false, step);
+            let drawn: Vec<f64> = (0..100).filter_map(|_| drawn(&wide, &mut stream).as_number()).collect();
+            assert!(
+                drawn.iter().all(|x| x.is_finite()) && drawn.iter().filter(|x| **x < 0.0).count() > 20,
+                "{drawn:?}"
+            );
+        }
+        for (high, step) in [(1.0, 1e-300), (f64::MAX, 1.0), (1e308, 5e-324)] {
+            let endless = range(0.0, high, false, false, Some(step));
+            assert!(listed(&endless).is_err() && countable(&endless).is_err());
+        }
     }
 
     #[test]

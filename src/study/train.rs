@@ -57,7 +57,8 @@ pub fn train<D: OnDevice>(
     // With a rule more trials may follow than are due now.
     let most = if matches!(plan.rule, Rule::Fixed) { due.len() } else { plan.trials.len() };
     let pools = (0..jobs.clamp(1, most.max(1))).map(|_| pool(plan)).collect::<Result<Vec<_>, _>>()?;
-    let (to_writer, from_workers) = mpsc::channel();
+    // A worker that is done waits where the disk is slower than all of them, so that records do not pile up in memory.
+    let (to_writer, from_workers) = mpsc::sync_channel(pools.len());
     let (queue, keep) = (Queue::new(due), Keep::by_place(plan));
     std::thread::scope(|scope| {
         // Whatever happens here, workers do not wait for ever.

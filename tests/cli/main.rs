@@ -2,6 +2,7 @@
 
 mod audit;
 mod bad_input;
+mod bounded;
 mod executors;
 mod finite;
 mod folder;

@@ -5,6 +5,7 @@
 //! a sum of rows; `stage` is a layer; this file the network.
 
 mod dense;
+pub mod size;
 mod stage;
 
 use super::layer::ParameterPlan;
@@ -13,6 +14,7 @@ use crate::data::DataView;
 use crate::neuron::Program;
 use crate::tensor::Aligned;
 use crate::tensor::product::{Spikes, transposed};
+use size::Size;
 use stage::{Back, Cuts, Room, Stage};
 use std::collections::HashMap;
 use std::ops::Range;
@@ -77,6 +79,7 @@ pub struct FusedNetwork {
     values: Aligned,
     /// Weights in PyTorch's orientation, for the gradients of inputs.
     turned: Aligned,
+    size: Size,
     /// After how many steps gradients stop on their way back; none for never.
     tbptt: Option<usize>,
 }
@@ -116,10 +119,11 @@ impl FusedNetwork {
             }
         }
         let last = plan.layers.len().saturating_sub(1);
+        let size = Size::of(plan, &forms, losses);
         let stages = plan.layers.iter().zip(forms).enumerate();
         let stages = stages.map(|(i, (layer, form))| Stage::new(layer, form, &parts, losses, i == last)).collect();
         let (values, turned) = (Aligned::zeros(start), Aligned::zeros(start));
-        FusedNetwork { stages, parts: parts.into(), values, turned, tbptt }
+        FusedNetwork { stages, parts: parts.into(), values, turned, size, tbptt }
     }
 
     /// The same network with parameters by path, each in PyTorch's orientation.
@@ -242,19 +246,9 @@ impl FusedNetwork {
         }
     }
 
-    /// Samples that are worked on together, so that what a layer keeps of them for so many steps stays in the
-    /// second-level cache, or takes no more than a few times the room of the weights, which each chunk reads. It
-    /// depends on shapes alone. Where every neuron reads every other a step is a product of its own, which needs some
-    /// rows to pay for reading the weights. With `little` it takes half the room, and a little longer.
+    /// Samples that are worked on together: [`Size::chunk`].
     pub fn chunk(&self, steps: usize, samples: usize, little: bool) -> usize {
-        const CACHE: usize = 1 << 20;
-        const ROWS: usize = 10;
-        let width: usize = self.stages.iter().map(|stage| stage.plan.size * (stage.blocks() + 4)).sum();
-        let bytes = 4 * steps * width;
-        let least = if self.stages.iter().any(Stage::recurs) { ROWS } else { 1 };
-        let room = (CACHE >> usize::from(little)).max(4 * size_of_val(&*self.values));
-        let most = (room / bytes.max(1)).max(least).min(samples.max(1));
-        samples.div_ceil(samples.div_ceil(most).max(1)).max(1)
+        self.size.chunk(steps, samples, little)
     }
 
     /// Puts the gradients of the parameters to zero, and forgets those of later segments.

@@ -141,11 +141,6 @@ impl Stage {
         self.neurons.as_ref().map_or(1, |neurons| neurons.program.inputs.len())
     }
 
-    /// Whether its neurons read each other.
-    pub fn recurs(&self) -> bool {
-        self.neurons.iter().flat_map(|neurons| &neurons.back).any(|back| matches!(back, Back::Dense(_)))
-    }
-
     /// Room for a batch.
     pub fn room(&self, batch: DataView<'_>) -> Room {
         let shape = Shape { steps: batch.steps, batch: batch.samples, neurons: self.plan.size };

@@ -1,11 +1,13 @@
 //! Output against target, the loss, and the end result of every seed.
 
+use super::axis::ends;
 use super::*;
 use crate::report::baselines::Comparison;
 use crate::report::tables::{Results, Sample};
 use crate::statistics::median;
 use plotters::coord::Shift;
 use plotters::series::DashedLineSeries;
+use std::collections::HashMap;
 
 /// Panels that are shown at most.
 const PANELS: usize = 6;
@@ -66,19 +68,24 @@ fn output_panel(
     let pick = |channels: &'_ [Vec<f64>]| channels.get(channel).cloned().unwrap_or_default();
     let (target, before, after) = (pick(&sample.target), pick(&sample.untrained), pick(&sample.output));
     let all = target.iter().chain(&before).chain(&after).copied();
-    let (low, high) = range(all).unwrap_or((0.0, 1.0));
-    let last = (target.len().max(2) - 1) as f64;
+    let x = Axis::whole(0.0, (target.len().max(2) - 1) as f64);
+    let y = Axis::around(all).unwrap_or_else(Axis::empty);
     let mut builder = ChartBuilder::on(area);
     builder.margin(12).x_label_area_size(44).y_label_area_size(64);
     if let Some(title) = &title {
         builder.caption(title, font(15).color(&INK));
     }
-    let mut chart = builder.build_cartesian_2d(0.0..last, low..high)?;
-    axes!(chart, "Time (steps)", format!("Output and target ({unit})"), last + 1.0);
-    let points = |values: &[f64]| values.iter().enumerate().map(|(t, v)| (t as f64, *v)).collect::<Vec<_>>();
-    chart.draw_series(LineSeries::new(points(&target), INK.stroke_width(3)))?;
-    chart.draw_series(DashedLineSeries::new(points(&before), 7, 5, VERMILION.stroke_width(2)))?;
-    chart.draw_series(LineSeries::new(points(&after), BLUE.stroke_width(2)))?;
+    let mut chart = axes(&mut builder, (&x, "Time (steps)"), (&y, &format!("Output and target ({unit})")), true)?;
+    let curve = |values: &[f64]| lines(values.iter().enumerate().map(|(t, v)| (t as f64, *v)), &x, &y);
+    for line in curve(&target) {
+        chart.draw_series(LineSeries::new(line, INK.stroke_width(3)))?;
+    }
+    for line in curve(&before) {
+        chart.draw_series(DashedLineSeries::new(line, 7, 5, VERMILION.stroke_width(2)))?;
+    }
+    for line in curve(&after) {
+        chart.draw_series(LineSeries::new(line, BLUE.stroke_width(2)))?;
+    }
     Ok(())
 }
 
@@ -86,29 +93,20 @@ fn output_panel(
 pub fn loss(manifest: &Manifest, results: &Results) -> Result<Option<Figure>, ReportError> {
     let curves: Vec<&[(f64, f64)]> =
         results.trials.iter().map(|t| t.history.as_slice()).filter(|history| !history.is_empty()).collect();
-    let values = || curves.iter().flat_map(|curve| curve.iter().map(|(_, loss)| *loss)).filter(|v| v.is_finite());
-    let (Some((low, high)), Some(last)) =
-        (range(values()), curves.iter().flat_map(|c| c.last()).map(|(i, _)| *i).reduce(f64::max))
+    let values = || curves.iter().flat_map(|curve| curve.iter().map(|(_, loss)| *loss));
+    let (Some(y), Some(last)) =
+        (axis_of(values()), curves.iter().flat_map(|c| c.last()).map(|(i, _)| *i).reduce(f64::max))
     else {
         return Ok(None);
     };
-    let (least, most) = values().fold((f64::INFINITY, 0.0_f64), |(l, h), v| (l.min(v), h.max(v)));
-    let logarithmic = least > 0.0 && most / least >= DECADES;
+    let x = Axis::whole(0.0, last.max(1.0));
     let unit = if manifest.loss.unit == "1" { String::new() } else { format!(", {}", manifest.loss.unit) };
     let label = format!("Loss ({}{unit})", manifest.loss.name);
     let svg = draw("loss", 380, |area| {
         let mut builder = ChartBuilder::on(area);
         builder.margin(12).x_label_area_size(44).y_label_area_size(72);
-        if logarithmic {
-            let mut chart = builder.build_cartesian_2d(0.0..last.max(1.0), (least * 0.8..most * 1.25).log_scale())?;
-            axes!(chart, "Iteration", label.clone(), last + 1.0);
-            loss_lines(&mut chart, &curves)?;
-            return Ok(());
-        }
-        let mut chart = builder.build_cartesian_2d(0.0..last.max(1.0), low..high)?;
-        axes!(chart, "Iteration", label.clone(), last + 1.0);
-        loss_lines(&mut chart, &curves)?;
-        Ok(())
+        let mut chart = axes(&mut builder, (&x, "Iteration"), (&y, &label), true)?;
+        loss_lines(&mut chart, &curves, &x, &y)
     })?;
     let n = curves.len();
     let caption = match n {
@@ -123,41 +121,44 @@ pub fn loss(manifest: &Manifest, results: &Results) -> Result<Option<Figure>, Re
     Ok(Some(Figure { name: "loss".into(), title: "Loss while training".into(), caption, svg }))
 }
 
-fn loss_lines<'a, Y>(
-    chart: &mut ChartContext<'a, SVGBackend<'_>, Cartesian2d<plotters::coord::types::RangedCoordf64, Y>>,
+/// A logarithmic axis where all finite values are above 0 and far apart, or else one with even differences.
+fn axis_of(values: impl Iterator<Item = f64> + Clone) -> Option<Axis> {
+    let (least, most) = ends(values.clone())?;
+    if least > 0.0 && most / least >= DECADES { Axis::logarithmic(values) } else { Axis::around(values) }
+}
+
+fn loss_lines(
+    chart: &mut Chart<'_, '_>,
     curves: &[&[(f64, f64)]],
-) -> Result<(), Box<dyn std::error::Error>>
-where
-    Y: plotters::coord::ranged1d::Ranged<ValueType = f64>,
-{
+    x: &Axis,
+    y: &Axis,
+) -> Result<(), Box<dyn std::error::Error>> {
     if curves.len() <= LINES {
         let width = if curves.len() == 1 { 2 } else { 1 };
-        for curve in curves {
-            chart.draw_series(LineSeries::new(thinned(curve), BLUE.stroke_width(width)))?;
+        for line in curves.iter().flat_map(|curve| lines(curve.iter().copied(), x, y)) {
+            chart.draw_series(LineSeries::new(line, BLUE.stroke_width(width)))?;
         }
         return Ok(());
     }
     let longest = curves.iter().copied().max_by_key(|curve| curve.len()).unwrap_or(&[]);
-    let mut band: Vec<(f64, f64, f64, f64)> = Vec::new();
-    for (i, (iteration, _)) in longest.iter().enumerate() {
-        let mut at: Vec<f64> =
-            curves.iter().filter_map(|curve| Some(curve.get(i)?.1)).filter(|v| v.is_finite()).collect();
+    let stride = longest.len().div_ceil(POINTS / 2).max(1);
+    let rows = (0..longest.len()).step_by(stride).chain(longest.len().checked_sub(1));
+    let mut band: Vec<(f64, [f64; 3])> = Vec::new();
+    for i in rows {
+        let at = curves.iter().filter_map(|curve| Some(curve.get(i)?.1)).filter(|loss| loss.is_finite());
+        let mut at: Vec<f64> = at.collect();
         at.sort_by(f64::total_cmp);
         if let (Some(first), Some(last)) = (at.first(), at.last()) {
-            band.push((*iteration, *first, median(&at), *last));
+            let places = [*first, median(&at), *last].map(|loss| y.at(loss));
+            if let (Some(place), [Some(low), Some(middle), Some(high)]) = (x.at(longest[i].0), places) {
+                band.push((place, [low, middle, high]));
+            }
         }
     }
-    let edge = band.iter().map(|p| (p.0, p.1)).chain(band.iter().rev().map(|p| (p.0, p.3)));
+    let edge = band.iter().map(|p| (p.0, p.1[0])).chain(band.iter().rev().map(|p| (p.0, p.1[2])));
     chart.draw_series([Polygon::new(edge.collect::<Vec<_>>(), BLUE.mix(0.18))])?;
-    chart.draw_series(LineSeries::new(band.iter().map(|p| (p.0, p.2)), BLUE.stroke_width(2)))?;
+    chart.draw_series(LineSeries::new(band.iter().map(|p| (p.0, p.1[1])), BLUE.stroke_width(2)))?;
     Ok(())
-}
-
-/// Enough points for 800 pixels; the last one stays.
-fn thinned(curve: &[(f64, f64)]) -> Vec<(f64, f64)> {
-    let stride = curve.len().div_ceil(1000).max(1);
-    let last = curve.last().filter(|_| !(curve.len() - 1).is_multiple_of(stride));
-    curve.iter().step_by(stride).chain(last).copied().collect()
 }
 
 /// The first metric of every trial, beside the leaky integrator's.
@@ -166,37 +167,28 @@ pub fn by_seed(manifest: &Manifest, results: &Results, comparison: &Comparison) 
     let of = |rival: usize| comparison.values.get(rival).map(|metrics| metrics[metric].clone()).unwrap_or_default();
     let (network, integrator) = (of(0), of(comparison.shown));
     let beside = comparison.rivals.get(comparison.shown).map_or("", |(name, _)| name.as_str());
-    let positive: Vec<f64> = network.iter().chain(&integrator).copied().filter(|v| *v > 0.0 && v.is_finite()).collect();
-    if network.len() < 2 || positive.is_empty() {
-        return Ok(None);
-    }
-    let (low, high) = positive.iter().fold((f64::INFINITY, 0.0_f64), |(l, h), v| (l.min(*v), h.max(*v)));
-    let seeds: Vec<u64> = (comparison.trials.iter())
-        .filter_map(|id| results.trials.iter().find(|t| t.id == *id && t.error.is_none()).map(|t| t.seed))
-        .collect();
+    let positive = network.iter().chain(&integrator).copied().filter(|v| *v > 0.0);
+    let Some(y) = axis_of(positive).filter(|_| network.len() >= 2) else { return Ok(None) };
+    let completed = results.completed().map(|trial| (trial.id.as_str(), trial.seed));
+    let seed_of: HashMap<&str, u64> = completed.collect();
+    let seeds: Vec<u64> = comparison.trials.iter().filter_map(|id| seed_of.get(id.as_str()).copied()).collect();
     let (first, last) =
         (seeds.iter().min().copied().unwrap_or(0) as f64, seeds.iter().max().copied().unwrap_or(1) as f64);
+    let x = Axis::whole(first - 0.5, last + 0.5);
     let name = comparison.metrics[metric].clone();
     let label = if name == "nmse" { "nmse (1 is what the target's mean gives)".into() } else { name.clone() };
     let svg = draw("by_seed", STRIP + 360, |area| {
         let (top, area) = area.split_vertically(STRIP);
         strip(&top, &[("network, trained", BLUE, Mark::Dot), (beside, GREEN, Mark::Triangle)])?;
-        let points = |values: &[f64]| {
-            seeds.iter().zip(values).map(|(s, v)| (*s as f64, *v)).filter(|p| p.1 > 0.0).collect::<Vec<_>>()
+        let points = |values: &[f64]| -> Vec<(f64, f64)> {
+            let points = seeds.iter().zip(values).filter(|(_, value)| **value > 0.0);
+            points.filter_map(|(seed, value)| Some((x.at(*seed as f64)?, y.at(*value)?))).collect()
         };
-        let points = [points(&network), points(&integrator)];
         let mut builder = ChartBuilder::on(&area);
         builder.margin(12).x_label_area_size(44).y_label_area_size(72);
-        let seeds = first - 0.5..last + 0.5;
-        if high / low >= DECADES {
-            let mut chart = builder.build_cartesian_2d(seeds, (low / 1.5..high * 1.5).log_scale())?;
-            axes!(chart, "Seed", label.clone(), last - first + 1.0);
-            return seed_points(&mut chart, points);
-        }
-        let (low, high) = range([low, high]).unwrap_or((0.0, 1.0));
-        let mut chart = builder.build_cartesian_2d(seeds, low..high)?;
-        axes!(chart, "Seed", label.clone(), last - first + 1.0);
-        seed_points(&mut chart, points)?;
+        let mut chart = axes(&mut builder, (&x, "Seed"), (&y, &label), true)?;
+        chart.draw_series(points(&network).into_iter().map(|p| Circle::new(p, 4, BLUE.filled())))?;
+        chart.draw_series(points(&integrator).into_iter().map(|p| TriangleMarker::new(p, 5, GREEN.filled())))?;
         Ok(())
     })?;
     let task = if manifest.data.parts.is_empty() {
@@ -206,16 +198,4 @@ pub fn by_seed(manifest: &Manifest, results: &Results, comparison: &Comparison) 
     };
     let caption = format!("A point a trial, {} of them; lower is better.{task}", network.len());
     Ok(Some(Figure { name: "by_seed".into(), title: format!("{name} of every seed"), caption, svg }))
-}
-
-fn seed_points<Y>(
-    chart: &mut ChartContext<'_, SVGBackend<'_>, Cartesian2d<plotters::coord::types::RangedCoordf64, Y>>,
-    [network, rival]: [Vec<(f64, f64)>; 2],
-) -> Result<(), Box<dyn std::error::Error>>
-where
-    Y: plotters::coord::ranged1d::Ranged<ValueType = f64>,
-{
-    chart.draw_series(network.into_iter().map(|p| Circle::new(p, 4, BLUE.filled())))?;
-    chart.draw_series(rival.into_iter().map(|p| TriangleMarker::new(p, 5, GREEN.filled())))?;
-    Ok(())
 }

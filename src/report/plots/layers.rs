@@ -72,31 +72,23 @@ fn caption(layer: &LayerStates, spiking: bool) -> String {
 
 fn raster(area: &Area<'_>, layer: &LayerStates, steps: usize) -> Result<(), Box<dyn std::error::Error>> {
     let neurons = layer.spk.len().min(NEURONS);
-    let mut chart = ChartBuilder::on(area)
-        .margin(12)
-        .margin_right(right_margin(layer.mem.len()))
-        .x_label_area_size(44)
-        .y_label_area_size(64)
-        .build_cartesian_2d(-0.5..steps as f64 - 0.5, -0.5..neurons as f64 - 0.5)?;
-    chart
-        .configure_mesh()
-        .disable_mesh()
-        .axis_style(INK)
-        .label_style(font(14).color(&INK))
-        .axis_desc_style(font(16).color(&INK))
-        .x_desc("Time (steps)")
-        .y_desc("Neuron")
-        .x_labels(ticks(steps as f64))
-        .y_labels(neurons.min(5))
-        .x_label_formatter(&|x| whole(*x))
-        .y_label_formatter(&|y| whole(*y))
-        .draw()?;
-    let spikes = layer.spk.iter().take(neurons).enumerate().flat_map(|(neuron, spk)| {
-        spk.iter().enumerate().filter(|(_, s)| **s > 0.0).map(move |(step, _)| (step as f64, neuron as f64))
-    });
-    let half = if steps <= 200 { 0.3 } else { 0.5 };
-    chart
-        .draw_series(spikes.map(|(x, y)| Rectangle::new([(x - half, y - 0.4), (x + half, y + 0.4)], BLUE.filled())))?;
+    let x = Axis::steps(steps);
+    let y = Axis::whole(-0.5, neurons as f64 - 0.5);
+    let mut builder = ChartBuilder::on(area);
+    builder.margin(12).margin_right(right_margin(layer.mem.len())).x_label_area_size(44).y_label_area_size(64);
+    let mut chart = axes(&mut builder, (&x, "Time (steps)"), (&y, "Neuron"), false)?;
+    // More marks than pixels would lie on each other.
+    let stride = steps.div_ceil(2 * WIDTH as usize).max(1);
+    let half = if steps <= 200 { 0.3 } else { 0.5 * stride as f64 };
+    for (neuron, spk) in layer.spk.iter().take(neurons).enumerate() {
+        let fires = spk.chunks(stride).enumerate().filter(|(_, spk)| spk.iter().any(|spike| *spike > 0.0));
+        let mark = |(i, _)| {
+            let (step, neuron) = ((i * stride) as f64 + (stride - 1) as f64 / 2.0, neuron as f64);
+            let corner = |side: f64| Some((x.at(step + side * half)?, y.at(neuron + side * 0.4)?));
+            Some(Rectangle::new([corner(-1.0)?, corner(1.0)?], BLUE.filled()))
+        };
+        chart.draw_series(fires.filter_map(mark))?;
+    }
     Ok(())
 }
 
@@ -116,24 +108,22 @@ fn membranes(
     let spiking = layer.spk.iter().flatten().any(|s| *s > 0.0);
     let threshold = threshold.filter(|_| spiking);
     let values = chosen.iter().flat_map(|&i| layer.mem[i].iter().copied()).chain(threshold);
-    let (low, high) = range(values).unwrap_or((0.0, 1.0));
-    let last = (steps.max(2) - 1) as f64;
-    let mut chart = ChartBuilder::on(area)
-        .margin(12)
-        .margin_right(right_margin(n))
-        .x_label_area_size(44)
-        .y_label_area_size(64)
-        .build_cartesian_2d(-0.5..last + 0.5, low..high)?;
-    axes!(chart, "Time (steps)", "Membrane potential", steps as f64);
+    let (x, y) = (Axis::steps(steps), Axis::around(values).unwrap_or_else(Axis::empty));
+    let mut builder = ChartBuilder::on(area);
+    builder.margin(12).margin_right(right_margin(n)).x_label_area_size(44).y_label_area_size(64);
+    let mut chart = axes(&mut builder, (&x, "Time (steps)"), (&y, "Membrane potential"), true)?;
     let mut keys: Vec<(String, RGBColor)> = Vec::new();
     for (&neuron, colour) in chosen.iter().zip(PALETTE) {
         let points = layer.mem[neuron].iter().enumerate().map(|(t, v)| (t as f64, *v));
-        chart.draw_series(LineSeries::new(points.collect::<Vec<_>>(), colour.stroke_width(2)))?;
+        for line in lines(points, &x, &y) {
+            chart.draw_series(LineSeries::new(line, colour.stroke_width(2)))?;
+        }
         keys.push((format!("neuron {neuron}"), colour));
     }
     if let Some(threshold) = threshold {
-        let line = vec![(0.0, threshold), (last, threshold)];
-        chart.draw_series(DashedLineSeries::new(line, 6, 4, INK.stroke_width(1)))?;
+        for line in lines([(0.0, threshold), (steps.max(2) as f64 - 1.0, threshold)], &x, &y) {
+            chart.draw_series(DashedLineSeries::new(line, 6, 4, INK.stroke_width(1)))?;
+        }
         keys.push((if n > 1 { "mean threshold" } else { "threshold" }.into(), INK));
     }
     if n > 1 {

@@ -3,6 +3,7 @@
 //! One meaning a colour on the whole page: blue is the trained network, orange the untrained one, black the target,
 //! green the leaky integrator.
 
+mod axis;
 mod curves;
 mod layers;
 pub mod probe;
@@ -11,6 +12,7 @@ use super::baselines::Comparison;
 use super::tables::Results;
 use super::{Figure, ReportError};
 use crate::store::manifest::Manifest;
+use axis::{Axis, Direction};
 use plotters::prelude::*;
 use plotters::style::{FontDesc, RGBColor};
 use rayon::prelude::*;
@@ -72,68 +74,66 @@ fn font(size: u32) -> FontDesc<'static> {
     FontDesc::from(("sans-serif", size))
 }
 
-/// Smallest and largest of finite values, with some air; a flat line gets room on both sides.
-fn range(values: impl IntoIterator<Item = f64>) -> Option<(f64, f64)> {
-    let finite = values.into_iter().filter(|v| v.is_finite());
-    let (low, high) = finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
-    if low > high {
-        return None;
-    }
-    let air = if high > low { 0.06 * (high - low) } else { 0.5 * high.abs().max(1e-3) };
-    Some((low - air, high + air))
-}
-
-/// A number on an axis, short.
-fn tick(value: f64) -> String {
-    // What is left of a subtraction is no number to show.
-    let value = if value.abs() < 1e-12 { 0.0 } else { value };
-    let size = value.abs();
-    if size != 0.0 && !(1e-3..1e5).contains(&size) {
-        return format!("{value:.0e}");
-    }
-    let text = format!("{value:.4}");
-    text.trim_end_matches('0').trim_end_matches('.').into()
-}
-
-/// A step, an iteration or a seed on an axis; nothing between two of them.
-fn whole(value: f64) -> String {
-    if (value - value.round()).abs() < 1e-6 { tick(value.round()) } else { String::new() }
-}
-
-/// Ticks of an axis of so many steps, iterations or seeds.
-fn ticks(length: f64) -> usize {
-    (length as usize).clamp(2, 8)
-}
-
 /// From which ratio of the largest to the smallest value on an axis is logarithmic: then it has two powers of ten.
 const DECADES: f64 = 100.0;
 
-/// `MeshStyle` settings that all axes share. The x axis has so many whole numbers, or else any.
-macro_rules! axes {
-    (@ $chart:expr, $x:expr, $y:expr, $labels:expr, $text:expr) => {
-        $chart
-            .configure_mesh()
-            .light_line_style(WHITE)
-            .bold_line_style(GRID)
-            .axis_style(INK)
-            .label_style(font(14).color(&INK))
-            .axis_desc_style(font(16).color(&INK))
-            .x_desc($x)
-            .y_desc($y)
-            .x_labels($labels)
-            .y_labels(6)
-            .x_label_formatter(&|x| $text(*x))
-            .y_label_formatter(&|y| tick(*y))
-            .draw()?
-    };
-    ($chart:expr, $x:expr, $y:expr, $length:expr) => {
-        axes!(@ $chart, $x, $y, ticks($length), whole)
-    };
-    ($chart:expr, $x:expr, $y:expr) => {
-        axes!(@ $chart, $x, $y, 8, tick)
-    };
+type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<Direction, Direction>>;
+
+/// An axis and its name.
+type Named<'a> = (&'a Axis, &'a str);
+
+/// Draws the axes of a picture; `mesh` says whether ticks have lines through it.
+fn axes<'a, 'b>(
+    builder: &mut ChartBuilder<'a, 'b, SVGBackend<'b>>,
+    (x, x_name): Named<'_>,
+    (y, y_name): Named<'_>,
+    mesh: bool,
+) -> Result<Chart<'a, 'b>, Box<dyn std::error::Error>> {
+    let mut chart = builder.build_cartesian_2d(x.direction(), y.direction())?;
+    chart
+        .configure_mesh()
+        .light_line_style(WHITE)
+        .bold_line_style(if mesh { GRID } else { WHITE })
+        .axis_style(INK)
+        .label_style(font(14).color(&INK))
+        .axis_desc_style(font(16).color(&INK))
+        .x_desc(x_name)
+        .y_desc(y_name)
+        .x_label_formatter(&|place| x.label(*place))
+        .y_label_formatter(&|place| y.label(*place))
+        .draw()?;
+    Ok(chart)
 }
-use axes;
+
+/// Points of a line that are drawn at most, about; more would lie in the same pixels.
+const POINTS: usize = 2000;
+
+/// Some points as lines on two axes. A point that has no place ends a line. Of very many points the lowest and the
+/// highest of each stretch are drawn.
+fn lines(points: impl IntoIterator<Item = (f64, f64)>, x: &Axis, y: &Axis) -> Vec<Vec<(f64, f64)>> {
+    let place = |(at, value)| Some((x.at(at)?, y.at(value)?));
+    let places: Vec<Option<(f64, f64)>> = points.into_iter().map(place).collect();
+    let length = places.len().div_ceil(POINTS / 2);
+    let whole = places.split(Option::is_none).map(|line| line.iter().flatten().copied().collect::<Vec<_>>());
+    whole.filter(|line| !line.is_empty()).map(|line| thinned(&line, length)).collect()
+}
+
+/// The lowest and the highest point of each stretch of a length, in their order, and both ends.
+fn thinned(line: &[(f64, f64)], length: usize) -> Vec<(f64, f64)> {
+    if length <= 2 {
+        return line.to_vec();
+    }
+    let by_value = |a: &&(f64, f64), b: &&(f64, f64)| a.1.total_cmp(&b.1);
+    let ends = |part: &[(f64, f64)]| {
+        let both = [part.iter().min_by(by_value), part.iter().max_by(by_value)].map(|point| *point.unwrap_or(&part[0]));
+        if both[0].0 <= both[1].0 { both } else { [both[1], both[0]] }
+    };
+    let inner = line.chunks(length).flat_map(ends);
+    let mut points: Vec<(f64, f64)> =
+        line.first().copied().into_iter().chain(inner).chain(line.last().copied()).collect();
+    points.dedup();
+    points
+}
 
 /// How a line or point of a key looks.
 #[derive(Clone, Copy)]

@@ -33,25 +33,25 @@ fn over_time(
 ) -> Result<(), Box<dyn std::error::Error>> {
     let spiking = signal == "spikes";
     let shown = values.iter().map(|v| f64::from(*v)).chain(spiking.then_some([0.0, 1.0]).into_iter().flatten());
-    let (low, high) = range(shown).unwrap_or((0.0, 1.0));
-    let end = (values.len().max(2) - 1) as f64;
-    let mut chart = ChartBuilder::on(area)
-        .margin(12)
-        .margin_bottom(if lowest { 4 } else { 0 })
-        .x_label_area_size(if lowest { 44 } else { 18 })
-        .y_label_area_size(72)
-        .build_cartesian_2d(-0.5..end + 0.5, low..high)?;
-    axes!(chart, if lowest { "Time (steps)" } else { "" }, name_of(signal), end + 1.0);
+    let (x, y) = (Axis::steps(values.len()), Axis::around(shown).unwrap_or_else(Axis::empty));
+    let mut builder = ChartBuilder::on(area);
+    builder.margin(12).margin_bottom(if lowest { 4 } else { 0 });
+    builder.x_label_area_size(if lowest { 44 } else { 18 }).y_label_area_size(72);
+    let x_name = if lowest { "Time (steps)" } else { "" };
+    let mut chart = axes(&mut builder, (&x, x_name), (&y, &name_of(signal)), true)?;
     if spiking {
         let spikes = values.iter().enumerate().filter(|(_, spike)| **spike > 0.0);
         let line = |(t, spike): (usize, &f32)| {
-            PathElement::new([(t as f64, 0.0), (t as f64, f64::from(*spike))], colour.stroke_width(2))
+            let (t, foot, head) = (x.at(t as f64)?, y.at(0.0)?, y.at(f64::from(*spike))?);
+            Some(PathElement::new([(t, foot), (t, head)], colour.stroke_width(2)))
         };
-        chart.draw_series(spikes.map(line))?;
+        chart.draw_series(spikes.filter_map(line))?;
         return Ok(());
     }
     let points = values.iter().enumerate().map(|(t, v)| (t as f64, f64::from(*v)));
-    chart.draw_series(LineSeries::new(points, colour.stroke_width(2)))?;
+    for line in lines(points, &x, &y) {
+        chart.draw_series(LineSeries::new(line, colour.stroke_width(2)))?;
+    }
     Ok(())
 }
 
@@ -63,17 +63,18 @@ fn name_of(signal: &str) -> String {
 /// Firing rate over constant currents.
 pub fn rates(currents: &[f32], rates: &[f32]) -> Result<String, ReportError> {
     let points: Vec<(f64, f64)> = currents.iter().zip(rates).map(|(c, r)| (f64::from(*c), f64::from(*r))).collect();
-    let (low, high) = range(points.iter().map(|p| p.0)).unwrap_or((0.0, 1.0));
     let top = points.iter().map(|p| p.1).fold(0.0, f64::max).max(0.1) * 1.06;
+    let x = Axis::around(points.iter().map(|point| point.0)).unwrap_or_else(Axis::empty);
+    let y = Axis::between(0.0, top);
     draw("fi", 380, |area| {
-        let mut chart = ChartBuilder::on(area)
-            .margin(12)
-            .x_label_area_size(44)
-            .y_label_area_size(72)
-            .build_cartesian_2d(low..high, 0.0..top)?;
-        axes!(chart, "Constant current (threshold = 1 unless set)", "Firing rate (spikes a step)");
-        chart.draw_series(LineSeries::new(points.iter().copied(), BLUE.stroke_width(2)))?;
-        chart.draw_series(points.iter().map(|p| Circle::new(*p, 3, BLUE.filled())))?;
+        let mut builder = ChartBuilder::on(area);
+        builder.margin(12).x_label_area_size(44).y_label_area_size(72);
+        let names = ["Constant current (threshold = 1 unless set)", "Firing rate (spikes a step)"];
+        let mut chart = axes(&mut builder, (&x, names[0]), (&y, names[1]), true)?;
+        for line in lines(points.iter().copied(), &x, &y) {
+            chart.draw_series(LineSeries::new(line.iter().copied(), BLUE.stroke_width(2)))?;
+            chart.draw_series(line.iter().map(|p| Circle::new(*p, 3, BLUE.filled())))?;
+        }
         Ok(())
     })
 }
