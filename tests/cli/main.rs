@@ -9,6 +9,7 @@ mod held;
 mod laying;
 mod limits;
 mod own_units;
+mod parquet;
 mod plugins;
 mod print_back;
 mod probe;

@@ -71,7 +71,7 @@ pub fn read(file: String, bytes: Vec<u8>) -> Result<TableFile, TableError> {
             Err(TableError::Ragged { file, row, line, found, expected, why: Uneven::Cut })
         }
         Some(error) => Err(error),
-        None => Ok(TableFile { file, names, cells, lines, digest: String::new() }),
+        None => Ok(TableFile::of_cells(file, names, cells, lines)),
     }
 }
 

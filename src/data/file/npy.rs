@@ -1,7 +1,7 @@
 //! NumPy's arrays of one or two dimensions: columns are called `0`, `1`, ...
 //! Source: NumPy Enhancement Proposal 1, "A Simple File Format for NumPy Arrays".
 
-use super::{Cell, TableError, TableFile, whole};
+use super::{Cell, TableError, TableFile, half, whole};
 
 const MAGIC: &[u8] = b"\x93NUMPY";
 
@@ -14,7 +14,7 @@ pub fn read(file: String, bytes: &[u8]) -> Result<TableFile, TableError> {
         Some(_) => {}
     }
     let names = (0..cells.len()).map(|i| i.to_string()).collect();
-    Ok(TableFile { file, names, cells, lines: Vec::new(), digest: String::new() })
+    Ok(TableFile::of_cells(file, names, cells, Vec::new()))
 }
 
 /// `[column][row]`; one column without rows where there are no rows.
@@ -104,18 +104,6 @@ impl Number {
             ('i', _) => whole(i128::from((bits << unused) as i64 >> unused)),
             _ => whole(i128::from(bits)),
         }
-    }
-}
-
-/// A number of half precision, IEEE 754.
-fn half(bits: u16) -> f64 {
-    let sign = if bits >> 15 == 1 { -1.0 } else { 1.0 };
-    let (exponent, fraction) = (i32::from(bits >> 10 & 0x1f), f64::from(bits & 0x3ff));
-    sign * match exponent {
-        0 => fraction * 2f64.powi(-24),
-        0x1f if fraction == 0.0 => f64::INFINITY,
-        0x1f => f64::NAN,
-        _ => (1024.0 + fraction) * 2f64.powi(exponent - 25),
     }
 }
 
