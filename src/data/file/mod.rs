@@ -117,6 +117,14 @@ pub enum TableError {
         /// What was probably meant.
         help: Option<String>,
     },
+    /// An array is no table of numbers.
+    #[error("{file} holds {holds}, not a table of numbers")]
+    NoTable {
+        /// The file.
+        file: String,
+        /// What it holds.
+        holds: String,
+    },
     /// A column holds what cannot be what it is named for.
     #[error("{file}: column `{column}` holds {holds}, not {needed}")]
     Holds {
@@ -247,6 +255,9 @@ impl TableError {
             }
             TableError::NotOfFormat { .. } => {
                 Some("the ending of its name says what a file holds: .csv, .parquet or .npy".into())
+            }
+            TableError::NoTable { .. } => {
+                Some("save an array of one or two dimensions, of type f2, f4, f8, integer, or boolean".into())
             }
             TableError::Holds { needed, .. } => Some(format!("name a column of {needed}, or write this one as such")),
             TableError::Column { .. } => Some("write the file anew, or name another column".into()),
