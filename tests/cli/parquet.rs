@@ -2,7 +2,9 @@
 
 use super::Sandbox;
 use super::strange_files::TABLE;
+use polars::prelude::*;
 use polars_parquet_format::thrift::protocol::{TCompactInputProtocol, TCompactOutputProtocol};
+use polars_parquet_format::{CompressionCodec, DataPageHeader, DictionaryPageHeader, Encoding, PageHeader, PageType};
 use polars_parquet_format::{FileMetaData, SchemaElement};
 use runner::data::file::TableFile;
 use std::path::{Path, PathBuf};
@@ -237,4 +239,100 @@ fn what_a_file_claims_and_cannot_have_is_refused_before_memory_is_taken() {
         assert_eq!(status, 2, "{words}: {said}");
         assert!(said.contains("d.parquet") && said.contains(words) && !said.contains("panicked"), "{words}: {said}");
     }
+}
+
+/// A file whose first column is made of other pages, none of them packed.
+fn with_pages(bytes: &[u8], pages: &[(PageHeader, &[u8])]) -> Vec<u8> {
+    let mut chunk = Vec::new();
+    for (header, body) in pages {
+        header.write_to_out_protocol(&mut TCompactOutputProtocol::new(&mut chunk)).unwrap();
+        chunk.extend_from_slice(body);
+    }
+    // It lies before everything else, so that all other places move.
+    let (mark, rest) = bytes.split_at(4);
+    let moved = [mark, &chunk, rest].concat();
+    with_footer(&moved, |file| {
+        for (place, column) in file.row_groups[0].columns.iter_mut().enumerate() {
+            let column = column.meta_data.as_mut().unwrap();
+            column.data_page_offset += chunk.len() as i64;
+            column.dictionary_page_offset = column.dictionary_page_offset.map(|offset| offset + chunk.len() as i64);
+            if place == 0 {
+                (column.data_page_offset, column.dictionary_page_offset) = (4, None);
+                column.codec = CompressionCodec::UNCOMPRESSED;
+                column.total_compressed_size = chunk.len() as i64;
+            }
+        }
+    })
+}
+
+fn data_page(values: i32, size: i32, unpacked: i32, encoding: Encoding) -> PageHeader {
+    PageHeader {
+        type_: PageType::DATA_PAGE,
+        uncompressed_page_size: unpacked,
+        compressed_page_size: size,
+        crc: None,
+        data_page_header: Some(DataPageHeader {
+            num_values: values,
+            encoding,
+            definition_level_encoding: Encoding::RLE,
+            repetition_level_encoding: Encoding::RLE,
+            statistics: None,
+        }),
+        index_page_header: None,
+        dictionary_page_header: None,
+        data_page_header_v2: None,
+    }
+}
+
+#[test]
+fn what_pages_claim_and_cannot_have_is_refused_before_memory_is_taken() {
+    let bytes = std::fs::read(asset("encodings.parquet")).unwrap();
+    // Eight values that are there, then a block of as many as nobody can hold, all of them equal.
+    let deltas = [2, 0, 0, 0, 16, 1, 128, 128, 128, 128, 128, 128, 2, 1, 128, 128, 128, 128, 128, 128, 2, 0, 0, 0];
+    let plain = [[2, 0, 0, 0, 16, 1].as_slice(), &[7; 64]].concat();
+    let size = |body: &[u8]| body.len() as i32;
+    let fine = data_page(8, size(&plain), size(&plain), Encoding::PLAIN);
+    let dictionary = PageHeader {
+        type_: PageType::DICTIONARY_PAGE,
+        data_page_header: None,
+        dictionary_page_header: Some(DictionaryPageHeader {
+            num_values: i32::MAX,
+            encoding: Encoding::PLAIN,
+            is_sorted: None,
+        }),
+        ..data_page(0, 0, 0, Encoding::PLAIN)
+    };
+    let claims = "claim more than";
+    let cases: [(&[(PageHeader, &[u8])], &str); 7] = [
+        (&[(fine.clone(), &plain)], "in every row"),
+        (&[(data_page(i32::MAX, 70, 70, Encoding::PLAIN), &plain)], "a group of 8 rows has 2147483647 values"),
+        (&[(data_page(-1, 70, 70, Encoding::PLAIN), &plain)], "below 0"),
+        (&[(data_page(8, 70, i32::MAX, Encoding::PLAIN), &plain)], claims),
+        (&[(data_page(8, i32::MAX, 70, Encoding::PLAIN), &plain)], "ends too early"),
+        (&[(dictionary, &[]), (fine, &plain)], claims),
+        (&[(data_page(8, 24, 24, Encoding::DELTA_BINARY_PACKED), &deltas)], "more differences than values"),
+    ];
+    for (pages, words) in cases {
+        let sandbox = on("encodings.parquet");
+        sandbox.write("d.parquet", with_pages(&bytes, pages));
+        let (status, said) = check(&sandbox, "x");
+        assert_eq!(status, 2, "{words}: {said}");
+        assert!(said.contains("column `x`") && said.contains(words), "{words}: {said}");
+        let ran = sandbox.runner(["check", "t.toml", "--set", "data.inputs=[\"long\"]"]);
+        assert_eq!(ran.status, 0, "{words}, in a column that nobody names: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn a_long_text_that_every_row_repeats_is_no_name() {
+    let long = "x".repeat(1_000_000);
+    let text = Column::new("g".into(), vec![long.as_str(); 5_000]);
+    let numbers: Vec<f64> = (0..5_000u32).map(f64::from).collect();
+    let columns = vec![text, Column::new("x".into(), &numbers), Column::new("y".into(), &numbers)];
+    let sandbox = Sandbox::with("t.toml", &TABLE.replace("d.csv", "d.parquet"));
+    let mut table = DataFrame::new_infer_height(columns).unwrap();
+    ParquetWriter::new(std::fs::File::create(sandbox.path("d.parquet")).unwrap()).finish(&mut table).unwrap();
+    assert_eq!(check(&sandbox, "x").0, 0);
+    let (status, said) = check(&sandbox, "g");
+    assert!(status == 2 && said.contains("column `g` cannot be read: its texts repeat"), "{said}");
 }

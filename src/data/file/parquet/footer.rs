@@ -14,9 +14,11 @@ use std::io::Cursor;
 /// Groups within groups that a schema may have.
 const DEEPEST: usize = 64;
 
-/// The most rows that a file of this size may have: many, as a value that repeats takes next to no room.
+/// The most rows that a file of this size may have. A value that repeats takes next to no room, so that a small file may
+/// have a thousand a byte; what they take in memory is bounded, as a large one has fewer.
 pub fn most_rows(bytes: usize) -> usize {
-    bytes.saturating_add(1024).saturating_mul(1024)
+    const SMALL: usize = 1 << 24;
+    bytes.saturating_add(1024).saturating_mul(1024).min(SMALL).max(bytes.saturating_mul(16))
 }
 
 /// The most bytes that a column of a file of this size may take once it is unpacked.

@@ -3,7 +3,7 @@
 //! Moments are seconds since the beginning of 1970 (UTC), times of day seconds since midnight, durations seconds.
 //! Source: the Apache Parquet format, "Logical types".
 
-use super::footer::{Hint, most_bytes};
+use super::footer::Hint;
 use super::{Cell, Reading, line};
 use crate::data::file::{half, whole};
 use polars::prelude::{DataType, PolarsResult, Series, TimeUnit};
@@ -15,6 +15,9 @@ use polars_parquet::read::{
 
 /// The longest decimals that are read, in bytes.
 const LONGEST: usize = 1024;
+
+/// The mean length of texts, in bytes, up to which they may repeat as often as they like.
+const LONG: usize = 256;
 
 /// What the values of a column are.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -204,8 +207,9 @@ fn texts(stored: &Series, file: usize) -> Result<Vec<Cell>, String> {
     let values = stored.binary().map_err(line)?;
     // A text that many rows share is stored once, and copied for each.
     let total = values.iter().flatten().try_fold(0usize, |total, value| total.checked_add(value.len()));
-    if total.is_none_or(|total| total > most_bytes(file)) {
-        return Err(format!("its texts are longer than {file} bytes can hold"));
+    let most = LONG.saturating_mul(values.len()).saturating_add(file.saturating_mul(16));
+    if total.is_none_or(|total| total > most) {
+        return Err(format!("its texts repeat, and are longer than {LONG} bytes on average"));
     }
     let text = |(row, value): (usize, Option<&[u8]>)| match value.map(std::str::from_utf8) {
         None => Ok(Cell::Missing),
