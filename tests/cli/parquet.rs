@@ -59,7 +59,8 @@ fn what_can_be_a_number_is_one() {
     for column in same {
         assert_eq!(numbers("kinds.parquet", column), rows().collect::<Vec<_>>(), "{column}");
     }
-    let cases: [(&str, fn(f64) -> f64); 17] = [
+    type Value = fn(f64) -> f64;
+    let cases: [(&str, Value); 17] = [
         ("boolean", |i| i % 2.0),
         ("half", |i| i / 4.0),
         ("single", |i| i / 4.0),
@@ -303,7 +304,8 @@ fn what_pages_claim_and_cannot_have_is_refused_before_memory_is_taken() {
         ..data_page(0, 0, 0, Encoding::PLAIN)
     };
     let claims = "claim more than";
-    let cases: [(&[(PageHeader, &[u8])], &str); 7] = [
+    type Pages<'a> = &'a [(PageHeader, &'a [u8])];
+    let cases: [(Pages, &str); 7] = [
         (&[(fine.clone(), &plain)], "in every row"),
         (&[(data_page(i32::MAX, 70, 70, Encoding::PLAIN), &plain)], "a group of 8 rows has 2147483647 values"),
         (&[(data_page(-1, 70, 70, Encoding::PLAIN), &plain)], "below 0"),

@@ -288,7 +288,7 @@ enum Cell {
 enum Contents {
     /// `[column][row]`.
     Cells(Vec<Vec<Cell>>),
-    Parquet(Parquet),
+    Parquet(Box<Parquet>),
 }
 
 /// A table as it was read.
@@ -352,7 +352,7 @@ impl TableFile {
             (true, _) => Err(TableError::NoColumns(file)),
             (_, 0) => Err(TableError::Rowless(file)),
             _ => {
-                let (contents, lines, digest) = (Contents::Parquet(table), Vec::new(), String::new());
+                let (contents, lines, digest) = (Contents::Parquet(Box::new(table)), Vec::new(), String::new());
                 Ok(TableFile { file, names, contents, lines, digest })
             }
         }
