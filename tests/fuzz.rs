@@ -1,8 +1,9 @@
-//! What reads the world outside, against bytes that nobody meant: experiment files, formulas, journals.
+//! What reads the world outside, against bytes that nobody meant: experiment files, formulas, journals, tables.
 //!
 //! A few hundred changed inputs each, or with `RUNNER_FUZZ_SECONDS=600` as many as that time takes; the number of
 //! executions is printed (`--nocapture`). What is asked: no panic, and what is refused is refused with a reason.
 
+use runner::data::file::TableFile;
 use runner::formula::{self, Expr};
 use runner::registry::Registry;
 use runner::spec::read_text;
@@ -27,7 +28,8 @@ impl Changes {
         for _ in 0..=self.below(4) {
             let at = self.below(bytes.len() + 1);
             let end = (at + self.below(12)).min(bytes.len());
-            match self.below(5) {
+            // Without pieces of a syntax, everything stays at its place.
+            match if pieces.is_empty() { 4 } else { self.below(5) } {
                 0 => drop(bytes.drain(at..end)),
                 1 => {
                     let twice = bytes[at..end].to_vec();
@@ -60,12 +62,12 @@ fn fuzz(name: &str, short: usize, corpus: &[Vec<u8>], pieces: &[&str], mut check
     println!("{name}: {done} executions");
 }
 
-fn files(folder: &str) -> Vec<Vec<u8>> {
+fn files(folder: &str, ending: &str) -> Vec<Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let mut paths: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
-    let texts = paths.iter().filter(|path| path.extension().is_some_and(|e| e == "toml"));
-    texts.map(|path| std::fs::read(path).unwrap()).collect()
+    let named = paths.iter().filter(|path| path.extension().is_some_and(|e| e == ending));
+    named.map(|path| std::fs::read(path).unwrap()).collect()
 }
 
 #[test]
@@ -74,7 +76,7 @@ fn an_experiment_file_is_understood_or_refused_with_a_reason() {
     let registry = Registry::builtin(&mut sources).unwrap();
     let pieces =
         ["[", "]]", "=", "\"", "{", "}", ",", ".", "-1", "1e400", "nan", "[[layer]]", "[sweep.over]", "\"=", "\u{e9}"];
-    fuzz("experiment files", 400, &files("experiments"), &pieces, |bytes| {
+    fuzz("experiment files", 400, &files("experiments", "toml"), &pieces, |bytes| {
         let text = String::from_utf8_lossy(bytes);
         let mut sources = sources.clone();
         if let Err(found) = read_text("fuzz.toml", &text, LAYING, &registry, &mut sources) {
@@ -124,4 +126,59 @@ fn a_journal_is_read_as_far_as_it_is_whole_and_the_rest_is_accounted_for() {
         let end = places.iter().fold(begin, |at, range| if range.start == at { range.end } else { usize::MAX });
         assert_eq!(end, bytes.len(), "{places:?}");
     });
+}
+
+#[test]
+fn a_parquet_file_is_a_table_or_refused_with_a_reason() {
+    let names = [
+        "x",
+        "y",
+        "int8",
+        "uint16",
+        "int64",
+        "uint64",
+        "largest",
+        "half",
+        "single",
+        "decimal32",
+        "decimal64",
+        "decimal128",
+        "decimal256",
+        "date",
+        "timestamp_s",
+        "timestamp_ns",
+        "zoned",
+        "duration_us",
+        "time_ms",
+        "number_text",
+        "coded",
+        "text",
+        "long",
+        "split",
+        "day",
+        "gap",
+        "nothing",
+        "int128",
+        "category",
+        "int96",
+        "boolean",
+        "map",
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.parquet");
+    let check = |bytes: &[u8]| {
+        std::fs::write(&path, bytes).unwrap();
+        let table = match TableFile::read(&path, false) {
+            Ok(table) => table,
+            Err(error) => return assert!(!error.to_string().is_empty()),
+        };
+        for name in names {
+            for rows in [table.numbers(name).map(|column| column.len()), table.texts(name).map(|column| column.len())] {
+                assert_eq!(rows.unwrap_or(table.rows()), table.rows(), "{name}");
+            }
+        }
+    };
+    let corpus = files("tests/assets/parquet", "parquet");
+    fuzz("Parquet files", 300, &corpus, &["\0\0\0", "PAR1", "\u{7f}\u{7f}"], check);
+    fuzz("Parquet files of the same length", 300, &corpus, &[], check);
 }

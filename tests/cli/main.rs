@@ -11,6 +11,7 @@ mod laying;
 mod limits;
 mod own_units;
 mod parts;
+mod parquet;
 mod plugins;
 mod print_back;
 mod probe;

@@ -217,6 +217,22 @@ fn a_blank_line_among_the_rows_of_one_column_is_a_missing_value() {
             .replace("\"x\"", "\"v\"")
             .replace("\"y\"", "\"v\""),
     );
+    // Blank lines above the header, and where two columns show that a line is no row, are nothing.
+    sandbox.write("d.csv", ["\n \nv,w\n\n", &"1,2\n\n2,5\n".repeat(15)].concat());
+    sandbox.fine(["check", "t.toml"]);
+    for (text, place) in [
+        ("v\n\n1\n2\n4\n", "row 1 (line 2)"),
+        ("\n\nv\n\n1\n2\n4\n", "row 1 (line 4)"),
+        ("v\r\n\r\n1\r\n2\r\n", "row 1 (line 2)"),
+        ("v\n\n\n\n1\n2\n4\n\n\n", "row 1 (line 2), column `v`: no value"),
+        ("v\n\"\"\n1\n2\n", "row 1 (line 2)"),
+        ("v\n1\n\n\n2\n4\n", "row 2 (line 3)"),
+    ] {
+        sandbox.write("d.csv", text);
+        refused(&sandbox.runner(["check", "t.toml"]), &[place, "no value"]);
+    }
+    sandbox.write("d.csv", "v\n\n\n\n1\n2\n4\n\n\n");
+    refused(&sandbox.runner(["check", "t.toml"]), &["2 more cells"]);
     let rows = |gap: &str, end: &str| {
         let rows: Vec<String> = (0..30).map(|i| if i == 11 { gap.into() } else { (i * i).to_string() }).collect();
         format!("v\n{}\n{end}", rows.join("\n"))

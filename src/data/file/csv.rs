@@ -28,7 +28,7 @@ pub fn read(file: String, bytes: Vec<u8>) -> Result<TableFile, TableError> {
     let mut names: Vec<String> = Vec::new();
     let mut cells: Vec<Vec<Cell>> = Vec::new();
     let mut lines = Vec::new();
-    // Blank lines below a row of a file with one column, which are values that are missing if another row follows.
+    // Blank lines below the header of a file with one column, which are values that are missing if a row follows.
     let mut blank = Vec::new();
     let mut ragged: Option<TableError> = None;
     while let Some((line, row, is_blank)) =
@@ -42,7 +42,7 @@ pub fn read(file: String, bytes: Vec<u8>) -> Result<TableFile, TableError> {
             continue;
         }
         if is_blank {
-            if names.len() == 1 && !lines.is_empty() {
+            if names.len() == 1 {
                 blank.push(line);
             }
             continue;
@@ -71,7 +71,7 @@ pub fn read(file: String, bytes: Vec<u8>) -> Result<TableFile, TableError> {
             Err(TableError::Ragged { file, row, line, found, expected, why: Uneven::Cut })
         }
         Some(error) => Err(error),
-        None => Ok(TableFile { file, names, cells, lines, digest: String::new() }),
+        None => Ok(TableFile::of_cells(file, names, cells, lines)),
     }
 }
 

@@ -9,6 +9,8 @@ mod parquet;
 
 use crate::spec::diagnostic::suggest;
 use crate::spec::source::{ReadError, read_large, read_stream};
+use parquet::{ColumnError, Parquet, Reading};
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, Weak};
@@ -114,6 +116,36 @@ pub enum TableError {
         name: String,
         /// What was probably meant.
         help: Option<String>,
+    },
+    /// An array is no table of numbers.
+    #[error("{file} holds {holds}, not a table of numbers")]
+    NoTable {
+        /// The file.
+        file: String,
+        /// What it holds.
+        holds: String,
+    },
+    /// A column holds what cannot be what it is named for.
+    #[error("{file}: column `{column}` holds {holds}, not {needed}")]
+    Holds {
+        /// The file.
+        file: String,
+        /// The column.
+        column: String,
+        /// What it holds.
+        holds: &'static str,
+        /// What is needed.
+        needed: &'static str,
+    },
+    /// The pages of a column cannot be read.
+    #[error("{file}: column `{column}` cannot be read: {error}")]
+    Column {
+        /// The file.
+        file: String,
+        /// The column.
+        column: String,
+        /// Why.
+        error: String,
     },
     /// A cell is empty.
     #[error("{file}: {place}, column `{column}`: no value")]
@@ -224,6 +256,11 @@ impl TableError {
             TableError::NotOfFormat { .. } => {
                 Some("the ending of its name says what a file holds: .csv, .parquet or .npy".into())
             }
+            TableError::NoTable { .. } => {
+                Some("save an array of one or two dimensions, of type f2, f4, f8, integer, or boolean".into())
+            }
+            TableError::Holds { needed, .. } => Some(format!("name a column of {needed}, or write this one as such")),
+            TableError::Column { .. } => Some("write the file anew, or name another column".into()),
             TableError::Ragged { why, .. } => Some(why.help()),
             TableError::Unreadable { special: true, .. } => {
                 Some("data are read more than once; write them to a file and name that".into())
@@ -246,14 +283,21 @@ enum Cell {
     Missing,
 }
 
+/// Columns, or where they are read from once they are asked for.
+#[derive(Debug)]
+enum Contents {
+    /// `[column][row]`.
+    Cells(Vec<Vec<Cell>>),
+    Parquet(Box<Parquet>),
+}
+
 /// A table as it was read.
 #[derive(Debug)]
 pub struct TableFile {
     /// Its path, for errors.
     file: String,
     names: Vec<String>,
-    /// `[column][row]`.
-    cells: Vec<Vec<Cell>>,
+    contents: Contents,
     /// Line of each row, where the file has lines.
     lines: Vec<usize>,
     /// Digest of its bytes.
@@ -279,7 +323,7 @@ impl TableFile {
         let digest = blake3::hash(&bytes).to_hex().to_string();
         let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
         let table = match ending.as_deref() {
-            Some("parquet") => parquet::read(file, bytes)?,
+            Some("parquet") => TableFile::of_parquet(file, bytes)?,
             Some("npy") => npy::read(file, &bytes)?,
             _ => csv::read(file, bytes)?,
         };
@@ -294,6 +338,26 @@ impl TableFile {
         Ok(TableFile { digest, ..table })
     }
 
+    fn of_cells(file: String, names: Vec<String>, cells: Vec<Vec<Cell>>, lines: Vec<usize>) -> TableFile {
+        TableFile { file, names, contents: Contents::Cells(cells), lines, digest: String::new() }
+    }
+
+    fn of_parquet(file: String, bytes: Vec<u8>) -> Result<TableFile, TableError> {
+        let table = match Parquet::open(bytes) {
+            Ok(table) => table,
+            Err(error) => return Err(TableError::NotOfFormat { file, format: "Parquet", error }),
+        };
+        let (names, rows) = (table.names(), table.rows());
+        match (names.is_empty(), rows) {
+            (true, _) => Err(TableError::NoColumns(file)),
+            (_, 0) => Err(TableError::Rowless(file)),
+            _ => {
+                let (contents, lines, digest) = (Contents::Parquet(Box::new(table)), Vec::new(), String::new());
+                Ok(TableFile { file, names, contents, lines, digest })
+            }
+        }
+    }
+
     /// Digest of the file's bytes.
     pub fn digest(&self) -> &str {
         &self.digest
@@ -306,7 +370,10 @@ impl TableFile {
 
     /// Rows below the header.
     pub fn rows(&self) -> usize {
-        self.cells.first().map_or(0, Vec::len)
+        match &self.contents {
+            Contents::Cells(cells) => cells.first().map_or(0, Vec::len),
+            Contents::Parquet(table) => table.rows(),
+        }
     }
 
     /// A column of numbers.
@@ -314,7 +381,7 @@ impl TableFile {
     /// # Errors
     /// Where there is none of this name, or a cell of it is no finite number of single precision.
     pub fn numbers(&self, column: &str) -> Result<Vec<f64>, TableError> {
-        let cells = self.column(column)?;
+        let cells = self.column(column, Reading::Numbers)?;
         let number = |cell: &Cell| match cell {
             Cell::Number(x) => Some(*x).filter(|x| x.is_finite()),
             Cell::Text(text) => text.trim().parse::<f64>().ok().filter(|x| x.is_finite()),
@@ -349,7 +416,7 @@ impl TableFile {
     /// # Errors
     /// Where there is none of this name, or a cell of it is empty.
     pub fn texts(&self, column: &str) -> Result<Vec<String>, TableError> {
-        let cells = self.column(column)?;
+        let cells = self.column(column, Reading::Names)?;
         let text = |(row, cell): (usize, &Cell)| match cell {
             Cell::Number(x) => Ok(x.to_string()),
             Cell::Text(text) => Ok(text.trim().to_string()),
@@ -367,7 +434,7 @@ impl TableFile {
             Cell::Text(text) => text.trim().parse::<i128>().ok(),
             _ => None,
         };
-        let Ok(cells) = self.column(column) else { return false };
+        let Ok(cells) = self.column(column, Reading::Numbers) else { return false };
         let numbers: Option<HashSet<i128>> = cells.iter().map(whole).collect();
         numbers.is_some_and(|numbers| numbers.len() > 1)
     }
@@ -401,14 +468,21 @@ impl TableFile {
         }
     }
 
-    fn column(&self, name: &str) -> Result<&[Cell], TableError> {
+    fn column(&self, name: &str, reading: Reading) -> Result<Cow<'_, [Cell]>, TableError> {
         let known = || self.names.iter().map(String::as_str);
         let place = known().position(|other| other == name).ok_or_else(|| TableError::Unknown {
             file: self.file.clone(),
             name: name.into(),
             help: self.no_header().or_else(|| self.like(name)),
         })?;
-        Ok(&self.cells[place])
+        let (file, column) = (self.file.clone(), name.to_string());
+        match &self.contents {
+            Contents::Cells(cells) => Ok(Cow::Borrowed(&cells[place])),
+            Contents::Parquet(table) => table.cells(place, reading).map(Cow::Owned).map_err(|error| match error {
+                ColumnError::Holds(holds) => TableError::Holds { file, column, holds, needed: reading.needed() },
+                ColumnError::Unreadable(error) => TableError::Column { file, column, error },
+            }),
+        }
     }
 }
 
@@ -417,6 +491,18 @@ fn whole(number: i128) -> Cell {
     match number.unsigned_abs() {
         size if size > 1 << f64::MANTISSA_DIGITS => Cell::Text(number.to_string()),
         _ => Cell::Number(number as f64),
+    }
+}
+
+/// A number of half precision, IEEE 754.
+fn half(bits: u16) -> f64 {
+    let sign = if bits >> 15 == 1 { -1.0 } else { 1.0 };
+    let (exponent, fraction) = (i32::from(bits >> 10 & 0x1f), f64::from(bits & 0x3ff));
+    sign * match exponent {
+        0 => fraction * 2f64.powi(-24),
+        0x1f if fraction == 0.0 => f64::INFINITY,
+        0x1f => f64::NAN,
+        _ => (1024.0 + fraction) * 2f64.powi(exponent - 25),
     }
 }
 

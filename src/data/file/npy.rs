@@ -1,28 +1,47 @@
 //! NumPy's arrays of one or two dimensions: columns are called `0`, `1`, ...
 //! Source: NumPy Enhancement Proposal 1, "A Simple File Format for NumPy Arrays".
 
-use super::{Cell, TableError, TableFile, whole};
+use super::{Cell, TableError, TableFile, half, whole};
 
 const MAGIC: &[u8] = b"\x93NUMPY";
 
 /// Reads a table.
 pub fn read(file: String, bytes: &[u8]) -> Result<TableFile, TableError> {
-    let cells = columns(bytes).map_err(|error| TableError::NotOfFormat { file: file.clone(), format: "NPY", error })?;
+    let cells = columns(bytes).map_err(|fault| match fault {
+        Fault::Damaged(error) => TableError::NotOfFormat { file: file.clone(), format: "NPY", error },
+        Fault::Holds(holds) => TableError::NoTable { file: file.clone(), holds },
+    })?;
     match cells.first() {
         None => return Err(TableError::NoColumns(file)),
         Some(rows) if rows.is_empty() => return Err(TableError::Rowless(file)),
         Some(_) => {}
     }
     let names = (0..cells.len()).map(|i| i.to_string()).collect();
-    Ok(TableFile { file, names, cells, lines: Vec::new(), digest: String::new() })
+    Ok(TableFile::of_cells(file, names, cells, Vec::new()))
+}
+
+/// Why there is no table.
+#[derive(Debug)]
+enum Fault {
+    /// It is no array, or not all of one.
+    Damaged(String),
+    /// It is an array of something else; this, in the plural.
+    Holds(String),
+}
+
+impl From<&str> for Fault {
+    fn from(text: &str) -> Fault {
+        Fault::Damaged(text.into())
+    }
 }
 
 /// `[column][row]`; one column without rows where there are no rows.
-fn columns(bytes: &[u8]) -> Result<Vec<Vec<Cell>>, String> {
-    let short = || "the file ends too early".to_string();
+fn columns(bytes: &[u8]) -> Result<Vec<Vec<Cell>>, Fault> {
+    let short = || Fault::from("the file ends too early");
     let rest = bytes.strip_prefix(MAGIC).ok_or("it does not begin with NumPy's mark")?;
     let (length, begins) = match rest.first().ok_or_else(short)? {
         1 => (usize::from(u16::from_le_bytes(array(rest, 2).ok_or_else(short)?)), 4),
+        0 | 4.. => return Err(Fault::Damaged(format!("its version is {}; 1, 2, and 3 are read", rest[0]))),
         _ => (u32::from_le_bytes(array(rest, 2).ok_or_else(short)?) as usize, 6),
     };
     let header = rest.get(begins..begins + length).ok_or_else(short)?;
@@ -32,7 +51,8 @@ fn columns(bytes: &[u8]) -> Result<Vec<Vec<Cell>>, String> {
     let (rows, width) = match shape[..] {
         [rows] => (rows, 1),
         [rows, width] => (rows, width),
-        _ => return Err(format!("an array of {} dimensions is no table; 1 or 2 are read", shape.len())),
+        [] => return Err(Fault::Holds("a single value".into())),
+        _ => return Err(Fault::Holds(format!("an array of {} dimensions", shape.len()))),
     };
     let number = Number::of(kind.trim_start().trim_matches(['\'', '"']))?;
     let size = number.size;
@@ -60,10 +80,10 @@ fn value<'a>(header: &'a str, key: &str) -> Option<&'a str> {
     Some(&after[..end])
 }
 
-fn shape(header: &str) -> Result<Vec<usize>, String> {
+fn shape(header: &str) -> Result<Vec<usize>, Fault> {
     let text = value(header, "shape").ok_or("its header has no `shape`")?;
     let parts = text.trim_matches(['(', ')']).split(',').map(str::trim).filter(|part| !part.is_empty());
-    parts.map(|part| part.parse().map_err(|_| format!("its shape {text} cannot be read"))).collect()
+    parts.map(|part| part.parse().map_err(|_| Fault::Damaged(format!("its shape {text} cannot be read")))).collect()
 }
 
 /// How a number is kept.
@@ -74,7 +94,7 @@ struct Number {
 }
 
 impl Number {
-    fn of(descr: &str) -> Result<Number, String> {
+    fn of(descr: &str) -> Result<Number, Fault> {
         let mut rest = descr.chars();
         let (order, kind) = (rest.next().unwrap_or(' '), rest.next().unwrap_or(' '));
         let size = rest.as_str().parse().unwrap_or(0);
@@ -85,7 +105,18 @@ impl Number {
             _ => false,
         };
         if !known || !['<', '>', '|', '='].contains(&order) {
-            return Err(format!("numbers of type `{descr}` are not read; f2, f4, f8, integers, and booleans are"));
+            let shown: String = descr.chars().take(40).flat_map(char::escape_debug).collect();
+            return Err(Fault::Holds(match kind {
+                // A list of fields takes the place of a type.
+                _ if order == '[' => "records".into(),
+                'c' => format!("complex numbers (`{shown}`)"),
+                'O' => format!("Python objects (`{shown}`)"),
+                'U' | 'S' | 'a' => format!("texts (`{shown}`)"),
+                'M' => format!("moments (`{shown}`)"),
+                'm' => format!("durations (`{shown}`)"),
+                'V' => format!("bytes (`{shown}`)"),
+                _ => format!("values of type `{shown}`"),
+            }));
         }
         Ok(Number { kind, size, big_endian: order == '>' })
     }
@@ -107,18 +138,6 @@ impl Number {
     }
 }
 
-/// A number of half precision, IEEE 754.
-fn half(bits: u16) -> f64 {
-    let sign = if bits >> 15 == 1 { -1.0 } else { 1.0 };
-    let (exponent, fraction) = (i32::from(bits >> 10 & 0x1f), f64::from(bits & 0x3ff));
-    sign * match exponent {
-        0 => fraction * 2f64.powi(-24),
-        0x1f if fraction == 0.0 => f64::INFINITY,
-        0x1f => f64::NAN,
-        _ => (1024.0 + fraction) * 2f64.powi(exponent - 25),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -130,7 +149,7 @@ mod tests {
         bytes
     }
 
-    fn columns(bytes: &[u8]) -> Result<Vec<Vec<f64>>, String> {
+    fn columns(bytes: &[u8]) -> Result<Vec<Vec<f64>>, Fault> {
         let number = |cell: Cell| match cell {
             Cell::Number(x) => x,
             other => panic!("{other:?}"),
@@ -169,9 +188,32 @@ mod tests {
 
     #[test]
     fn what_is_no_table_of_numbers_is_refused_with_a_reason() {
-        assert!(columns(&npy("<U3", "False", "(2,)", &[0; 24])).unwrap_err().contains("`<U3`"));
-        assert!(columns(&npy("<f8", "False", "(9, 9)", &[0; 24])).unwrap_err().contains("too early"));
-        assert!(columns(&npy("<f8", "False", "(1, 1, 3)", &[0; 24])).unwrap_err().contains("3 dimensions"));
-        assert!(columns(b"a,b\n1,2\n").unwrap_err().contains("mark"));
+        let fault = |bytes: &[u8]| match columns(bytes).unwrap_err() {
+            Fault::Damaged(text) | Fault::Holds(text) => text,
+        };
+        for (descr, words) in [
+            ("<U3", "texts (`<U3`)"),
+            ("|S3", "texts"),
+            ("<c8", "complex numbers"),
+            ("|O", "Python objects"),
+            ("<M8[D]", "moments"),
+            ("<m8[s]", "durations"),
+            ("|V4", "bytes"),
+            ("<f16", "values of type `<f16`"),
+        ] {
+            assert!(fault(&npy(descr, "False", "(2,)", &[0; 24])).starts_with(words), "{descr}");
+        }
+        let records = npy("", "False", "(2,)", &[0; 24]);
+        let records = String::from_utf8_lossy(&records[10..]).replace("''", "[('x', '<f8')]");
+        let length = (records.len() as u16).to_le_bytes();
+        assert_eq!(fault(&[MAGIC, &[1, 0], &length, records.as_bytes()].concat()), "records");
+        for shape in ["(9, 9)", "(1000000000000, 2)", "(18446744073709551615, 2)", "(1, 1000000000000)"] {
+            assert!(fault(&npy("<f8", "False", shape, &[0; 24])).contains("too early"), "{shape}");
+        }
+        assert!(fault(&npy("<f8", "False", "(-1, 2)", &[0; 24])).contains("(-1, 2)"));
+        assert_eq!(fault(&npy("<f8", "False", "(1, 1, 3)", &[0; 24])), "an array of 3 dimensions");
+        assert_eq!(fault(&npy("<f8", "False", "()", &[0; 24])), "a single value");
+        assert!(fault(b"a,b\n1,2\n").contains("mark"));
+        assert!(fault(b"\x93NUMPY\x09\x00\x00\x00\x00\x00").contains("version is 9"));
     }
 }
