@@ -1,5 +1,6 @@
 //! Studies: which trials a spec means, what identifies them, and the workers that train them.
 
+pub mod again;
 mod check;
 pub mod compiled;
 pub mod configuration;

@@ -6,6 +6,7 @@ mod executors;
 mod finite;
 mod folder;
 mod held;
+mod kept_weights;
 mod laying;
 mod limits;
 mod own_units;
