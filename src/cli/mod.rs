@@ -12,6 +12,7 @@ mod new;
 mod predict;
 mod probe;
 mod progress;
+mod refusal;
 mod registry;
 mod render;
 mod report;

@@ -3,6 +3,7 @@
 use super::again::{Made, Training};
 use super::manifest::{manifest, timestamp};
 use super::progress::Progress;
+use super::refusal::{refuse_folder, refuse_other};
 use super::settled::{self, Settled};
 use super::summary::{Printing, summarise};
 use super::{Exit, PluginArgs, complain, fail, load_registry, refuse, tell_notes};
@@ -262,6 +263,7 @@ fn run_one<D: OnDevice>(args: &RunArgs, request: &Request, stop: &AtomicBool) ->
     let opening = Opening { fresh: args.fresh, retry_failed: args.retry == Some(Retry::Failed), sync };
     let mut store = match Store::open(&request.out, &request.plan.identity, opening) {
         Ok(store) => store,
+        Err(StoreError::OtherExperiment(dir)) => return refuse_other(&dir, &request.plan, &request.registry),
         Err(error) => return refuse_folder(&error),
     };
     if !args.quiet {
@@ -276,28 +278,6 @@ fn run_one<D: OnDevice>(args: &RunArgs, request: &Request, stop: &AtomicBool) ->
         }
         Err(error) => fail(error, Some("finished trials are kept; run the same command again to go on"), Exit::Storage),
     }
-}
-
-fn refuse_folder(error: &StoreError) -> Exit {
-    let help = match error {
-        StoreError::OtherExperiment(_) => {
-            Some("`--out DIR` keeps both; `--fresh` deletes what is there and begins anew")
-        }
-        StoreError::Unnamed(_) => Some("put manifest.json back, or `--out DIR` names another folder"),
-        StoreError::Foreign(_) => Some("`--out DIR` names another folder"),
-        StoreError::Outside { .. } | StoreError::NotOurs { .. } => {
-            Some("remove it, or `--out DIR` names another folder; nothing was changed")
-        }
-        StoreError::InUse { .. } => Some("wait for it to end, or use `--out DIR`"),
-        StoreError::Io { .. } => Some("`--out DIR` names a folder that can be written"),
-        StoreError::Table { .. } => {
-            Some("remove the file, and the same command makes it again; or `--out DIR` names another folder")
-        }
-        StoreError::Manifest { .. } | StoreError::Lost { .. } | StoreError::NoResults(_) => {
-            Some("`--out DIR` names another folder; `--fresh` needs a manifest that can be read")
-        }
-    };
-    fail(error, help, Exit::Request)
 }
 
 fn train_and_store<D: OnDevice>(

@@ -4,6 +4,7 @@ pub mod again;
 mod check;
 pub mod compiled;
 pub mod configuration;
+pub mod differences;
 pub mod explain;
 pub mod identity;
 mod job;
