@@ -162,7 +162,7 @@ pub enum Note {
     )]
     Damaged(Damage),
     /// The table of trials is not there.
-    #[error("{} is not there; the trials that it had are run again", .0.display())]
+    #[error("{} is not there; the trials that it had are run again where they are asked for", .0.display())]
     Trials(PathBuf),
     /// The weights of a trial are not as its record says.
     #[error("{} is not whole; its trial is run again", .0.display())]
