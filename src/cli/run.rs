@@ -296,7 +296,10 @@ fn train_and_store<D: OnDevice>(
         let (out, there) = (request.out.display(), manifest.planned - due.len());
         complain(&format!("{out}: {there} of {} trials are there already\n", manifest.planned));
     }
-    let lacking = Lacking::of(&schedule, store, &manifest, &known)?;
+    let lacking = match Lacking::of(&schedule, store, &manifest, &known) {
+        Ok(lacking) => lacking,
+        Err(error) => return Ok(refuse_folder(&error)),
+    };
     if let Some(earlier) = store.earlier.as_ref().filter(|_| due.is_empty() && lacking.is_empty())
         && store.is_settled(&|config, seed| plan.rank(config, seed))
         && (nothing_new(&manifest, earlier) || asks_less(&manifest, earlier, known.len()))

@@ -23,8 +23,8 @@ use crate::spec::Save;
 use crate::spec::source::{MAX_LARGE, read_large, read_plain};
 pub use files::replace;
 use files::{
-    check_inside, create_folder, create_inside, is_file, is_id, is_temporary, remove, remove_left_behind,
-    replace_durably,
+    check_inside, check_no_folder, create_folder, create_inside, is_file, is_id, is_temporary, remove,
+    remove_left_behind, replace_durably,
 };
 use journal::Damage;
 use lock::{Holder, LOCK, Lock};
@@ -216,6 +216,7 @@ impl Store {
         remove_left_behind(dir)?;
         folders().try_for_each(|folder| remove_left_behind(&dir.join(folder)))?;
         let mut notes: Vec<Note> = lock.left_by.clone().map(Note::TakenOver).into_iter().collect();
+        FILES.iter().chain(&[PAGE]).try_for_each(|name| check_no_folder(dir, name))?;
         lost::tables().try_for_each(|table| tables::check_readable(dir, table))?;
         let lost = earlier.as_ref().map_or(Vec::new(), |manifest| lost::of(dir, manifest));
         notes.extend(lost.contains(&"trials.parquet").then(|| Note::Trials(dir.join("trials.parquet"))));

@@ -9,9 +9,10 @@ use super::schedule::Schedule;
 use super::train::{Queue, TrainError, Watch, Workers};
 use crate::registry::{OnDevice, Registry};
 use crate::spec::Save;
+use crate::store::files::check_no_folder;
 use crate::store::manifest::Manifest;
 use crate::store::record::Record;
-use crate::store::{Store, StoreError, SummaryRow, checkpoint, kept, ranking};
+use crate::store::{Store, StoreError, SummaryRow, checkpoint, kept, ranking, weights_file};
 use rayon::prelude::*;
 use std::collections::HashSet;
 use std::sync::atomic::AtomicBool;
@@ -29,7 +30,7 @@ impl Lacking {
     /// What is lacking of the trials that a schedule asked for; `known` are the rows of all that have ended.
     ///
     /// # Errors
-    /// Where a table cannot be read.
+    /// Where a table cannot be read, or weights cannot be written.
     pub fn of(
         schedule: &Schedule<'_>,
         store: &Store,
@@ -57,6 +58,7 @@ impl Lacking {
         let is_there = |trial: &str| written.contains(trial) || kept::are_whole(store.dir(), trial);
         let missing = needed.filter(|trial| !again.contains(trial) && !is_there(trial));
         let missing: HashSet<&str> = missing.collect();
+        missing.iter().try_for_each(|trial| check_no_folder(store.dir(), &weights_file(trial)))?;
         let weights = schedule.places().filter(|place| missing.contains(id(place))).collect();
         Ok(Lacking { rows, weights })
     }

@@ -237,6 +237,24 @@ fn a_table_that_cannot_be_read_is_named_with_what_is_to_be_done() {
 }
 
 #[test]
+fn a_folder_in_the_place_of_a_file_is_named_before_anything_is_trained() {
+    let sandbox = Sandbox::with("small.toml", SMALL);
+    sandbox.fine(["small.toml", "--out", "out"]);
+    let out = sandbox.path("out");
+    let weights = format!("weights/{}", first_by(&out, "loss", false));
+    for name in ["report.html", "traces.parquet", weights.as_str()] {
+        REMOVED(&out.join(name));
+        fs::create_dir(out.join(name)).unwrap();
+        let refused = sandbox.runner(["small.toml", "--out", "out"]);
+        assert_eq!(refused.status, 2, "{name}: {}", refused.stderr);
+        let said = format!("out: `{name}` is not what the program keeps under that name");
+        assert!(refused.stderr.contains(&said), "{}", refused.stderr);
+        fs::remove_dir(out.join(name)).unwrap();
+        sandbox.fine(["small.toml", "--out", "out"]);
+    }
+}
+
+#[test]
 fn rows_that_an_older_table_lacks_are_made_again_when_the_folder_grows() {
     let sandbox = Sandbox::with("small.toml", SMALL);
     sandbox.fine(["small.toml", "--out", "out", "--seeds", "0..2"]);
