@@ -6,9 +6,10 @@ use crate::report::contrast::against;
 use crate::spec::sweep::split;
 use crate::statistics::pairs::shown;
 use crate::statistics::{LEVEL, median_of};
+use crate::store::lost::manifest_with;
 use crate::store::manifest::Manifest;
 use crate::store::ranking::{Ranked, described, rank};
-use crate::store::{manifest_of, tables};
+use crate::store::tables;
 use clap::Args;
 use std::path::PathBuf;
 
@@ -27,7 +28,8 @@ const LISTED: usize = 50;
 
 /// Compares the configurations of a study with one of them.
 pub fn compare(args: &CompareArgs) -> Exit {
-    let read = manifest_of(&args.dir).and_then(|manifest| Ok((manifest, tables::summary(&args.dir)?)));
+    let read =
+        manifest_with(&args.dir, &["trials.parquet"]).and_then(|manifest| Ok((manifest, tables::summary(&args.dir)?)));
     let (manifest, rows) = match read {
         Ok(read) => read,
         Err(error) => return refuse_unreadable(&error, "compare` takes a folder"),

@@ -4,9 +4,10 @@ use super::summary::{aligned, figure};
 use super::{Exit, print, refuse_unreadable};
 use crate::statistics::pairs::{Paired, holm, paired, shown, verdict};
 use crate::statistics::{Mean, median_of};
+use crate::store::lost::manifest_with;
 use crate::store::manifest::Manifest;
 use crate::store::ranking::{by_seed, described, rank};
-use crate::store::{StoreError, manifest_of, tables};
+use crate::store::{StoreError, tables};
 use crate::study::explain::{changes, flattened};
 use clap::Args;
 use std::collections::BTreeMap;
@@ -51,7 +52,7 @@ pub fn diff(args: &DiffArgs) -> Exit {
 }
 
 fn side(dir: &Path) -> Result<Side, StoreError> {
-    let manifest = manifest_of(dir)?;
+    let manifest = manifest_with(dir, &["trials.parquet"])?;
     let rows = tables::summary(dir)?;
     let best = rank(&rows, &manifest).into_iter().next();
     let by_seed = best.as_ref().map_or(Vec::new(), |best| by_seed(best, &rows, &manifest));

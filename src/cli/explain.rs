@@ -5,8 +5,9 @@ use super::{Exit, PluginArgs, fail, load_registry, print, refuse, refuse_unreada
 use crate::registry::Crate;
 use crate::spec::source::Sources;
 use crate::spec::{self, Overrides};
+use crate::store::lost::manifest_with;
 use crate::store::manifest::{Manifest, Parts};
-use crate::store::{StoreError, SummaryRow, manifest_of, tables};
+use crate::store::{StoreError, SummaryRow, tables};
 use crate::study::explain::{changes, inputs, nearest};
 use crate::study::replay::{self, ReplayError};
 use crate::study::{Plan, identity};
@@ -58,7 +59,7 @@ pub fn explain(args: &ExplainArgs, crates: &[Crate]) -> Exit {
 fn stored(args: &ExplainArgs) -> Result<(Manifest, SummaryRow), Exit> {
     let refused = |text: String, help: &str| fail(text, Some(help), Exit::Request);
     let wrong = |error: StoreError| refuse_unreadable(&error, "explain` takes a folder");
-    let manifest = manifest_of(&args.dir).map_err(wrong)?;
+    let manifest = manifest_with(&args.dir, &["trials.parquet"]).map_err(wrong)?;
     let rows = tables::summary(&args.dir).map_err(wrong)?;
     let mut found: Vec<SummaryRow> = rows.into_iter().filter(|row| row.trial.starts_with(&args.trial)).collect();
     match found.len() {

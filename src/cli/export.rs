@@ -2,7 +2,8 @@
 
 use super::{Exit, fail, print, refuse_unreadable};
 use crate::store::files::check_inside;
-use crate::store::{StoreError, export, manifest_of};
+use crate::store::lost::manifest_with;
+use crate::store::{FILES, StoreError, export};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
@@ -41,7 +42,11 @@ pub fn export(args: &ExportArgs) -> Exit {
         Format::Tensorboard => "tensorboard",
     };
     let inside = || if args.out.is_none() { check_inside(&args.dir, name) } else { Ok(()) };
-    let written = manifest_of(&args.dir).and_then(|_| inside()).and_then(|()| match args.format {
+    let tables = match args.format {
+        Format::Csv => &FILES[..],
+        Format::Tensorboard => &["trials.parquet", "history.parquet"],
+    };
+    let written = manifest_with(&args.dir, tables).and_then(|_| inside()).and_then(|()| match args.format {
         Format::Csv => export::csv(&args.dir, &out(name)),
         Format::Tensorboard => export::tensorboard(&args.dir, &out(name)),
     });

@@ -1,5 +1,6 @@
 //! The command line: one file a command. Everything that is printed is printed here.
 
+mod again;
 mod check;
 mod compare;
 mod diff;
@@ -11,6 +12,7 @@ mod new;
 mod predict;
 mod probe;
 mod progress;
+mod refusal;
 mod registry;
 mod render;
 mod report;
@@ -207,10 +209,18 @@ fn refuse(found: &Diagnostics, sources: &Sources) -> Exit {
     Exit::Request
 }
 
+/// What is to be done with a table that cannot be read.
+const AGAIN: &str = "remove the file, and the command that made the folder makes it again";
+
 /// Refuses a folder that cannot be read; `takes` is how a command is called and what it takes, such as
 /// "report` takes a folder".
 fn refuse_unreadable(error: &StoreError, takes: &str) -> Exit {
-    let help = matches!(error, StoreError::NoResults(_)).then(|| format!("`runner {takes} that `runner FILE` made"));
+    let takes = || format!("`runner {takes} that `runner FILE` made");
+    let help = match error {
+        StoreError::NoResults(_) => Some(takes()),
+        StoreError::Table { .. } => Some(AGAIN.into()),
+        _ => None,
+    };
     fail(error, help.as_deref(), Exit::Request)
 }
 

@@ -1,11 +1,13 @@
 //! `runner predict`: the kept weights of a trial on new rows, in the targets' own units.
 
-use super::{Exit, fail, print, refuse};
+use super::{Exit, fail, print, refuse, refuse_unreadable};
 use crate::registry::Crate;
 use crate::spec::source::{Sources, read_large};
+use crate::store::lost::manifest_with;
+use crate::store::ranking::best;
 use crate::store::tables::summary;
-use crate::store::{StoreError, SummaryRow, manifest_of, replace, weights_file};
-use crate::study::predict::{PredictError, Predictions, best, predict as apply};
+use crate::store::{StoreError, SummaryRow, replace, weights_file};
+use crate::study::predict::{PredictError, Predictions, predict as apply};
 use crate::study::replay;
 use clap::Args;
 use dfdx::prelude::Cpu;
@@ -31,10 +33,10 @@ pub struct PredictArgs {
 
 /// Predicts, and writes what was predicted.
 pub fn predict(args: &PredictArgs, crates: &[Crate]) -> Exit {
-    let read = manifest_of(&args.dir).and_then(|manifest| Ok((manifest, summary(&args.dir)?)));
+    let read = manifest_with(&args.dir, &["trials.parquet"]).and_then(|manifest| Ok((manifest, summary(&args.dir)?)));
     let (manifest, rows) = match read {
         Ok(read) => read,
-        Err(error) => return fail(error, None, Exit::Request),
+        Err(error) => return refuse_unreadable(&error, "predict` takes a folder"),
     };
     let kept: Vec<SummaryRow> =
         rows.into_iter().filter(|row| args.dir.join(weights_file(&row.trial)).exists()).collect();

@@ -1,7 +1,8 @@
 //! `runner report`: plots and page again, from a result folder alone.
 
-use super::{Exit, fail, print};
+use super::{AGAIN, Exit, fail, print};
 use crate::report::{self, ReportError};
+use crate::store::StoreError;
 use clap::Args;
 use std::path::PathBuf;
 
@@ -22,7 +23,9 @@ pub fn report(args: &ReportArgs) -> Exit {
         Err(error) => {
             let help = match &error {
                 ReportError::Unfinished(_) => "the command that made the folder goes on where it was stopped",
-                ReportError::Store(_) | ReportError::Table { .. } | ReportError::Plot { .. } | ReportError::Page(_) => {
+                ReportError::Store(StoreError::Lost { .. }) => return fail(error, None, Exit::Request),
+                ReportError::Store(StoreError::Table { .. }) | ReportError::Table { .. } => AGAIN,
+                ReportError::Store(_) | ReportError::Plot { .. } | ReportError::Page(_) => {
                     "`runner report` takes a folder that `runner FILE` made"
                 }
             };

@@ -1,7 +1,9 @@
 //! `runner FILE...`: check all files, then train each and leave its result folder.
 
+use super::again::{Made, Training};
 use super::manifest::{manifest, timestamp};
 use super::progress::Progress;
+use super::refusal::{refuse_folder, refuse_other};
 use super::settled::{self, Settled};
 use super::summary::{Printing, summarise};
 use super::{Exit, PluginArgs, complain, fail, load_registry, refuse, tell_notes};
@@ -15,7 +17,8 @@ use crate::spec::{self, Overrides, Save};
 use crate::store::environment::environment;
 use crate::store::manifest::{Environment, Manifest, StudyStatus};
 use crate::store::tables::Columns;
-use crate::store::{self, Opening, Store, StoreError, SummaryRow};
+use crate::store::{self, Opening, PLOTS, Store, StoreError, SummaryRow};
+use crate::study::again::Lacking;
 use crate::study::{Executor, Measured, Plan, Schedule, TrainError, TrialPlan, memory, train};
 use crate::tensor::{Backend, DeviceError, DeviceName};
 use clap::{Args, ValueEnum};
@@ -261,6 +264,7 @@ fn run_one<D: OnDevice>(args: &RunArgs, request: &Request, stop: &AtomicBool) ->
     let opening = Opening { fresh: args.fresh, retry_failed: args.retry == Some(Retry::Failed), sync };
     let mut store = match Store::open(&request.out, &request.plan.identity, opening) {
         Ok(store) => store,
+        Err(StoreError::OtherExperiment(dir)) => return refuse_other(&dir, &request.plan, &request.registry),
         Err(error) => return refuse_folder(&error),
     };
     if !args.quiet {
@@ -268,26 +272,13 @@ fn run_one<D: OnDevice>(args: &RunArgs, request: &Request, stop: &AtomicBool) ->
     }
     match train_and_store::<D>(args, request, &mut store, stop) {
         Ok(exit) => exit,
+        Err(error @ TrainError::Differs(_)) => {
+            let help = "what is stored stays; the binary that made it makes it again, `--out DIR` keeps both, \
+                        `--fresh` deletes what is there and begins anew";
+            fail(error, Some(help), Exit::TrialFailed)
+        }
         Err(error) => fail(error, Some("finished trials are kept; run the same command again to go on"), Exit::Storage),
     }
-}
-
-fn refuse_folder(error: &StoreError) -> Exit {
-    let help = match error {
-        StoreError::OtherExperiment(_) => {
-            Some("`--out DIR` keeps both; `--fresh` deletes what is there and begins anew")
-        }
-        StoreError::Foreign(_) => Some("`--out DIR` names another folder"),
-        StoreError::Outside { .. } | StoreError::NotOurs { .. } => {
-            Some("remove it, or `--out DIR` names another folder; nothing was changed")
-        }
-        StoreError::InUse { .. } => Some("wait for it to end, or use `--out DIR`"),
-        StoreError::Io { .. } => Some("`--out DIR` names a folder that can be written"),
-        StoreError::Manifest { .. } | StoreError::Table { .. } | StoreError::NoResults(_) => {
-            Some("`--out DIR` names another folder; `--fresh` needs a manifest that can be read")
-        }
-    };
-    fail(error, help, Exit::Request)
 }
 
 fn train_and_store<D: OnDevice>(
@@ -306,11 +297,15 @@ fn train_and_store<D: OnDevice>(
         let (out, there) = (request.out.display(), manifest.planned - due.len());
         complain(&format!("{out}: {there} of {} trials are there already\n", manifest.planned));
     }
-    if let Some(earlier) = store.earlier.as_ref().filter(|_| due.is_empty())
+    let lacking = match Lacking::of(&schedule, store, &manifest, &known) {
+        Ok(lacking) => lacking,
+        Err(error) => return Ok(refuse_folder(&error)),
+    };
+    if let Some(earlier) = store.earlier.as_ref().filter(|_| due.is_empty() && lacking.is_empty())
         && store.is_settled(&|config, seed| plan.rank(config, seed))
         && (nothing_new(&manifest, earlier) || asks_less(&manifest, earlier, known.len()))
     {
-        let rows = planned_rows(&schedule, store)?;
+        let rows = asked(&schedule, store)?;
         return Ok(summarise(&rows, earlier, args.printing(), false, &settled::closing(&request.out)));
     }
     // Nothing has been computed yet, so that this is still the request's fault.
@@ -321,16 +316,20 @@ fn train_and_store<D: OnDevice>(
     let missing: Vec<&TrialPlan> = due.iter().map(|place| &plan.trials[*place]).collect();
     let progress = Progress::new(missing.len(), plan.iterations(&missing), args.quiet);
     let jobs = args.jobs.map_or_else(processors, |jobs| jobs as usize);
-    let finished = train::<D>(&request.registry, store, &mut schedule, due, jobs, stop, &progress);
+    let registry = &request.registry;
+    let made = train::<D>(registry, store, &mut schedule, due, jobs, stop, &progress).and_then(|finished| {
+        let training = Training { registry, jobs, stop, progress: &progress, quiet: args.quiet };
+        if finished { training.again::<D>(store, &schedule, &manifest) } else { Ok(Made::Part) }
+    });
     progress.finish();
     for error in request.registry.stop_programs() {
         complain(&format!("warning: {error}\n"));
     }
-    finished?;
+    let made = made?;
     // What is left to be done takes no more threads than the trials did.
     let threads = rayon::ThreadPoolBuilder::new().num_threads(jobs.min(processors())).build();
     let threads = threads.map_err(|error| TrainError::Threads(error.to_string()))?;
-    threads.install(|| close(args, request, store, manifest, describing, &schedule))
+    threads.install(|| close(args, request, store, manifest, describing, &schedule, made))
 }
 
 /// Writes tables, manifest and report of trials that ended, and sums them up.
@@ -341,15 +340,21 @@ fn close(
     mut manifest: Manifest,
     describing: JoinHandle<Environment>,
     schedule: &Schedule<'_>,
+    made: Made,
 ) -> Result<Exit, TrainError> {
-    let (plan, finished) = (&request.plan, schedule.is_finished());
+    let (plan, finished) = (&request.plan, made == Made::All);
     let metrics = plan.quantities().iter().map(Measured::name).collect();
     let thresholds = store.thresholds();
-    store.compact(&Columns { metrics, recorded: plan.recorded(), swept: plan.swept.clone() }, &|config, seed| {
-        plan.rank(config, seed)
-    })?;
-    if plan.spec.save == Save::Best {
-        store.keep_best_weights(&manifest)?;
+    // A table that was lost is written once all of its rows are there; until then the journal keeps them.
+    let partly = made == Made::Part && !store.lost().is_empty();
+    if !partly {
+        store
+            .compact(&Columns { metrics, recorded: plan.recorded(), swept: plan.swept.clone() }, &|config, seed| {
+                plan.rank(config, seed)
+            })?;
+        if plan.spec.save == Save::Best {
+            store.keep_best_weights(&asked(schedule, store)?, &manifest)?;
+        }
     }
     for layer in &mut manifest.layers {
         layer.threshold = thresholds.get(&layer.name).copied().or(layer.threshold);
@@ -362,21 +367,22 @@ fn close(
     manifest.planned = schedule.asked().count();
     (manifest.entrants, manifest.race) = (schedule.entrants(), schedule.race());
     store.write_manifest(&manifest)?;
-    let page = write_report(request, store, &mut manifest)?;
-    Ok(summarise(&planned_rows(schedule, store)?, &manifest, args.printing(), !finished, &page))
+    let page = if partly { String::new() } else { write_report(request, store, &mut manifest)? };
+    Ok(summarise(&asked(schedule, store)?, &manifest, args.printing(), !finished, &page))
 }
 
 /// The rows of the trials that were asked for.
-fn planned_rows(schedule: &Schedule<'_>, store: &Store) -> Result<Vec<SummaryRow>, StoreError> {
-    let planned: HashSet<&str> = schedule.asked().map(|trial| trial.id.as_str()).collect();
-    Ok(store.summary()?.into_iter().filter(|row| planned.contains(row.trial.as_str())).collect())
+fn asked(schedule: &Schedule<'_>, store: &Store) -> Result<Vec<SummaryRow>, StoreError> {
+    let asked: HashSet<&str> = schedule.asked().map(|trial| trial.id.as_str()).collect();
+    Ok(store.rows()?.into_iter().filter(|row| asked.contains(row.trial.as_str())).collect())
 }
 
 /// Whether fewer trials are asked for than a finished folder was asked for and has; it goes on saying what all are.
 fn asks_less(new: &Manifest, earlier: &Manifest, known: usize) -> bool {
     let fixed = |manifest: &Manifest| manifest.sampling.is_none() && manifest.race.is_none();
     let less = earlier.planned == known && new.planned < known;
-    earlier.status == StudyStatus::Finished && less && fixed(new) && fixed(earlier)
+    let ranked = new.objective == earlier.objective;
+    earlier.status == StudyStatus::Finished && less && ranked && fixed(new) && fixed(earlier)
 }
 
 /// Whether a folder that is finished says already all that a new manifest would, and its page is there.
@@ -395,6 +401,8 @@ fn nothing_new(new: &Manifest, earlier: &Manifest) -> bool {
 fn write_report(request: &Request, store: &Store, manifest: &mut Manifest) -> Result<String, StoreError> {
     match report::write(&request.out) {
         Ok(written) => {
+            // A figure that is not drawn any more, and that somebody removed, is missed by nobody.
+            manifest.files.retain(|name| !name.starts_with(PLOTS) || request.out.join(name).exists());
             manifest.files.extend(written.files);
             manifest.files.sort();
             manifest.files.dedup();

@@ -40,7 +40,7 @@ pub fn find(
     let runs = Runs { executor, device };
     let content = content_of(spec, registry, sources)?;
     let Some(request) = identity::request(spec, content, registry, runs) else { return Ok(None) };
-    Ok(settled(out, &request).ok().flatten())
+    Ok(settled(out, &request, spec.save).ok().flatten())
 }
 
 /// What is said of a study that has nothing to do.

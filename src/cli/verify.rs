@@ -1,13 +1,14 @@
 //! `runner verify`: trials once more, from the stored plan, held against what lies on disk now.
 
-use super::{Exit, complain, fail, print};
+use super::{AGAIN, Exit, complain, fail, print};
 use crate::registry::{Crate, OnDevice, Registry};
 use crate::spec::source::Sources;
 use crate::store::environment::environment;
+use crate::store::lost::manifest_with;
 use crate::store::manifest::Manifest;
 use crate::store::record::Record;
 use crate::store::tables::{self, Losses};
-use crate::store::{self, StoreError, SummaryRow, Weights, manifest_of};
+use crate::store::{self, StoreError, SummaryRow, Weights};
 use crate::study::replay::{self, ReplayError};
 use clap::Args;
 use std::collections::HashMap;
@@ -52,7 +53,7 @@ enum Verdict {
 }
 
 /// Relative difference that another binary or processor may make by rounding.
-const TOLERANCE: f64 = 1e-4;
+pub(super) const TOLERANCE: f64 = 1e-4;
 
 /// Re-executes trials of a folder.
 pub fn verify(args: &VerifyArgs, crates: &[Crate]) -> Exit {
@@ -63,6 +64,8 @@ pub fn verify(args: &VerifyArgs, crates: &[Crate]) -> Exit {
                 VerifyError::Replay(ReplayError::Data(_)) => {
                     "a file is looked for where it lay when the trials ran, and must be what it was"
                 }
+                VerifyError::Store(StoreError::Lost { .. }) => return fail(error, None, Exit::Request),
+                VerifyError::Store(StoreError::Table { .. }) => AGAIN,
                 _ => "`runner verify` takes a folder that `runner FILE` made",
             };
             fail(error, Some(help), Exit::Request)
@@ -72,7 +75,7 @@ pub fn verify(args: &VerifyArgs, crates: &[Crate]) -> Exit {
 
 fn verified(args: &VerifyArgs, crates: &[Crate]) -> Result<Exit, VerifyError> {
     let dir = &args.dir;
-    let manifest = manifest_of(dir)?;
+    let manifest = manifest_with(dir, &["trials.parquet", "history.parquet"])?;
     let mut sources = Sources::default();
     let registry = replay::registry(&manifest, crates, &mut sources)?;
     if args.allow_programs {
@@ -113,7 +116,7 @@ fn spread(rows: &[SummaryRow], count: usize) -> Vec<&SummaryRow> {
 }
 
 /// No tolerance where bits are promised: for one binary and one set of instructions.
-fn tolerance(manifest: &Manifest) -> f64 {
+pub(super) fn tolerance(manifest: &Manifest) -> f64 {
     let then = &manifest.environment;
     let now = environment(Path::new("."), manifest.device(), manifest.executor());
     if (&then.binary, &then.instructions) == (&now.binary, &now.instructions) {
@@ -227,7 +230,7 @@ fn weights_differ(old: &HashMap<String, Vec<f32>>, new: &Weights, tolerance: f64
 }
 
 /// How far two numbers are apart: 0 exactly where their bits are the same, or both are NaN.
-fn relative(a: f64, b: f64) -> f64 {
+pub(super) fn relative(a: f64, b: f64) -> f64 {
     if a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan() {
         return 0.0;
     }

@@ -13,9 +13,10 @@ pub mod seeds;
 mod tables;
 
 use crate::store::files::create_inside;
+use crate::store::lost::manifest_with;
 use crate::store::manifest::Manifest;
 use crate::store::ranking::{Asked, Ranked};
-use crate::store::{PLOTS, StoreError, manifest_of, replace};
+use crate::store::{FILES, PLOTS, StoreError, replace};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use tables::{Results, Trial};
@@ -102,7 +103,7 @@ impl Study {
 
 /// Makes plots and page of a result folder.
 pub fn write(dir: &Path) -> Result<Written, ReportError> {
-    let manifest = manifest_of(dir)?;
+    let manifest = manifest_with(dir, &FILES)?;
     if !dir.join("trials.parquet").exists() {
         return Err(ReportError::Unfinished(dir.into()));
     }

@@ -119,6 +119,14 @@ pub fn check_inside(dir: &Path, name: &str) -> Result<(), StoreError> {
     }
 }
 
+/// Refuses a folder that has the name of a file of ours, which could not be written.
+pub fn check_no_folder(dir: &Path, name: &str) -> Result<(), StoreError> {
+    match fs::symlink_metadata(dir.join(name)) {
+        Ok(meta) if meta.is_dir() => Err(StoreError::NotOurs { dir: dir.into(), name: name.into() }),
+        _ => Ok(()),
+    }
+}
+
 /// Makes a folder inside of another, where it is really inside.
 pub fn create_inside(dir: &Path, name: &str) -> Result<PathBuf, StoreError> {
     check_inside(dir, name)?;

@@ -10,22 +10,26 @@ pub mod export;
 pub mod files;
 mod frames;
 pub mod journal;
+pub mod kept;
 pub mod lock;
+pub mod lost;
 pub mod manifest;
 pub mod ranking;
 pub mod record;
 pub mod tables;
 
 use crate::data::scale::Scale;
+use crate::spec::Save;
 use crate::spec::source::{MAX_LARGE, read_large, read_plain};
 pub use files::replace;
 use files::{
-    check_inside, create_folder, create_inside, is_file, is_id, is_temporary, remove, remove_left_behind,
-    replace_durably,
+    check_inside, check_no_folder, create_folder, create_inside, is_file, is_id, is_temporary, remove,
+    remove_left_behind, replace_durably,
 };
 use journal::Damage;
 use lock::{Holder, LOCK, Lock};
 use manifest::{Manifest, StudyStatus};
+use rayon::prelude::*;
 use record::Record;
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -79,6 +83,17 @@ pub enum StoreError {
         /// Why.
         error: String,
     },
+    /// A table is not there, and its manifest lists it.
+    #[error("{} is not there; `{command}` makes it again", path.display())]
+    Lost {
+        /// The table.
+        path: PathBuf,
+        /// The command that made it.
+        command: String,
+    },
+    /// There are tables, and no manifest that says of what.
+    #[error("{} has results, but no manifest.json that says of which experiment", .0.display())]
+    Unnamed(PathBuf),
     /// There is no manifest, where one is needed.
     #[error("{} is not a result folder: it has no manifest.json", .0.display())]
     NoResults(PathBuf),
@@ -102,6 +117,9 @@ pub const FILES: [&str; 6] =
 /// Folders that may be there before the first manifest is.
 const FOLDERS: [&str; 3] = [journal::FOLDER, "weights", checkpoint::FOLDER];
 
+/// The page that shows a folder's results.
+pub const PAGE: &str = "report.html";
+
 /// The folder of figures.
 pub const PLOTS: &str = "plots";
 
@@ -116,6 +134,8 @@ pub struct Store {
     records: Vec<Record>,
     /// Journals of earlier runs.
     journals: Vec<PathBuf>,
+    /// Tables that earlier runs wrote and that are not there.
+    lost: Vec<&'static str>,
     /// What earlier runs left, if there were any.
     pub earlier: Option<Manifest>,
     /// What was found damaged or left behind when the folder was opened.
@@ -141,6 +161,9 @@ pub enum Note {
         .0.path.display(), .0.bytes.start, .0.bytes.end
     )]
     Damaged(Damage),
+    /// The table of trials is not there.
+    #[error("{} is not there; the trials that it had are run again where they are asked for", .0.display())]
+    Trials(PathBuf),
     /// The weights of a trial are not as its record says.
     #[error("{} is not whole; its trial is run again", .0.display())]
     Weights(PathBuf),
@@ -172,6 +195,7 @@ impl Store {
     pub fn open(dir: &Path, identity: &str, opening: Opening) -> Result<Store, StoreError> {
         let earlier = read_manifest(dir)?;
         match &earlier {
+            None if dir.join("trials.parquet").exists() => return Err(StoreError::Unnamed(dir.into())),
             None if !is_empty(dir)? => return Err(StoreError::Foreign(dir.into())),
             Some(manifest) if manifest.identity != identity && !opening.fresh => {
                 return Err(StoreError::OtherExperiment(dir.into()));
@@ -192,6 +216,10 @@ impl Store {
         remove_left_behind(dir)?;
         folders().try_for_each(|folder| remove_left_behind(&dir.join(folder)))?;
         let mut notes: Vec<Note> = lock.left_by.clone().map(Note::TakenOver).into_iter().collect();
+        FILES.iter().chain(&[PAGE]).try_for_each(|name| check_no_folder(dir, name))?;
+        lost::tables().try_for_each(|table| tables::check_readable(dir, table))?;
+        let lost = earlier.as_ref().map_or(Vec::new(), |manifest| lost::of(dir, manifest));
+        notes.extend(lost.contains(&"trials.parquet").then(|| Note::Trials(dir.join("trials.parquet"))));
         let contents = journal::read(dir)?;
         let damage = |damage: Damage| if damage.torn { Note::Torn(damage) } else { Note::Damaged(damage) };
         notes.extend(contents.damages.into_iter().map(damage));
@@ -201,8 +229,8 @@ impl Store {
             records.retain(Record::completed);
             stored.retain(|key| key.completed);
         }
-        let (sync, journals) = (opening.sync, contents.files);
-        Ok(Store { dir: dir.into(), sync, writer: None, stored, records, journals, earlier, notes, _lock: lock })
+        let (dir, sync, journals) = (dir.to_path_buf(), opening.sync, contents.files);
+        Ok(Store { dir, sync, writer: None, stored, records, journals, lost, earlier, notes, _lock: lock })
     }
 
     /// The folder.
@@ -258,28 +286,10 @@ impl Store {
         Ok(self.records.push_mut(record))
     }
 
-    /// Deletes the weights of all trials but the best by the study's objective.
-    pub fn keep_best_weights(&self, manifest: &Manifest) -> Result<(), StoreError> {
-        let rows = self.summary()?;
-        let sign = if manifest.objective.maximize { -1.0 } else { 1.0 };
-        let value = |row: &SummaryRow| ranking::objective_of(row, manifest).filter(|value| value.is_finite());
-        let completed = rows.iter().filter(|row| row.error.is_none());
-        let values = completed.filter_map(|row| Some((sign * value(row)?, &row.trial)));
-        let Some((_, best)) = values.min_by(|a, b| a.0.total_cmp(&b.0)) else { return Ok(()) };
-        let folder = self.dir.join("weights");
-        for path in listed(&folder)? {
-            if is_named(&path, "safetensors") && path.file_stem().is_some_and(|stem| stem != best.as_str()) {
-                remove(&path)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether the tables have everything, in the order of `rank`, and the page that shows them is there.
+    /// Whether the tables have everything, in the order of `rank`, and the page that shows them is there with its figures.
     pub fn is_settled(&self, rank: &dyn Fn(&str, u64) -> (usize, u64)) -> bool {
-        let there = |name: &str| self.dir.join(name).exists();
-        let tables = FILES.iter().all(|name| there(name)) && there("report.html");
-        tables && self.records.is_empty() && self.journals.is_empty() && self.in_order(rank)
+        let there = self.earlier.as_ref().is_some_and(|manifest| lost::nothing(&self.dir, manifest));
+        there && self.records.is_empty() && self.journals.is_empty() && self.in_order(rank)
     }
 
     fn in_order(&self, rank: &dyn Fn(&str, u64) -> (usize, u64)) -> bool {
@@ -293,7 +303,8 @@ impl Store {
             self.journals.push(writer.path().to_path_buf());
             writer.finish()?;
         }
-        let changed = !self.records.is_empty() || !self.in_order(rank) || !self.dir.join("trials.parquet").exists();
+        let there = lost::tables().all(|name| self.dir.join(name).exists());
+        let changed = !self.records.is_empty() || !self.in_order(rank) || !there;
         if changed {
             // Trials end in any order, and columns that only some of them have come in the order of the first that has them.
             self.records.sort_by_cached_key(|record| (rank(&record.config, record.seed), record.trial.clone()));
@@ -317,16 +328,18 @@ impl Store {
 }
 
 /// Manifest and trials of a folder that is finished, was last asked for what `request` is the digest of, and has all of
-/// it in its tables; else none. Takes no lock and changes nothing.
-pub fn settled(dir: &Path, request: &str) -> Result<Option<(Manifest, Vec<SummaryRow>)>, StoreError> {
+/// it, and the weights that it saves; else none. Takes no lock and changes nothing.
+pub fn settled(dir: &Path, request: &str, save: Save) -> Result<Option<(Manifest, Vec<SummaryRow>)>, StoreError> {
     let Some(manifest) = read_manifest(dir)? else { return Ok(None) };
     let asked = manifest.status == StudyStatus::Finished && manifest.request.as_deref() == Some(request);
-    let there = || FILES.iter().chain(&["report.html"]).all(|name| dir.join(name).exists());
-    if !asked || !there() || !journal::read(dir)?.files.is_empty() || lock::holder(dir).is_some() {
+    if !asked || !lost::nothing(dir, &manifest) || !journal::read(dir)?.files.is_empty() || lock::holder(dir).is_some()
+    {
         return Ok(None);
     }
     let rows = tables::summary(dir)?;
-    Ok((rows.len() == manifest.planned).then_some((manifest, rows)))
+    let weights = kept::asked_for(save, &rows, &manifest);
+    let kept = weights.par_iter().all(|row| kept::are_whole(dir, &row.trial));
+    Ok((kept && rows.len() == manifest.planned).then_some((manifest, rows)))
 }
 
 /// Of several records of a trial the last one: a failed trial may have been run again.
@@ -426,7 +439,11 @@ pub fn read_weights(path: &Path) -> Result<Option<HashMap<String, Vec<f32>>>, St
 
 /// Reads the manifest of a folder that has one.
 pub fn manifest_of(dir: &Path) -> Result<Manifest, StoreError> {
-    read_manifest(dir)?.ok_or_else(|| StoreError::NoResults(dir.into()))
+    let none = |dir: &Path| match dir.join("trials.parquet").exists() {
+        true => StoreError::Unnamed(dir.into()),
+        false => StoreError::NoResults(dir.into()),
+    };
+    read_manifest(dir)?.ok_or_else(|| none(dir))
 }
 
 /// Reads the manifest of a folder, if there is one.
@@ -466,7 +483,7 @@ fn is_named(path: &Path, ending: &str) -> bool {
 /// Whether a file of a manifest's list has a name that we give.
 fn is_our_name(name: &str) -> bool {
     match name.split_once('/') {
-        None => FILES.contains(&name) || name == "report.html",
+        None => FILES.contains(&name) || name == PAGE,
         Some(("weights", file)) => file.strip_suffix(".safetensors").is_some_and(is_id),
         Some((PLOTS, file)) => {
             let plain = |c: char| c.is_alphanumeric() || "_-.".contains(c);

@@ -204,6 +204,15 @@ pub fn objective_of(row: &SummaryRow, manifest: &Manifest) -> Option<f64> {
     value(row, column_of(&manifest.objective.name, manifest))
 }
 
+/// The best of some trials by the study's objective; none where it is defined for none of them.
+pub fn best<'a>(rows: impl IntoIterator<Item = &'a SummaryRow>, manifest: &Manifest) -> Option<&'a SummaryRow> {
+    let sign = if manifest.objective.maximize { -1.0 } else { 1.0 };
+    let value = |row: &SummaryRow| objective_of(row, manifest).filter(|value| value.is_finite());
+    let completed = rows.into_iter().filter(|row| row.error.is_none());
+    let values = completed.filter_map(|row| Some((sign * value(row)?, row)));
+    values.min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, row)| row)
+}
+
 /// A metric of a trial, or its loss.
 fn value(row: &SummaryRow, metric: Option<usize>) -> Option<f64> {
     match metric {

@@ -278,6 +278,16 @@ pub fn read_columns(dir: &Path, name: &str, columns: Option<&[&str]>) -> Result<
     }
 }
 
+/// Refuses a table that is there and of which no end can be read, as that of a file that was cut.
+pub(super) fn check_readable(dir: &Path, name: &str) -> Result<(), StoreError> {
+    let path = dir.join(name);
+    match crate::spec::source::open(&path).map_err(std::io::Error::from) {
+        Ok(file) => ParquetReader::new(file).get_metadata().map(|_| ()).map_err(|e| unreadable(&path, &e)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(StoreError::Io { path, error }),
+    }
+}
+
 fn texts(table: &DataFrame, column: &str, dir: &Path) -> Result<Vec<String>, StoreError> {
     let column = table.column(column).and_then(|c| c.str().cloned()).map_err(|e| unreadable(dir, &e))?;
     Ok(column.iter().map(|text| text.unwrap_or("").to_string()).collect())

@@ -1,8 +1,10 @@
 //! Studies: which trials a spec means, what identifies them, and the workers that train them.
 
+pub mod again;
 mod check;
 pub mod compiled;
 pub mod configuration;
+pub mod differences;
 pub mod explain;
 pub mod identity;
 mod job;

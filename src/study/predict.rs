@@ -14,7 +14,6 @@ use crate::spec::source::{Sources, Span};
 use crate::spec::tree::{Node, Value};
 use crate::spec::{self, Spec, print};
 use crate::store::manifest::Manifest;
-use crate::store::ranking::objective_of;
 use crate::store::{SCALE, SummaryRow, weights_file};
 use crate::train::TrialError;
 use std::path::Path;
@@ -43,16 +42,6 @@ impl From<Diagnostics> for PredictError {
     fn from(found: Diagnostics) -> Self {
         PredictError::Request(found)
     }
-}
-
-/// The trial that is taken where none is named: the best by what ranks trials.
-pub fn best<'a>(rows: &'a [SummaryRow], manifest: &Manifest) -> Option<&'a SummaryRow> {
-    let value = |row: &SummaryRow| {
-        let value = objective_of(row, manifest).filter(|value| value.is_finite())?;
-        Some(if manifest.objective.maximize { -value } else { value })
-    };
-    let ranked = rows.iter().filter(|row| row.error.is_none()).filter_map(|row| Some((value(row)?, row)));
-    ranked.min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, row)| row)
 }
 
 /// Applies the weights of a trial to the rows of a file.

@@ -113,7 +113,12 @@ impl<'a> Schedule<'a> {
 
     /// The trials that were asked for so far, ended or not.
     pub fn asked(&self) -> impl Iterator<Item = &'a TrialPlan> + '_ {
-        self.plan.trials.iter().zip(&self.asked).filter(|(_, asked)| **asked).map(|(trial, _)| trial)
+        self.places().map(|place| &self.plan.trials[place])
+    }
+
+    /// Their places in the plan.
+    pub fn places(&self) -> impl Iterator<Item = usize> + '_ {
+        (0..self.asked.len()).filter(|place| self.asked[*place])
     }
 
     /// The trials that were asked for, fresh seeds aside, where results decided on them.

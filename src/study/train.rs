@@ -13,6 +13,7 @@ use crate::store::checkpoint;
 use crate::store::record::Record;
 use crate::store::{Store, StoreError};
 use std::collections::VecDeque;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 
@@ -37,6 +38,9 @@ pub enum TrainError {
     /// No threads can be had.
     #[error("worker threads cannot be started: {0}")]
     Threads(String),
+    /// A trial that was run again is not what is stored of it.
+    #[error("{0}")]
+    Differs(String),
     /// It was asked to stop.
     #[error("the trial was stopped")]
     Stopped,
@@ -53,58 +57,92 @@ pub fn train<D: OnDevice>(
     stop: &AtomicBool,
     watch: &dyn Watch,
 ) -> Result<bool, TrainError> {
-    let (plan, dir) = (schedule.plan(), store.dir().to_path_buf());
+    let plan = schedule.plan();
     // With a rule more trials may follow than are due now.
     let most = if matches!(plan.rule, Rule::Fixed) { due.len() } else { plan.trials.len() };
-    let pools = (0..jobs.clamp(1, most.max(1))).map(|_| pool(plan)).collect::<Result<Vec<_>, _>>()?;
-    // A worker that is done waits where the disk is slower than all of them, so that records do not pile up in memory.
-    let (to_writer, from_workers) = mpsc::sync_channel(pools.len());
-    let (queue, keep) = (Queue::new(due), Keep::by_place(plan));
-    std::thread::scope(|scope| {
-        // Whatever happens here, workers do not wait for ever.
-        let _closing = Closing(&queue);
-        for pool in &pools {
-            let to_writer = to_writer.clone();
-            let (queue, keep, dir) = (&queue, &keep, dir.as_path());
-            scope.spawn(move || {
-                pool.install(|| {
-                    let mut built = None;
-                    while let Some(place) = queue.next() {
-                        let planned = &plan.trials[place];
-                        let job = Job { plan, registry, planned, keep: keep(planned), dir: Some(dir), stop, watch };
-                        let Some(result) = job.run::<D>(&mut built) else { return queue.close() };
-                        if to_writer.send((place, result)).is_err() {
-                            return;
-                        }
-                    }
-                });
-            });
+    let (queue, keep, dir) = (Queue::new(due), Keep::by_place(plan), store.dir().to_path_buf());
+    let workers = Workers { plan, registry, dir: &dir, keep: &keep, jobs: jobs.min(most), stop, watch };
+    workers.run::<D>(&queue, &mut |place, (record, weights)| {
+        let trial = record.trial.clone();
+        let record = store.add(record, weights.as_ref())?;
+        watch.ended(record);
+        let due = schedule.ended(place, record);
+        if !due.is_empty() {
+            let more: Vec<&TrialPlan> = due.iter().map(|place| &plan.trials[*place]).collect();
+            watch.asked(more.len(), plan.iterations(&more));
+            queue.add(due);
         }
-        drop(to_writer);
-        let mut told = |place: usize, record: &Record| {
-            watch.ended(record);
-            let due = schedule.ended(place, record);
-            if !due.is_empty() {
-                let more: Vec<&TrialPlan> = due.iter().map(|place| &plan.trials[*place]).collect();
-                watch.asked(more.len(), plan.iterations(&more));
-                queue.add(due);
-            }
-            if schedule.is_finished() {
-                queue.close();
-            }
-        };
-        let written = write_results(store, from_workers, &mut told);
-        if written.is_err() {
-            stop.store(true, Ordering::Relaxed);
+        if schedule.is_finished() {
             queue.close();
         }
-        written
+        Ok(checkpoint::forget(store.dir(), &trial)?)
     })?;
     Ok(schedule.is_finished())
 }
 
+/// Threads that train trials of a plan.
+pub(super) struct Workers<'a> {
+    pub plan: &'a Plan,
+    pub registry: &'a Registry,
+    /// The result folder.
+    pub dir: &'a Path,
+    /// What is kept of a trial.
+    pub keep: &'a (dyn Fn(&TrialPlan) -> Keep + Sync),
+    /// How many there are.
+    pub jobs: usize,
+    pub stop: &'a AtomicBool,
+    pub watch: &'a dyn Watch,
+}
+
+impl Workers<'_> {
+    /// Trains the trials of a queue until it is closed, and hands each to `ended`, on this thread.
+    pub fn run<D: OnDevice>(
+        &self,
+        queue: &Queue,
+        ended: &mut dyn FnMut(usize, Finished) -> Result<(), TrainError>,
+    ) -> Result<(), TrainError> {
+        let Workers { plan, registry, dir, keep, jobs, stop, watch } = *self;
+        let pools = (0..jobs.max(1)).map(|_| pool(plan)).collect::<Result<Vec<_>, _>>()?;
+        // A worker that is done waits where the disk is slower than all of them, so that records do not pile up in memory.
+        let (to_writer, from_workers) = mpsc::sync_channel(pools.len());
+        std::thread::scope(|scope| {
+            // Whatever happens here, workers do not wait for ever.
+            let _closing = Closing(queue);
+            for pool in &pools {
+                let to_writer = to_writer.clone();
+                scope.spawn(move || {
+                    pool.install(|| {
+                        let mut built = None;
+                        while let Some(place) = queue.next() {
+                            let planned = &plan.trials[place];
+                            let job = Job { plan, registry, planned, keep: keep(planned), dir: Some(dir), stop, watch };
+                            let Some(result) = job.run::<D>(&mut built) else { return queue.close() };
+                            if to_writer.send((place, result)).is_err() {
+                                return;
+                            }
+                        }
+                    });
+                });
+            }
+            drop(to_writer);
+            // The receiver ends with this line, so that no worker waits for it after an error.
+            let written = from_workers.into_iter().try_for_each(|(place, finished)| ended(place, finished?));
+            match &written {
+                Ok(()) => {}
+                // The flag is that of the whole process, and its other studies go on.
+                Err(TrainError::Differs(_)) => queue.close(),
+                Err(_) => {
+                    stop.store(true, Ordering::Relaxed);
+                    queue.close();
+                }
+            }
+            written
+        })
+    }
+}
+
 /// Trials that wait for a worker, by their places in the plan.
-struct Queue {
+pub(super) struct Queue {
     state: Mutex<Waiting>,
     changed: Condvar,
 }
@@ -125,7 +163,7 @@ struct Waiting {
 }
 
 impl Queue {
-    fn new(places: Vec<usize>) -> Queue {
+    pub fn new(places: Vec<usize>) -> Queue {
         let closed = places.is_empty();
         Queue { state: Mutex::new(Waiting { places: places.into(), closed }), changed: Condvar::new() }
     }
@@ -148,7 +186,7 @@ impl Queue {
     }
 
     /// Nobody gets another trial.
-    fn close(&self) {
+    pub fn close(&self) {
         self.lock().closed = true;
         self.changed.notify_all();
     }
@@ -180,18 +218,4 @@ impl Watch for Silent {
     fn advanced(&self, _: usize, _: Option<f64>) {}
 
     fn ended(&self, _: &Record) {}
-}
-
-/// Stores what workers hand over, and tells of it.
-fn write_results(
-    store: &mut Store,
-    from_workers: mpsc::Receiver<(usize, Result<Finished, StoreError>)>,
-    told: &mut dyn FnMut(usize, &Record),
-) -> Result<(), StoreError> {
-    from_workers.into_iter().try_for_each(|(place, finished)| {
-        let (record, weights) = finished?;
-        let trial = record.trial.clone();
-        told(place, store.add(record, weights.as_ref())?);
-        checkpoint::forget(store.dir(), &trial)
-    })
 }

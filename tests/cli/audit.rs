@@ -223,6 +223,46 @@ fn a_folder_of_format_1_opens_for_ever() {
     assert!(sandbox.fine(["diff", "old", "old"]).stdout.starts_with("configuration\n  no difference\n"));
 }
 
+/// Numbers may differ by rounding where another processor made them.
+#[test]
+fn a_folder_of_format_1_is_verified_and_grows_at_equal_identity_alone() {
+    let sandbox = Sandbox::with("small.toml", SMALL);
+    let asset = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/assets/format_1");
+    copy(&asset, &sandbox.path("old"));
+    let verified = sandbox.fine(["verify", "old", "--all"]).stdout;
+    assert!(verified.contains("2 of 2 trials run again") && verified.contains(" 0 different"), "{verified}");
+    let predicted = sandbox.runner(["predict", "old", "--data", "small.toml"]);
+    assert!(predicted.stderr.starts_with("error: dataset `sqrt` has no rows"), "{}", predicted.stderr);
+
+    let other = sandbox.runner(["small.toml", "--out", "old", "--set", "optimizer.lr=0.5"]);
+    assert_eq!(other.status, 2);
+    assert!(other.stderr.contains("optimizer.lr: 0.01 -> 0.5"), "{}", other.stderr);
+    assert_eq!(
+        std::fs::read(sandbox.path("old/manifest.json")).unwrap(),
+        std::fs::read(asset.join("manifest.json")).unwrap()
+    );
+
+    let grown = sandbox.fine(["small.toml", "--out", "old", "--seeds", "0..6"]).stderr;
+    assert!(grown.contains("old: 3 of 6 trials are there already"), "{grown}");
+    assert!(!grown.contains("trained again"), "{grown}");
+    let again = sandbox.fine(["small.toml", "--out", "old", "--seeds", "0..6"]);
+    assert!(again.stdout.contains("nothing to do"), "{}", again.stdout);
+    sandbox.fine(["small.toml", "--out", "new", "--seeds", "0..6"]);
+    let column =
+        |folder: &str, name: &str| table(&sandbox.path(folder), "trials.parquet").column(name).unwrap().clone();
+    assert_eq!(column("old", "trial"), column("new", "trial"));
+    let losses = ["old", "new"].map(|folder| column(folder, "loss").f64().unwrap().to_vec());
+    for (old, new) in losses[0].iter().zip(&losses[1]) {
+        assert!((old.unwrap() / new.unwrap() - 1.0).abs() < 1e-4, "{losses:?}");
+    }
+
+    // Its weights were not all kept, and what the old binary made is held against what this one makes.
+    std::fs::remove_file(sandbox.path("old/weights/a8a1721224c79c9b.safetensors")).unwrap();
+    let mended = sandbox.fine(["small.toml", "--out", "old", "--seeds", "0..6"]).stderr;
+    assert!(mended.contains("1 trial is trained again"), "{mended}");
+    assert!(sandbox.fine(["verify", "old", "--all"]).stdout.contains(" 0 different"));
+}
+
 #[test]
 fn configurations_are_held_against_a_named_one_with_correction() {
     let sandbox =
@@ -306,6 +346,9 @@ fn a_baseline_may_hold_commas_and_a_folder_without_tables_says_why() {
     let ran = sandbox.fine(["compare", "results/small", "--baseline", baseline]);
     assert!(ran.stdout.contains("baseline") && ran.stdout.contains("too few seeds"), "{}", ran.stdout);
     std::fs::remove_file(sandbox.path("results/small/trials.parquet")).unwrap();
+    // As a run leaves it that was killed before its end.
+    let manifest = std::fs::read_to_string(sandbox.path("results/small/manifest.json")).unwrap();
+    sandbox.write("results/small/manifest.json", manifest.replace("\"finished\",", "\"running\","));
     let report = sandbox.runner(["report", "results/small"]);
     assert_eq!(report.status, 2);
     assert!(report.stderr.contains("results/small has no tables yet"), "{}", report.stderr);

@@ -42,6 +42,51 @@ fn another_experiment_is_refused_and_fresh_begins_anew() {
     assert_eq!(std::fs::read_to_string(out.join("notes.txt")).unwrap(), "keep me");
 }
 
+/// Each change with the line that names it.
+#[test]
+fn a_refused_folder_says_which_keys_files_and_plugins_differ() {
+    let sandbox = Sandbox::empty();
+    let rows: String = (0..30).map(|i| format!("{},{}\n", i, (i * 7) % 11)).collect();
+    sandbox.write("rows.csv", format!("x,y\n{rows}"));
+    sandbox.write("more.csv", format!("x,y\n{rows}30,1\n"));
+    sandbox.fine(["new", "neuron", "mine"]);
+    let data = "kind = \"table\"\npath = \"rows.csv\"\ninputs = [\"x\"]\ntargets = [\"y\"]\nsteps = 3\n";
+    let text = SMALL.replace("kind = \"sqrt\"\nsteps = 12\n", data);
+    let text = text.replace("kind = \"leaky\"\nsize = \"=hidden\"", "kind = \"mine\"\nsize = \"=hidden\"");
+    sandbox.write("small.toml", text);
+    sandbox.fine(["small.toml", "--out", "out", "--sweep", "optimizer.lr=0.01,0.02"]);
+    let refused = |options: &[&str]| -> String {
+        let mut command = sandbox.command();
+        let command = command.args(["small.toml", "--out", "out", "--sweep", "optimizer.lr=0.01"]).args(options);
+        let ran: Ran = command.output().unwrap().into();
+        assert_eq!(ran.status, 2, "{options:?}: {}", ran.stderr);
+        ran.stderr
+    };
+    let lines = |stderr: &str| -> Vec<String> {
+        let lines = stderr.lines().filter(|line| line.starts_with("  ") && !line.starts_with("  = "));
+        lines.map(|line| line.trim().to_string()).collect()
+    };
+    let cases: [(&[&str], &[&str]); 7] = [
+        (&["--set", "train.iterations=30"], &["train.iterations: 20 -> 30"]),
+        (&["--set", "let.hidden=9"], &["layer.hidden_1.size: 8 -> 9"]),
+        (&["--set", "train.batch=3", "--set", "run.seeds=[4]"], &["train.batch: 1 -> 3"]),
+        (&["--sweep", "train.batch=1,2"], &["what is swept: optimizer.lr -> optimizer.lr, train.batch"]),
+        (&["--executor", "reference"], &["executor: fused -> reference"]),
+        (&["--set", "data.path=more.csv"], &["data.path: rows.csv -> more.csv"]),
+        (&["--set", "layer.readout.output=spikes"], &["layer.readout.output: \"membrane\" -> \"spikes\""]),
+    ];
+    for (options, expected) in cases {
+        assert_eq!(lines(&refused(options)), expected, "{options:?}");
+    }
+    let kinds = lines(&refused(&["--set", "optimizer.kind=sgd", "--set", "layer.hidden_1.kind=leaky"]));
+    assert_eq!(kinds[..2], ["layer.hidden_1.kind: \"mine\" -> \"leaky\"", "optimizer.kind: \"adam\" -> \"sgd\""]);
+    assert!(kinds.len() == 7 && kinds[6].starts_with("and ") && kinds[6].ends_with(" more"), "{kinds:?}");
+    sandbox.write("rows.csv", format!("x,y\n{rows}30,1\n"));
+    let plugin = std::fs::read_to_string(sandbox.path("plugins/mine.toml")).unwrap();
+    sandbox.write("plugins/mine.toml", format!("{plugin}\n# another text\n"));
+    assert_eq!(lines(&refused(&[])), ["the file rows.csv changed", "the text of plugin `mine` changed"]);
+}
+
 #[test]
 fn fresh_never_deletes_outside_of_the_folder() {
     let sandbox = Sandbox::with("small.toml", SMALL);
