@@ -27,8 +27,8 @@ const LISTED: usize = 50;
 
 /// Compares the configurations of a study with one of them.
 pub fn compare(args: &CompareArgs) -> Exit {
-    let read = manifest_of(&args.dir).and_then(|manifest| Ok((manifest, tables::summary(&args.dir)?)));
-    let (manifest, rows) = match read {
+    let read = manifest_of(&args.dir).and_then(|manifest| Ok((tables::summary(&args.dir, &manifest)?, manifest)));
+    let (rows, manifest) = match read {
         Ok(read) => read,
         Err(error) => return refuse_unreadable(&error, "compare` takes a folder"),
     };

@@ -22,7 +22,7 @@ pub fn report(args: &ReportArgs) -> Exit {
         Err(error) => {
             let help = match &error {
                 ReportError::Unfinished(_) => "the command that made the folder goes on where it was stopped",
-                ReportError::Store(_) | ReportError::Table { .. } | ReportError::Plot { .. } | ReportError::Page(_) => {
+                ReportError::Store(_) | ReportError::Plot { .. } | ReportError::Page(_) => {
                     "`runner report` takes a folder that `runner FILE` made"
                 }
             };

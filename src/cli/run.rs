@@ -282,6 +282,7 @@ fn refuse_folder(error: &StoreError) -> Exit {
         }
         StoreError::InUse { .. } => Some("wait for it to end, or use `--out DIR`"),
         StoreError::Io { .. } => Some("`--out DIR` names a folder that can be written"),
+        StoreError::Column { .. } => Some("`--out DIR` names another folder; `--fresh` deletes this one's results"),
         StoreError::Manifest { .. } | StoreError::Table { .. } | StoreError::NoResults(_) => {
             Some("`--out DIR` names another folder; `--fresh` needs a manifest that can be read")
         }
@@ -309,7 +310,7 @@ fn train_and_store<D: OnDevice>(
         && store.is_settled(&|config, seed| plan.rank(config, seed))
         && (nothing_new(&manifest, earlier) || asks_less(&manifest, earlier, known.len()))
     {
-        let rows = planned_rows(&schedule, store)?;
+        let rows = planned_rows(&schedule, store, earlier)?;
         return Ok(summarise(&rows, earlier, args.printing(), false, &settled::closing(&request.out)));
     }
     // Nothing has been computed yet, so that this is still the request's fault.
@@ -362,13 +363,13 @@ fn close(
     (manifest.entrants, manifest.race) = (schedule.entrants(), schedule.race());
     store.write_manifest(&manifest)?;
     let page = write_report(request, store, &mut manifest)?;
-    Ok(summarise(&planned_rows(schedule, store)?, &manifest, args.printing(), !finished, &page))
+    Ok(summarise(&planned_rows(schedule, store, &manifest)?, &manifest, args.printing(), !finished, &page))
 }
 
 /// The rows of the trials that were asked for.
-fn planned_rows(schedule: &Schedule<'_>, store: &Store) -> Result<Vec<SummaryRow>, StoreError> {
+fn planned_rows(schedule: &Schedule<'_>, store: &Store, manifest: &Manifest) -> Result<Vec<SummaryRow>, StoreError> {
     let planned: HashSet<&str> = schedule.asked().map(|trial| trial.id.as_str()).collect();
-    Ok(store.summary()?.into_iter().filter(|row| planned.contains(row.trial.as_str())).collect())
+    Ok(store.summary(manifest)?.into_iter().filter(|row| planned.contains(row.trial.as_str())).collect())
 }
 
 /// Whether fewer trials are asked for than a finished folder was asked for and has; it goes on saying what all are.

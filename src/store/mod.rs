@@ -5,6 +5,7 @@
 //! is killed, what had finished is found again. Readers take no lock.
 
 pub mod checkpoint;
+pub mod columns;
 pub mod environment;
 pub mod export;
 pub mod files;
@@ -12,6 +13,7 @@ mod frames;
 pub mod journal;
 pub mod lock;
 pub mod manifest;
+pub mod parquet;
 pub mod ranking;
 pub mod record;
 pub mod tables;
@@ -51,6 +53,14 @@ pub enum StoreError {
         dir: PathBuf,
         /// Why.
         error: String,
+    },
+    /// A column of a table is not what it has to be.
+    #[error("{}: {error}", path.display())]
+    Column {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        error: columns::ColumnError,
     },
     /// The folder is not empty, and no manifest of ours lies in it.
     #[error("{} is not a result folder, and it is not empty", .0.display())]
@@ -196,6 +206,7 @@ impl Store {
         let damage = |damage: Damage| if damage.torn { Note::Torn(damage) } else { Note::Damaged(damage) };
         notes.extend(contents.damages.into_iter().map(damage));
         let mut records = whole(dir, latest(contents.records), &mut notes);
+        tables::check(dir, earlier.as_ref())?;
         let mut stored = tables::keys(dir)?;
         if opening.retry_failed {
             records.retain(Record::completed);
@@ -223,7 +234,10 @@ impl Store {
     pub fn rows(&self) -> Result<Vec<SummaryRow>, StoreError> {
         let newer: HashSet<&str> = self.records.iter().map(|record| record.trial.as_str()).collect();
         let stored: HashSet<&str> = self.stored.iter().map(|key| key.trial.as_str()).collect();
-        let mut rows = if stored.is_empty() { Vec::new() } else { self.summary()? };
+        let mut rows = match &self.earlier {
+            Some(earlier) if !stored.is_empty() => self.summary(earlier)?,
+            _ => Vec::new(),
+        };
         rows.retain(|row| stored.contains(row.trial.as_str()) && !newer.contains(row.trial.as_str()));
         rows.extend(self.records.iter().map(Record::row));
         Ok(rows)
@@ -236,8 +250,8 @@ impl Store {
     }
 
     /// A row a trial for a summary, in the order of the table.
-    pub fn summary(&self) -> Result<Vec<SummaryRow>, StoreError> {
-        tables::summary(&self.dir)
+    pub fn summary(&self, manifest: &Manifest) -> Result<Vec<SummaryRow>, StoreError> {
+        tables::summary(&self.dir, manifest)
     }
 
     /// Stores a finished trial: its weights first, then its record, which it gives back.
@@ -260,7 +274,7 @@ impl Store {
 
     /// Deletes the weights of all trials but the best by the study's objective.
     pub fn keep_best_weights(&self, manifest: &Manifest) -> Result<(), StoreError> {
-        let rows = self.summary()?;
+        let rows = self.summary(manifest)?;
         let sign = if manifest.objective.maximize { -1.0 } else { 1.0 };
         let value = |row: &SummaryRow| ranking::objective_of(row, manifest).filter(|value| value.is_finite());
         let completed = rows.iter().filter(|row| row.error.is_none());
@@ -299,7 +313,7 @@ impl Store {
             self.records.sort_by_cached_key(|record| (rank(&record.config, record.seed), record.trial.clone()));
             let mut tables = Tables::read(&self.dir)?.with(&self.records, columns, rank, &self.dir)?;
             tables.write(&self.dir)?;
-            self.stored = tables.keys(&self.dir)?;
+            self.stored = tables.keys()?;
             self.records.clear();
         }
         std::mem::take(&mut self.journals).iter().try_for_each(|path| remove(path))?;
@@ -325,7 +339,7 @@ pub fn settled(dir: &Path, request: &str) -> Result<Option<(Manifest, Vec<Summar
     if !asked || !there() || !journal::read(dir)?.files.is_empty() || lock::holder(dir).is_some() {
         return Ok(None);
     }
-    let rows = tables::summary(dir)?;
+    let rows = tables::summary(dir, &manifest)?;
     Ok((rows.len() == manifest.planned).then_some((manifest, rows)))
 }
 
@@ -368,6 +382,8 @@ pub struct SummaryRow {
     pub loss: Option<f64>,
     /// The metrics after training.
     pub metrics: Vec<Option<f64>>,
+    /// Updates done.
+    pub iterations: u64,
     /// Time spent in training.
     pub seconds: f64,
 }
@@ -443,6 +459,7 @@ pub fn read_manifest(dir: &Path) -> Result<Option<Manifest>, StoreError> {
         let error = format!("the folder is of format {}, later than this program knows", manifest.format);
         return Err(StoreError::Manifest { path, error });
     }
+    manifest.check().map_err(|error| StoreError::Manifest { path, error })?;
     Ok(Some(manifest))
 }
 
