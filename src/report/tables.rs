@@ -1,12 +1,11 @@
 //! The tables of a result folder as plain structs.
 
-use crate::store::columns::Table;
+use crate::store::columns::{Grid, Table};
 use crate::store::manifest::Manifest;
 use crate::store::ranking::{Ranked, rank};
-use crate::store::tables::summary;
+use crate::store::tables::{layer_grids, summary, trace_grids};
 use crate::store::{StoreError, SummaryRow};
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::ops::Range;
 use std::path::Path;
 
 /// All that a report shows of the tables.
@@ -183,20 +182,17 @@ fn history(dir: &Path) -> Result<HashMap<String, Vec<(f64, f64)>>, StoreError> {
 
 fn traces(dir: &Path) -> Result<Vec<TrialTraces>, StoreError> {
     let source = table(dir, "traces.parquet", None)?;
-    if source.is_empty() {
+    let grids = trace_grids(&source)?;
+    if grids.is_empty() {
         return Ok(Vec::new());
     }
-    let [samples, steps, channels] = ["sample", "step", "channel"].map(|name| source.counts(name));
-    let (samples, steps, channels) = (samples?, steps?, channels?);
-    let [input, target, untrained, output] =
-        ["input", "target", "untrained", "output"].map(|name| numbers(&source, name));
-    let columns = [input?, target?, untrained?, output?];
-    let of_trial = |(trial, rows): (String, Range<usize>)| {
-        let dimensions = [("sample", &samples[..]), ("step", &steps), ("channel", &channels)];
-        let ([samples, steps, channels], order) = source.grid(rows, dimensions)?;
+    let names = ["input", "target", "untrained", "output"];
+    let columns = names.iter().map(|name| numbers(&source, name)).collect::<Result<Vec<_>, StoreError>>()?;
+    let of_trial = |grid: Grid<3>| {
+        let [samples, steps, channels] = grid.sizes;
         // Of a sequence the channels that have values, up to the last step at which one does.
         let sequence = |column: &[Option<f64>], sample: usize| -> Vec<Vec<f64>> {
-            let cell = |step: usize, channel: usize| column[order[(sample * steps + step) * channels + channel]];
+            let cell = |step: usize, channel: usize| column[grid.rows[(sample * steps + step) * channels + channel]];
             let there = |step: &usize| (0..channels).any(|channel| cell(*step, channel).is_some());
             let end = (0..steps).rev().find(there).map_or(0, |last| last + 1);
             let used = |channel: &usize| (0..end).any(|step| cell(step, *channel).is_some());
@@ -204,13 +200,15 @@ fn traces(dir: &Path) -> Result<Vec<TrialTraces>, StoreError> {
             let values = |channel: usize| (0..end).map(|step| cell(step, channel).unwrap_or(f64::NAN)).collect();
             (0..width).map(values).collect()
         };
-        let sample = |sample: usize| {
-            let [input, target, untrained, output] = columns.each_ref().map(|column| sequence(column, sample));
-            Sample { input, target, untrained, output }
+        let of_sample = |sample: usize| Sample {
+            input: sequence(&columns[0], sample),
+            target: sequence(&columns[1], sample),
+            untrained: sequence(&columns[2], sample),
+            output: sequence(&columns[3], sample),
         };
-        Ok(TrialTraces { trial, samples: (0..samples).map(sample).collect() })
+        TrialTraces { samples: (0..samples).map(of_sample).collect(), trial: grid.name }
     };
-    source.runs("trial", usize::MAX)?.into_iter().map(of_trial).collect()
+    Ok(grids.into_iter().map(of_trial).collect())
 }
 
 /// A column of numbers; what is not finite can be drawn as little as what is missing.
@@ -237,24 +235,22 @@ fn baselines(dir: &Path) -> Result<Vec<Baseline>, StoreError> {
 
 fn layers(dir: &Path) -> Result<Vec<LayerStates>, StoreError> {
     let source = table(dir, "layers.parquet", None)?;
-    if source.is_empty() {
+    let grids = layer_grids(&source)?;
+    if grids.is_empty() {
         return Ok(Vec::new());
     }
-    let (neurons, steps) = (source.counts("neuron")?, source.counts("step")?);
-    let (mem, spk) = (numbers(&source, "mem")?, numbers(&source, "spk")?);
-    let trials = source.texts("trial")?;
-    let of_layer = |(name, rows): (String, Range<usize>)| {
-        let trial = trials[rows.start].clone();
-        let ([neurons, steps], order) = source.grid(rows, [("neuron", &neurons[..]), ("step", &steps)])?;
+    let (mem, spk, trials) = (numbers(&source, "mem")?, numbers(&source, "spk")?, source.texts("trial")?);
+    let of_layer = |grid: Grid<2>| {
+        let [neurons, steps] = grid.sizes;
         // Of neurons that have values those at each step.
         let states = |column: &[Option<f64>]| -> Vec<Vec<f64>> {
-            let cell = |neuron: usize, step: usize| column[order[neuron * steps + step]];
+            let cell = |neuron: usize, step: usize| column[grid.rows[neuron * steps + step]];
             let used = |neuron: &usize| (0..steps).any(|step| cell(*neuron, step).is_some());
             let width = (0..neurons).rev().find(used).map_or(0, |last| last + 1);
             let values = |neuron: usize| (0..steps).map(|step| cell(neuron, step).unwrap_or(f64::NAN)).collect();
             (0..width).map(values).collect()
         };
-        Ok(LayerStates { trial, name, mem: states(&mem), spk: states(&spk) })
+        LayerStates { trial: trials[grid.rows[0]].clone(), mem: states(&mem), spk: states(&spk), name: grid.name }
     };
-    source.names("layer")?.into_iter().map(of_layer).collect()
+    Ok(grids.into_iter().map(of_layer).collect())
 }

@@ -6,7 +6,6 @@
 
 use super::files::is_id;
 use super::{StoreError, parquet};
-use crate::spec::check::is_name;
 use polars::prelude::*;
 use std::collections::HashMap;
 use std::ops::Range;
@@ -118,8 +117,7 @@ impl Table {
         names.filter(|name| !known.contains(&name.as_str())).collect()
     }
 
-    /// An error of this table.
-    pub fn wrong(&self, error: ColumnError) -> StoreError {
+    fn wrong(&self, error: ColumnError) -> StoreError {
         StoreError::Column { path: self.path.clone(), error }
     }
 
@@ -128,7 +126,8 @@ impl Table {
         StoreError::Table { dir: self.path.clone(), error: error.to_string() }
     }
 
-    fn wrong_cell(&self, row: usize, column: &str, what: impl Into<String>) -> StoreError {
+    /// An error of a cell of this table; rows count from 0.
+    pub fn wrong_cell(&self, row: usize, column: &str, what: impl Into<String>) -> StoreError {
         self.wrong(ColumnError::Cell { row: row + 1, column: column.into(), what: what.into() })
     }
 
@@ -230,15 +229,6 @@ impl Table {
         Ok(runs)
     }
 
-    /// Stretches of rows as [`Table::runs`] has them, of names as those of layers, which become part of the names of files.
-    pub fn names(&self, column: &str) -> Result<Vec<(String, Range<usize>)>, StoreError> {
-        let runs = self.runs(column, usize::MAX)?;
-        match runs.iter().find(|(name, _)| !is_name(name)) {
-            Some((name, rows)) => Err(self.wrong_cell(rows.start, column, format!("{name:?} is no name"))),
-            None => Ok(runs),
-        }
-    }
-
     /// Makes sure that it has every column of another table whose types are as they should be, but may have no rows.
     pub fn fits(&self, blank: &DataFrame) -> Result<(), StoreError> {
         if self.is_empty() {
@@ -287,38 +277,52 @@ impl Table {
         self.texts(name)?.iter().enumerate().map(place).collect()
     }
 
-    /// The grid that a stretch of rows is: how many places each of its dimensions has, and the row of each cell, the
-    /// last dimension changing first.
+    /// The grids that stretches of rows are which have one text in common, by that text.
     ///
     /// # Errors
-    /// Where cells are missing, or there twice.
-    pub fn grid<const N: usize>(
-        &self,
-        rows: Range<usize>,
-        dimensions: [(&str, &[u64]); N],
-    ) -> Result<([usize; N], Vec<usize>), StoreError> {
-        let wrong = || {
-            let of = dimensions.map(|(name, _)| format!("`{name}`")).join(", ");
-            self.wrong(ColumnError::Grid { first: rows.start + 1, last: rows.end, of })
-        };
-        let mut sizes = [0; N];
-        for (size, (_, places)) in sizes.iter_mut().zip(&dimensions) {
-            let last = places[rows.clone()].iter().max().copied().unwrap_or(0);
-            *size = usize::try_from(last).ok().and_then(|last| last.checked_add(1)).ok_or_else(wrong)?;
+    /// Where cells of a grid are missing, or there twice.
+    pub fn grids<const N: usize>(&self, by: &str, dimensions: [&str; N]) -> Result<Vec<Grid<N>>, StoreError> {
+        if self.is_empty() {
+            return Ok(Vec::new());
         }
-        let cells = sizes.iter().try_fold(1_usize, |cells, size| cells.checked_mul(*size));
-        if cells != Some(rows.len()) {
-            return Err(wrong());
-        }
-        let mut order = vec![None; rows.len()];
-        for row in rows.clone() {
-            let cell = dimensions.iter().zip(&sizes).fold(0, |cell, ((_, at), size)| cell * size + at[row] as usize);
-            if order[cell].replace(row).is_some() {
+        let places = dimensions.iter().map(|name| self.counts(name)).collect::<Result<Vec<Vec<u64>>, StoreError>>()?;
+        let grid = |(name, rows): (String, Range<usize>)| {
+            let wrong = || {
+                let of = dimensions.map(|name| format!("`{name}`")).join(", ");
+                self.wrong(ColumnError::Grid { first: rows.start + 1, last: rows.end, of })
+            };
+            let size = |at: usize| -> Option<usize> {
+                usize::try_from(places[at][rows.clone()].iter().max().copied()?).ok()?.checked_add(1)
+            };
+            let mut sizes = [0; N];
+            for (at, to) in sizes.iter_mut().enumerate() {
+                *to = size(at).ok_or_else(wrong)?;
+            }
+            if sizes.iter().try_fold(1_usize, |cells, size| cells.checked_mul(*size)) != Some(rows.len()) {
                 return Err(wrong());
             }
-        }
-        Ok((sizes, order.into_iter().flatten().collect()))
+            let mut cells = vec![None; rows.len()];
+            for row in rows.clone() {
+                let cell = places.iter().zip(&sizes).fold(0, |cell, (at, size)| cell * size + at[row] as usize);
+                if cells[cell].replace(row).is_some() {
+                    return Err(wrong());
+                }
+            }
+            Ok(Grid { name, sizes, rows: cells.into_iter().flatten().collect() })
+        };
+        self.runs(by, usize::MAX)?.into_iter().map(grid).collect()
     }
+}
+
+/// Rows that are the cells of a grid, one each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grid<const N: usize> {
+    /// What they have in common.
+    pub name: String,
+    /// How many places each dimension has.
+    pub sizes: [usize; N],
+    /// The row of each cell, the last dimension changing first.
+    pub rows: Vec<usize>,
 }
 
 const MICROS: DataType = DataType::Datetime(TimeUnit::Microseconds, None);
@@ -330,6 +334,7 @@ fn kind_of(kind: &DataType) -> &'static str {
     match kind {
         DataType::String => "texts",
         DataType::Datetime(..) => "times",
+        DataType::UInt32 => "whole numbers from 0 to 4294967295",
         kind if kind.is_unsigned_integer() => "whole numbers from 0 on",
         _ => "numbers",
     }

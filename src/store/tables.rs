@@ -3,12 +3,13 @@
 //! Rows are in the order of trials: configurations in the order of the plan, seeds ascending. Only the three times
 //! of `trials.parquet` depend on when and where a trial ran.
 
-use super::columns::Table;
+use super::columns::{Grid, Table};
 use super::files::{replace_synced, sync_folder_of};
 use super::frames::{baselines_of, history_of, layers_of, traces_of, trials_of};
 use super::manifest::Manifest;
 use super::record::Record;
 use super::{StoreError, SummaryRow};
+use crate::spec::check::is_name;
 use polars::prelude::*;
 use rayon::prelude::*;
 use std::collections::{HashMap, HashSet};
@@ -140,6 +141,21 @@ fn summary_of(trials: &Table, manifest: &Manifest) -> Result<Vec<SummaryRow>, St
     Ok(keys.into_iter().enumerate().map(row).collect())
 }
 
+/// The sequences that a table of traces has, by trial: samples, steps, channels.
+pub fn trace_grids(traces: &Table) -> Result<Vec<Grid<3>>, StoreError> {
+    traces.grids("trial", ["sample", "step", "channel"])
+}
+
+/// The states that a table of layers has, by layer: neurons, steps. Names of layers become part of those of files.
+pub fn layer_grids(layers: &Table) -> Result<Vec<Grid<2>>, StoreError> {
+    if !layers.is_empty()
+        && let Some((name, rows)) = layers.runs("layer", usize::MAX)?.into_iter().find(|(name, _)| !is_name(name))
+    {
+        return Err(layers.wrong_cell(rows.start, "layer", format!("{name:?} is no name")));
+    }
+    layers.grids("layer", ["neuron", "step"])
+}
+
 /// Makes sure that rows can be added to the tables of a folder with this manifest, before any are computed.
 pub fn check(dir: &Path, manifest: Option<&Manifest>) -> Result<(), StoreError> {
     let tables = Tables::read(dir)?;
@@ -151,6 +167,8 @@ pub fn check(dir: &Path, manifest: Option<&Manifest>) -> Result<(), StoreError> 
     tables.layers.fits(&blank(layers_of(&[]))?)?;
     tables.baselines.fits(&blank(baselines_of(&[], &none))?)?;
     manifest.map_or(Ok(()), |manifest| summary_of(&tables.trials, manifest).map(|_| ()))?;
+    trace_grids(&tables.traces)?;
+    layer_grids(&tables.layers)?;
     for table in [&tables.history, &tables.baselines] {
         let names = table.names_but(&["trial", "baseline"]);
         names.iter().try_for_each(|name| table.numbers(name).map(|_| ()))?;
