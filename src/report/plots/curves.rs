@@ -75,7 +75,7 @@ fn output_panel(
     }
     let mut chart = builder.build_cartesian_2d(0.0..last, low..high)?;
     axes!(chart, "Time (steps)", format!("Output and target ({unit})"), last + 1.0);
-    let points = |values: &[f64]| values.iter().enumerate().map(|(t, v)| (t as f64, *v)).collect::<Vec<_>>();
+    let points = |values: &[f64]| drawn(values.iter().enumerate().map(|(t, v)| (t as f64, *v)));
     chart.draw_series(LineSeries::new(points(&target), INK.stroke_width(3)))?;
     chart.draw_series(DashedLineSeries::new(points(&before), 7, 5, VERMILION.stroke_width(2)))?;
     chart.draw_series(LineSeries::new(points(&after), BLUE.stroke_width(2)))?;
@@ -86,14 +86,14 @@ fn output_panel(
 pub fn loss(manifest: &Manifest, results: &Results) -> Result<Option<Figure>, ReportError> {
     let curves: Vec<&[(f64, f64)]> =
         results.trials.iter().map(|t| t.history.as_slice()).filter(|history| !history.is_empty()).collect();
-    let values = || curves.iter().flat_map(|curve| curve.iter().map(|(_, loss)| *loss)).filter(|v| v.is_finite());
+    let values = || curves.iter().flat_map(|curve| curve.iter().map(|(_, loss)| *loss)).filter(|v| is_drawn(*v));
     let (Some((low, high)), Some(last)) =
         (range(values()), curves.iter().flat_map(|c| c.last()).map(|(i, _)| *i).reduce(f64::max))
     else {
         return Ok(None);
     };
     let (least, most) = values().fold((f64::INFINITY, 0.0_f64), |(l, h), v| (l.min(v), h.max(v)));
-    let logarithmic = least > 0.0 && most / least >= DECADES;
+    let logarithmic = is_drawn_by_decades(least) && most / least >= DECADES;
     let unit = if manifest.loss.unit == "1" { String::new() } else { format!(", {}", manifest.loss.unit) };
     let label = format!("Loss ({}{unit})", manifest.loss.name);
     let svg = draw("loss", 380, |area| {
@@ -133,7 +133,7 @@ where
     if curves.len() <= LINES {
         let width = if curves.len() == 1 { 2 } else { 1 };
         for curve in curves {
-            chart.draw_series(LineSeries::new(thinned(curve), BLUE.stroke_width(width)))?;
+            chart.draw_series(LineSeries::new(drawn(thinned(curve)), BLUE.stroke_width(width)))?;
         }
         return Ok(());
     }
@@ -141,7 +141,7 @@ where
     let mut band: Vec<(f64, f64, f64, f64)> = Vec::new();
     for (i, (iteration, _)) in longest.iter().enumerate() {
         let mut at: Vec<f64> =
-            curves.iter().filter_map(|curve| Some(curve.get(i)?.1)).filter(|v| v.is_finite()).collect();
+            curves.iter().filter_map(|curve| Some(curve.get(i)?.1)).filter(|v| is_drawn(*v)).collect();
         at.sort_by(f64::total_cmp);
         if let (Some(first), Some(last)) = (at.first(), at.last()) {
             band.push((*iteration, *first, median(&at), *last));
@@ -166,7 +166,7 @@ pub fn by_seed(manifest: &Manifest, results: &Results, comparison: &Comparison) 
     let of = |rival: usize| comparison.values.get(rival).map(|metrics| metrics[metric].clone()).unwrap_or_default();
     let (network, integrator) = (of(0), of(comparison.shown));
     let beside = comparison.rivals.get(comparison.shown).map_or("", |(name, _)| name.as_str());
-    let positive: Vec<f64> = network.iter().chain(&integrator).copied().filter(|v| *v > 0.0 && v.is_finite()).collect();
+    let positive: Vec<f64> = network.iter().chain(&integrator).copied().filter(|v| is_drawn_by_decades(*v)).collect();
     if network.len() < 2 || positive.is_empty() {
         return Ok(None);
     }
@@ -182,7 +182,12 @@ pub fn by_seed(manifest: &Manifest, results: &Results, comparison: &Comparison) 
         let (top, area) = area.split_vertically(STRIP);
         strip(&top, &[("network, trained", BLUE, Mark::Dot), (beside, GREEN, Mark::Triangle)])?;
         let points = |values: &[f64]| {
-            seeds.iter().zip(values).map(|(s, v)| (*s as f64, *v)).filter(|p| p.1 > 0.0).collect::<Vec<_>>()
+            seeds
+                .iter()
+                .zip(values)
+                .map(|(s, v)| (*s as f64, *v))
+                .filter(|p| is_drawn_by_decades(p.1))
+                .collect::<Vec<_>>()
         };
         let points = [points(&network), points(&integrator)];
         let mut builder = ChartBuilder::on(&area);

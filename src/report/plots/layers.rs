@@ -114,7 +114,7 @@ fn membranes(
     let count = n.min(LINES);
     let chosen: Vec<usize> = (0..count).map(|i| if count == 1 { 0 } else { i * (n - 1) / (count - 1) }).collect();
     let spiking = layer.spk.iter().flatten().any(|s| *s > 0.0);
-    let threshold = threshold.filter(|_| spiking);
+    let threshold = threshold.filter(|threshold| spiking && is_drawn(*threshold));
     let values = chosen.iter().flat_map(|&i| layer.mem[i].iter().copied()).chain(threshold);
     let (low, high) = range(values).unwrap_or((0.0, 1.0));
     let last = (steps.max(2) - 1) as f64;
@@ -128,7 +128,7 @@ fn membranes(
     let mut keys: Vec<(String, RGBColor)> = Vec::new();
     for (&neuron, colour) in chosen.iter().zip(PALETTE) {
         let points = layer.mem[neuron].iter().enumerate().map(|(t, v)| (t as f64, *v));
-        chart.draw_series(LineSeries::new(points.collect::<Vec<_>>(), colour.stroke_width(2)))?;
+        chart.draw_series(LineSeries::new(drawn(points), colour.stroke_width(2)))?;
         keys.push((format!("neuron {neuron}"), colour));
     }
     if let Some(threshold) = threshold {

@@ -72,14 +72,35 @@ fn font(size: u32) -> FontDesc<'static> {
     FontDesc::from(("sans-serif", size))
 }
 
-/// Smallest and largest of finite values, with some air; a flat line gets room on both sides.
+/// The largest number that has a place on an axis: of what comes near the end of all numbers the drawing library counts
+/// ticks for ever.
+const LARGEST: f64 = 1e30;
+
+/// Whether a number has a place on an axis.
+fn is_drawn(value: f64) -> bool {
+    value.abs() <= LARGEST
+}
+
+/// Whether a number has a place on a logarithmic axis.
+fn is_drawn_by_decades(value: f64) -> bool {
+    (LARGEST.recip()..=LARGEST).contains(&value)
+}
+
+/// Points of which each has a place on its axes.
+fn drawn(points: impl IntoIterator<Item = (f64, f64)>) -> Vec<(f64, f64)> {
+    points.into_iter().filter(|(x, y)| is_drawn(*x) && is_drawn(*y)).collect()
+}
+
+/// Smallest and largest of the values that can be drawn, with some air; a flat line gets room on both sides.
 fn range(values: impl IntoIterator<Item = f64>) -> Option<(f64, f64)> {
-    let finite = values.into_iter().filter(|v| v.is_finite());
+    let finite = values.into_iter().filter(|v| is_drawn(*v));
     let (low, high) = finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
     if low > high {
         return None;
     }
-    let air = if high > low { 0.06 * (high - low) } else { 0.5 * high.abs().max(1e-3) };
+    // Between numbers that are all but equal there is no room for ticks.
+    let air =
+        if high - low > 1e-12 * high.abs().max(low.abs()) { 0.06 * (high - low) } else { 0.5 * high.abs().max(1e-3) };
     Some((low - air, high + air))
 }
 
