@@ -3,6 +3,9 @@
 //! A few hundred changed inputs each, or with `RUNNER_FUZZ_SECONDS=600` as many as that time takes; the number of
 //! executions is printed (`--nocapture`). What is asked: no panic, and what is refused is refused with a reason.
 
+mod changes;
+
+use changes::repeat;
 use runner::data::file::TableFile;
 use runner::formula::{self, Expr};
 use runner::registry::Registry;
@@ -11,55 +14,9 @@ use runner::spec::source::Sources;
 use runner::spec::sweep::LAYING;
 use runner::store::journal::{HEADER, framed, split};
 use std::path::Path;
-use std::time::{Duration, Instant};
-
-/// Changes that make one input of another, always the same ones.
-struct Changes(u64);
-
-impl Changes {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        ((self.0 >> 33) as usize) % n.max(1)
-    }
-
-    /// A few changes: a stretch taken out, doubled, swapped for one of another input, or a piece of syntax put in.
-    fn of(&mut self, corpus: &[Vec<u8>], pieces: &[&str]) -> Vec<u8> {
-        let mut bytes = corpus[self.below(corpus.len())].clone();
-        for _ in 0..=self.below(4) {
-            let at = self.below(bytes.len() + 1);
-            let end = (at + self.below(12)).min(bytes.len());
-            // Without pieces of a syntax, everything stays at its place.
-            match if pieces.is_empty() { 4 } else { self.below(5) } {
-                0 => drop(bytes.drain(at..end)),
-                1 => {
-                    let twice = bytes[at..end].to_vec();
-                    bytes.splice(at..at, twice);
-                }
-                2 => {
-                    let other = &corpus[self.below(corpus.len())];
-                    let from = self.below(other.len());
-                    bytes.splice(at..end, other[from..(from + 20).min(other.len())].to_vec());
-                }
-                3 => bytes.splice(at..end, pieces[self.below(pieces.len())].bytes()).for_each(drop),
-                _ => {
-                    if let Some(byte) = bytes.get_mut(at) {
-                        *byte ^= 1 << self.below(8);
-                    }
-                }
-            }
-        }
-        bytes
-    }
-}
 
 fn fuzz(name: &str, short: usize, corpus: &[Vec<u8>], pieces: &[&str], mut check: impl FnMut(&[u8])) {
-    let seconds = std::env::var("RUNNER_FUZZ_SECONDS").ok().map(|s| Duration::from_secs(s.parse().unwrap()));
-    let (begun, mut changes, mut done) = (Instant::now(), Changes(11), 0);
-    while seconds.map_or(done < short, |seconds| begun.elapsed() < seconds) {
-        check(&changes.of(corpus, pieces));
-        done += 1;
-    }
-    println!("{name}: {done} executions");
+    repeat(name, short, |changes| check(&changes.of(corpus, pieces)));
 }
 
 fn files(folder: &str, ending: &str) -> Vec<Vec<u8>> {

@@ -49,7 +49,7 @@ impl Training<'_> {
         schedule: &Schedule<'_>,
         manifest: &Manifest,
     ) -> Result<Made, TrainError> {
-        let known = store.rows()?;
+        let known = store.rows(store.earlier.as_ref())?;
         let Lacking { rows, weights } = Lacking::of(schedule, store, manifest, &known)?;
         let earlier = store.earlier.clone().unwrap_or_else(|| manifest.clone());
         let held = Held::new(&known, &earlier);

@@ -28,9 +28,9 @@ const LISTED: usize = 50;
 
 /// Compares the configurations of a study with one of them.
 pub fn compare(args: &CompareArgs) -> Exit {
-    let read =
-        manifest_with(&args.dir, &["trials.parquet"]).and_then(|manifest| Ok((manifest, tables::summary(&args.dir)?)));
-    let (manifest, rows) = match read {
+    let read = manifest_with(&args.dir, &["trials.parquet"])
+        .and_then(|manifest| Ok((tables::summary(&args.dir, &manifest)?, manifest)));
+    let (rows, manifest) = match read {
         Ok(read) => read,
         Err(error) => return refuse_unreadable(&error, "compare` takes a folder"),
     };

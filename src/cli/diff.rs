@@ -53,7 +53,7 @@ pub fn diff(args: &DiffArgs) -> Exit {
 
 fn side(dir: &Path) -> Result<Side, StoreError> {
     let manifest = manifest_with(dir, &["trials.parquet"])?;
-    let rows = tables::summary(dir)?;
+    let rows = tables::summary(dir, &manifest)?;
     let best = rank(&rows, &manifest).into_iter().next();
     let by_seed = best.as_ref().map_or(Vec::new(), |best| by_seed(best, &rows, &manifest));
     Ok(Side { manifest, params: best.map_or(Vec::new(), |best| best.params), by_seed })

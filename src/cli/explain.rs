@@ -60,7 +60,7 @@ fn stored(args: &ExplainArgs) -> Result<(Manifest, SummaryRow), Exit> {
     let refused = |text: String, help: &str| fail(text, Some(help), Exit::Request);
     let wrong = |error: StoreError| refuse_unreadable(&error, "explain` takes a folder");
     let manifest = manifest_with(&args.dir, &["trials.parquet"]).map_err(wrong)?;
-    let rows = tables::summary(&args.dir).map_err(wrong)?;
+    let rows = tables::summary(&args.dir, &manifest).map_err(wrong)?;
     let mut found: Vec<SummaryRow> = rows.into_iter().filter(|row| row.trial.starts_with(&args.trial)).collect();
     match found.len() {
         1 => Ok((manifest, found.remove(0))),

@@ -2,11 +2,11 @@
 
 use super::{Exit, fail, print, refuse, refuse_unreadable};
 use crate::registry::Crate;
-use crate::spec::source::{Sources, read_large};
+use crate::spec::source::{Sources, open, read_large};
 use crate::store::lost::manifest_with;
 use crate::store::ranking::best;
 use crate::store::tables::summary;
-use crate::store::{StoreError, SummaryRow, replace, weights_file};
+use crate::store::{StoreError, SummaryRow, parquet as stored, replace, weights_file};
 use crate::study::predict::{PredictError, Predictions, predict as apply};
 use crate::study::replay;
 use clap::Args;
@@ -33,8 +33,9 @@ pub struct PredictArgs {
 
 /// Predicts, and writes what was predicted.
 pub fn predict(args: &PredictArgs, crates: &[Crate]) -> Exit {
-    let read = manifest_with(&args.dir, &["trials.parquet"]).and_then(|manifest| Ok((manifest, summary(&args.dir)?)));
-    let (manifest, rows) = match read {
+    let read = manifest_with(&args.dir, &["trials.parquet"])
+        .and_then(|manifest| Ok((summary(&args.dir, &manifest)?, manifest)));
+    let (rows, manifest) = match read {
         Ok(read) => read,
         Err(error) => return refuse_unreadable(&error, "predict` takes a folder"),
     };
@@ -64,13 +65,11 @@ pub fn predict(args: &PredictArgs, crates: &[Crate]) -> Exit {
 
 /// Whether a file is there that is no predictions of ours.
 fn is_foreign(file: &Path) -> bool {
-    let Ok(bytes) = read_large(file) else { return false };
     match file.extension() {
-        Some(ending) if ending.eq_ignore_ascii_case("csv") => !bytes.starts_with(b"row,"),
-        _ => {
-            let table = ParquetReader::new(std::io::Cursor::new(bytes)).finish();
-            !table.is_ok_and(|table| table.get_column_names().first().is_some_and(|name| name.as_str() == "row"))
+        Some(ending) if ending.eq_ignore_ascii_case("csv") => {
+            read_large(file).is_ok_and(|bytes| !bytes.starts_with(b"row,"))
         }
+        _ => open(file).is_ok_and(|file| !stored::read(file, Some(&["row"])).is_ok_and(|table| table.width() == 1)),
     }
 }
 

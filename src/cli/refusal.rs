@@ -38,7 +38,7 @@ fn refuse_folder_with(error: &StoreError, more: &str) -> Exit {
         }
         StoreError::InUse { .. } => Some("wait for it to end, or use `--out DIR`"),
         StoreError::Io { .. } => Some("`--out DIR` names a folder that can be written"),
-        StoreError::Table { .. } => {
+        StoreError::Table { .. } | StoreError::Column { .. } => {
             Some("remove the file, and the same command makes it again; or `--out DIR` names another folder")
         }
         StoreError::Manifest { .. } | StoreError::Lost { .. } | StoreError::NoResults(_) => {

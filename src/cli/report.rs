@@ -24,7 +24,7 @@ pub fn report(args: &ReportArgs) -> Exit {
             let help = match &error {
                 ReportError::Unfinished(_) => "the command that made the folder goes on where it was stopped",
                 ReportError::Store(StoreError::Lost { .. }) => return fail(error, None, Exit::Request),
-                ReportError::Store(StoreError::Table { .. }) | ReportError::Table { .. } => AGAIN,
+                ReportError::Store(StoreError::Table { .. }) => AGAIN,
                 ReportError::Store(_) | ReportError::Plot { .. } | ReportError::Page(_) => {
                     "`runner report` takes a folder that `runner FILE` made"
                 }

@@ -30,16 +30,18 @@ pub fn results(args: &ResultsArgs) -> Exit {
     }
     let heading = ["folder", "state", "completed", "failed", "planned", "best so far", "started"];
     let mut lines = vec![heading.map(String::from).to_vec()];
+    // A folder that cannot be read keeps nobody from those that can.
+    let mut exit = Exit::Fine;
     for folder in &folders {
         match line(folder) {
             Ok(line) => lines.extend(line),
-            Err(error) => {
-                fail(error, None, Exit::Request);
-            }
+            Err(error) => exit = fail(error, None, Exit::Request),
         }
     }
-    print(&aligned(&lines));
-    Exit::Fine
+    if lines.len() > 1 {
+        print(&aligned(&lines));
+    }
+    exit
 }
 
 fn find(dir: &Path, depth: usize, folders: &mut Vec<PathBuf>) {
@@ -88,7 +90,7 @@ fn state(dir: &Path, manifest: &Manifest) -> String {
 
 /// The best configuration's median of the objective, as far as the tables go.
 fn best(dir: &Path, manifest: &Manifest) -> Result<String, StoreError> {
-    let ranked = ranking::rank(&tables::summary(dir)?, manifest);
+    let ranked = ranking::rank(&tables::summary(dir, manifest)?, manifest);
     let column = manifest.metrics.iter().position(|metric| metric.name == manifest.objective.name);
     let median = ranked.first().and_then(|first| first.medians.get(column.map_or(0, |i| i + 1)).copied().flatten());
     let best = if manifest.objective.maximize { "highest" } else { "lowest" };

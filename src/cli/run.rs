@@ -289,7 +289,7 @@ fn train_and_store<D: OnDevice>(
 ) -> Result<Exit, TrainError> {
     let plan = &request.plan;
     let (file, device, executor) = (request.file.clone(), D::NAME.as_str(), plan.ran_by());
-    let known = store.rows()?;
+    let known = store.rows(store.earlier.as_ref())?;
     let mut schedule = Schedule::new(plan, &known);
     let due = schedule.begin();
     let manifest = manifest(&request.file, plan, &request.registry, store, &schedule);
@@ -305,7 +305,7 @@ fn train_and_store<D: OnDevice>(
         && store.is_settled(&|config, seed| plan.rank(config, seed))
         && (nothing_new(&manifest, earlier) || asks_less(&manifest, earlier, known.len()))
     {
-        let rows = asked(&schedule, store)?;
+        let rows = asked(&schedule, store, earlier)?;
         return Ok(summarise(&rows, earlier, args.printing(), false, &settled::closing(&request.out)));
     }
     // Nothing has been computed yet, so that this is still the request's fault.
@@ -353,7 +353,7 @@ fn close(
                 plan.rank(config, seed)
             })?;
         if plan.spec.save == Save::Best {
-            store.keep_best_weights(&asked(schedule, store)?, &manifest)?;
+            store.keep_best_weights(&asked(schedule, store, &manifest)?, &manifest)?;
         }
     }
     for layer in &mut manifest.layers {
@@ -368,13 +368,13 @@ fn close(
     (manifest.entrants, manifest.race) = (schedule.entrants(), schedule.race());
     store.write_manifest(&manifest)?;
     let page = if partly { String::new() } else { write_report(request, store, &mut manifest)? };
-    Ok(summarise(&asked(schedule, store)?, &manifest, args.printing(), !finished, &page))
+    Ok(summarise(&asked(schedule, store, &manifest)?, &manifest, args.printing(), !finished, &page))
 }
 
 /// The rows of the trials that were asked for.
-fn asked(schedule: &Schedule<'_>, store: &Store) -> Result<Vec<SummaryRow>, StoreError> {
+fn asked(schedule: &Schedule<'_>, store: &Store, manifest: &Manifest) -> Result<Vec<SummaryRow>, StoreError> {
     let asked: HashSet<&str> = schedule.asked().map(|trial| trial.id.as_str()).collect();
-    Ok(store.rows()?.into_iter().filter(|row| asked.contains(row.trial.as_str())).collect())
+    Ok(store.rows(Some(manifest))?.into_iter().filter(|row| asked.contains(row.trial.as_str())).collect())
 }
 
 /// Whether fewer trials are asked for than a finished folder was asked for and has; it goes on saying what all are.

@@ -81,7 +81,7 @@ fn verified(args: &VerifyArgs, crates: &[Crate]) -> Result<Exit, VerifyError> {
     if args.allow_programs {
         registry.allow_programs();
     }
-    let rows = tables::summary(dir)?;
+    let rows = tables::summary(dir, &manifest)?;
     let chosen = spread(&rows, if args.all { rows.len() } else { args.sample as usize });
     let ids: Vec<&str> = chosen.iter().map(|row| row.trial.as_str()).collect();
     let stored = tables::losses(dir, &ids)?;

@@ -83,6 +83,29 @@ pub struct Scale {
     pub targets: Vec<Line>,
 }
 
+impl Scale {
+    /// Makes sure that it is one of so many inputs and targets, for whoever stores scales and reads them again.
+    ///
+    /// # Errors
+    /// Where it has lines of others, or lines that cannot be undone.
+    pub fn check(&self, inputs: usize, targets: usize) -> Result<(), DataError> {
+        let (own_inputs, own_targets) = (self.inputs.len(), self.targets.len());
+        if (own_inputs, own_targets) != (inputs, targets) {
+            let text = format!(
+                "units of {own_inputs} inputs and {own_targets} targets, where there are {inputs} and {targets}"
+            );
+            return Err(DataError(text));
+        }
+        let can_be = |line: &&Line| line.shift.is_finite() && line.factor.is_finite() && line.factor != 0.0;
+        match self.inputs.iter().chain(&self.targets).find(|line| !can_be(line)) {
+            Some(Line { shift, factor }) => {
+                Err(DataError(format!("units with the factor {factor} and the shift {shift}, which cannot be undone")))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
 /// How lines are fitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scaling {

@@ -243,6 +243,7 @@ impl Dataset for SeriesDataset {
     }
 
     fn draw_in(&self, scale: &Scale, _: &mut dyn Draws) -> Result<Data, DataError> {
+        scale.check(self.columns.inputs.len(), self.columns.targets.len())?;
         let (samples, channels) = (self.samples.len(), self.columns.targets.len());
         let known = !self.columns.target_values.is_empty();
         let mut data = Data { steps: self.steps, samples, ..Data::default() };

@@ -275,6 +275,7 @@ impl Dataset for TableDataset {
     }
 
     fn draw_in(&self, scale: &Scale, draws: &mut dyn Draws) -> Result<Data, DataError> {
+        scale.check(self.columns.inputs.len(), self.columns.targets.len())?;
         let rows = self.columns.file.rows();
         let by_row = |columns: &[Vec<f64>], lines: &[super::scale::Line]| -> Vec<f32> {
             let cells =

@@ -139,8 +139,31 @@ fn fit_all(results: &Results, values: &mut [Vec<Vec<f64>>]) {
     }
 }
 
+/// Products that the fits of a trial may take; a trial that would take more is not compared.
+const MOST_PRODUCTS: usize = 100_000_000_000;
+
+/// Decays that are tried for one channel, at most.
+const DECAYS: usize = 140;
+
+/// Whether the output of a trial can be held against its target, sample by sample.
 fn has_output(trial: &TrialTraces) -> bool {
-    trial.samples.iter().all(|s| !s.target.is_empty() && s.output.len() == s.target.len())
+    let Some(first) = trial.samples.first() else { return false };
+    let (channels, inputs) = (first.target.len(), first.input.len());
+    let as_long = |sequence: &Vec<Vec<f64>>, width: usize, steps: usize| {
+        sequence.len() == width && sequence.iter().all(|values| values.len() == steps && is_finite(values))
+    };
+    let whole = |sample: &Sample| {
+        let steps = sample.target.first().map_or(0, Vec::len);
+        let same = [(&sample.target, channels), (&sample.output, channels), (&sample.input, inputs)];
+        steps > 0 && same.into_iter().all(|(sequence, width)| as_long(sequence, width, steps))
+    };
+    let steps = || trial.samples.iter().filter_map(|sample| Some(sample.target.first()?.len())).sum::<usize>();
+    let products = || [inputs + 1, inputs + 1, DECAYS, channels].into_iter().fold(steps(), usize::saturating_mul);
+    trial.samples.iter().all(whole) && products() <= MOST_PRODUCTS
+}
+
+fn is_finite(values: &[f64]) -> bool {
+    values.iter().all(|value| value.is_finite())
 }
 
 /// Predictions `[sample][channel][step]`.
@@ -238,9 +261,12 @@ fn least_squares(features: &[Vec<Vec<f64>>], targets: &[&[f64]]) -> Vec<f64> {
 fn metrics(trial: &TrialTraces, predictions: &Predictions) -> [f64; 4] {
     let channels = trial.samples[0].target.len();
     let batch = trial.samples.len();
-    let steps = trial.samples[0].target[0].len();
+    let lengths: Vec<usize> = trial.samples.iter().map(|sample| sample.target[0].len()).collect();
+    let steps = lengths.iter().max().copied().unwrap_or(0);
     let flat = |value: &dyn Fn(usize, usize, usize) -> f64| -> Vec<f64> {
-        let cells = (0..steps).flat_map(|t| (0..batch).flat_map(move |s| (0..channels).map(move |c| (t, s, c))));
+        let there = |t: usize| (0..batch).filter(|s| t < lengths[*s]).collect::<Vec<usize>>();
+        let cells =
+            (0..steps).flat_map(|t| there(t).into_iter().flat_map(move |s| (0..channels).map(move |c| (t, s, c))));
         cells.map(|(t, s, c)| value(t, s, c)).collect()
     };
     let output = flat(&|t, s, c| predictions[s][c][t]);

@@ -30,14 +30,6 @@ pub enum ReportError {
     /// Its run was stopped before it made tables.
     #[error("{} has no tables yet: its run was stopped before the end", .0.display())]
     Unfinished(PathBuf),
-    /// A table lacks something.
-    #[error("{}: {error}", path.display())]
-    Table {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        error: String,
-    },
     /// A plot cannot be drawn.
     #[error("plot {name}: {error}")]
     Plot {
@@ -107,7 +99,7 @@ pub fn write(dir: &Path) -> Result<Written, ReportError> {
     if !dir.join("trials.parquet").exists() {
         return Err(ReportError::Unfinished(dir.into()));
     }
-    let all = Results::read(dir)?;
+    let all = Results::read(dir, &manifest)?;
     let study = Study::new(&manifest, &all);
     // Of a sweep the figures show the best configuration, which alone has one story to tell.
     let results = match study.ranked.first() {

@@ -83,6 +83,8 @@ pub fn fill(
         headline: headline(comparison),
         nothing: if results.completed().next().is_none() {
             "No trial completed, so there is nothing to compare."
+        } else if !results.traces.is_empty() {
+            "An output is not as long as its target, or there are more inputs than a baseline can be fitted to in time."
         } else {
             "Sequences are kept of the first 100 trials, and none of those belongs to the best configuration."
         },

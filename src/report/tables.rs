@@ -1,11 +1,11 @@
 //! The tables of a result folder as plain structs.
 
-use super::ReportError;
-use crate::store::SummaryRow;
+use crate::store::columns::{Grid, Table};
 use crate::store::manifest::Manifest;
 use crate::store::ranking::{Ranked, rank};
-use polars::prelude::*;
-use std::collections::{BTreeSet, HashSet};
+use crate::store::tables::{layer_grids, summary, trace_grids};
+use crate::store::{StoreError, SummaryRow};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::Path;
 
 /// All that a report shows of the tables.
@@ -94,29 +94,25 @@ pub struct LayerStates {
 
 impl Results {
     /// Reads the tables of a folder.
-    pub fn read(dir: &Path) -> Result<Results, ReportError> {
+    pub fn read(dir: &Path, manifest: &Manifest) -> Result<Results, StoreError> {
         let ((trials, history), (traces, (layers, baselines))) = rayon::join(
-            || {
-                rayon::join(
-                    || trials(&Source::open(dir, "trials.parquet")?),
-                    || history(&Source::open(dir, "history.parquet")?),
-                )
-            },
-            || {
-                rayon::join(
-                    || traces(&Source::open(dir, "traces.parquet")?),
-                    || rayon::join(|| layers(&Source::open(dir, "layers.parquet")?), || baselines(dir)),
-                )
-            },
+            || rayon::join(|| summary(dir, manifest), || history(dir)),
+            || rayon::join(|| traces(dir), || rayon::join(|| layers(dir), || baselines(dir))),
         );
-        let mut trials = trials?;
-        let mut rows = history?.into_iter().peekable();
-        for trial in &mut trials {
-            // Rows of a trial lie together, in the order of trials; a trial may have none.
-            while let Some((_, iteration, loss)) = rows.next_if(|(id, ..)| *id == trial.id) {
-                trial.history.push((iteration, loss));
-            }
-        }
+        let mut histories = history?;
+        let trial = |row: SummaryRow| Trial {
+            history: histories.remove(&row.trial).unwrap_or_default(),
+            id: row.trial,
+            config: row.config,
+            params: row.params,
+            seed: row.seed,
+            error: row.error,
+            loss: row.loss,
+            metrics: row.metrics,
+            iterations: row.iterations,
+            seconds: row.seconds,
+        };
+        let trials = trials?.into_iter().map(trial).collect();
         Ok(Results { trials, traces: traces?, layers: layers?, baselines: baselines? })
     }
 
@@ -130,6 +126,7 @@ impl Results {
             error: trial.error.clone(),
             loss: trial.loss,
             metrics: trial.metrics.clone(),
+            iterations: trial.iterations,
             seconds: trial.seconds,
         };
         rank(&self.trials.iter().map(row).collect::<Vec<_>>(), manifest)
@@ -161,142 +158,76 @@ impl Results {
     }
 }
 
-struct Source {
-    path: std::path::PathBuf,
-    table: DataFrame,
-}
-
-impl Source {
-    fn open(dir: &Path, name: &str) -> Result<Source, ReportError> {
-        let path = dir.join(name);
-        let failed = |error: String| ReportError::Table { path: path.clone(), error };
-        let file = crate::spec::source::open(&path).map_err(|error| failed(error.to_string()))?;
-        let table = ParquetReader::new(file).finish().map_err(|error| failed(error.to_string()))?;
-        Ok(Source { path, table })
-    }
-
-    fn failed(&self, error: PolarsError) -> ReportError {
-        ReportError::Table { path: self.path.clone(), error: error.to_string() }
-    }
-
-    fn numbers(&self, name: &str) -> Result<Vec<Option<f64>>, ReportError> {
-        let column = self.table.column(name).map_err(|e| self.failed(e))?;
-        let cast = column.cast(&DataType::Float64).map_err(|e| self.failed(e))?;
-        Ok(cast.f64().map_err(|e| self.failed(e))?.iter().collect())
-    }
-
-    /// Dimensions that were swept, each with its values as text.
-    fn params(&self) -> Result<Vec<(String, Vec<String>)>, ReportError> {
-        let columns = self.table.columns().iter().filter_map(|c| Some((c.name().strip_prefix("param.")?, c)));
-        let values = |(name, column): (&str, &Column)| {
-            let column = column.cast(&DataType::String).map_err(|e| self.failed(e))?;
-            let texts = column.str().map_err(|e| self.failed(e))?;
-            Ok((name.to_string(), texts.iter().map(|text| text.unwrap_or("").to_string()).collect()))
-        };
-        columns.map(values).collect()
-    }
-
-    /// The place that a row names, of which none is left out before, so that it is no larger than the row's own.
-    fn place(&self, named: Option<f64>, row: usize) -> Result<usize, ReportError> {
-        let place = named.unwrap_or(0.0);
-        if !(0.0..=row as f64).contains(&place) {
-            let error = format!(
-                "row {} has the number {place}, and there are {row} rows before it; the table is damaged",
-                row + 1
-            );
-            return Err(ReportError::Table { path: self.path.clone(), error });
-        }
-        Ok(place as usize)
-    }
-
-    fn texts(&self, name: &str) -> Result<Vec<String>, ReportError> {
-        Ok(self.optional_texts(name)?.into_iter().map(Option::unwrap_or_default).collect())
-    }
-
-    fn optional_texts(&self, name: &str) -> Result<Vec<Option<String>>, ReportError> {
-        let column = self.table.column(name).map_err(|e| self.failed(e))?;
-        Ok(column.str().map_err(|e| self.failed(e))?.iter().map(|text| text.map(String::from)).collect())
+/// A table that every folder has.
+fn table(dir: &Path, name: &str, only: Option<&[&str]>) -> Result<Table, StoreError> {
+    let path = dir.join(name);
+    match path.exists() {
+        true => Table::read(dir, name, only),
+        false => Err(StoreError::Io { path, error: std::io::ErrorKind::NotFound.into() }),
     }
 }
 
-fn trials(source: &Source) -> Result<Vec<Trial>, ReportError> {
-    let names = source.table.get_column_names();
-    let after = names.iter().position(|name| name.as_str() == "loss").map_or(0, |i| i + 1);
-    let until = names.iter().position(|name| name.as_str() == "iterations").unwrap_or(after);
-    let metrics =
-        names[after..until].iter().map(|name| source.numbers(name.as_str())).collect::<Result<Vec<_>, _>>()?;
-    let (ids, errors) = (source.texts("trial")?, source.optional_texts("error")?);
-    // Not by way of other numbers, which have no room for large seeds.
-    let seeds = source.table.column("seed").and_then(|column| column.u64().cloned()).map_err(|e| source.failed(e))?;
-    let (losses, iterations, seconds) =
-        (source.numbers("loss")?, source.numbers("iterations")?, source.numbers("duration_s")?);
-    let configs = source.texts("config")?;
-    let params = source.params()?;
-    let trial = |(i, id): (usize, String)| Trial {
-        id,
-        config: configs[i].clone(),
-        params: params.iter().map(|(name, values)| (name.clone(), values[i].clone())).collect(),
-        seed: seeds.get(i).unwrap_or(0),
-        error: errors[i].clone(),
-        loss: losses[i],
-        metrics: metrics.iter().map(|column| column[i]).collect(),
-        iterations: iterations[i].unwrap_or(0.0) as u64,
-        seconds: seconds[i].unwrap_or(0.0),
-        history: Vec::new(),
-    };
-    Ok(ids.into_iter().enumerate().map(trial).collect())
+/// Iteration and loss of each row, by trial.
+fn history(dir: &Path) -> Result<HashMap<String, Vec<(f64, f64)>>, StoreError> {
+    let source = table(dir, "history.parquet", Some(&["trial", "iteration", "loss"]))?;
+    let mut found: HashMap<String, Vec<(f64, f64)>> = HashMap::new();
+    if source.is_empty() {
+        return Ok(found);
+    }
+    let (iterations, losses) = (source.counts("iteration")?, source.numbers("loss")?);
+    for (trial, rows) in source.runs("trial", usize::MAX)? {
+        let losses = losses[rows.clone()].iter().map(|loss| loss.unwrap_or(f64::NAN));
+        found.entry(trial).or_default().extend(iterations[rows].iter().map(|i| *i as f64).zip(losses));
+    }
+    Ok(found)
 }
 
-/// Trial, iteration and loss of each row.
-fn history(source: &Source) -> Result<Vec<(String, f64, f64)>, ReportError> {
-    if source.table.width() == 0 {
+fn traces(dir: &Path) -> Result<Vec<TrialTraces>, StoreError> {
+    let source = table(dir, "traces.parquet", None)?;
+    let grids = trace_grids(&source)?;
+    if grids.is_empty() {
         return Ok(Vec::new());
     }
-    let (iterations, losses) = (source.numbers("iteration")?, source.numbers("loss")?);
-    let rows = source.texts("trial")?.into_iter().zip(iterations).zip(losses);
-    Ok(rows.map(|((id, iteration), loss)| (id, iteration.unwrap_or(0.0), loss.unwrap_or(f64::NAN))).collect())
+    let names = ["input", "target", "untrained", "output"];
+    let columns = names.iter().map(|name| numbers(&source, name)).collect::<Result<Vec<_>, StoreError>>()?;
+    let of_trial = |grid: Grid<3>| {
+        let [samples, steps, channels] = grid.sizes;
+        // Of a sequence the channels that have values, up to the last step at which one does.
+        let sequence = |column: &[Option<f64>], sample: usize| -> Vec<Vec<f64>> {
+            let cell = |step: usize, channel: usize| column[grid.rows[(sample * steps + step) * channels + channel]];
+            let there = |step: &usize| (0..channels).any(|channel| cell(*step, channel).is_some());
+            let end = (0..steps).rev().find(there).map_or(0, |last| last + 1);
+            let used = |channel: &usize| (0..end).any(|step| cell(step, *channel).is_some());
+            let width = (0..channels).rev().find(used).map_or(0, |last| last + 1);
+            let values = |channel: usize| (0..end).map(|step| cell(step, channel).unwrap_or(f64::NAN)).collect();
+            (0..width).map(values).collect()
+        };
+        let of_sample = |sample: usize| Sample {
+            input: sequence(&columns[0], sample),
+            target: sequence(&columns[1], sample),
+            untrained: sequence(&columns[2], sample),
+            output: sequence(&columns[3], sample),
+        };
+        TrialTraces { samples: (0..samples).map(of_sample).collect(), trial: grid.name }
+    };
+    Ok(grids.into_iter().map(of_trial).collect())
 }
 
-fn traces(source: &Source) -> Result<Vec<TrialTraces>, ReportError> {
-    let (ids, samples, channels) = (source.texts("trial")?, source.numbers("sample")?, source.numbers("channel")?);
-    let columns = ["input", "target", "untrained", "output"];
-    let columns = columns.iter().map(|name| source.numbers(name)).collect::<Result<Vec<_>, _>>()?;
-    let mut list: Vec<TrialTraces> = Vec::new();
-    for (row, id) in ids.into_iter().enumerate() {
-        if list.last().is_none_or(|last| last.trial != id) {
-            list.push(TrialTraces { trial: id, samples: Vec::new() });
-        }
-        let Some(trial) = list.last_mut() else { continue };
-        let (sample, channel) = (source.place(samples[row], row)?, source.place(channels[row], row)?);
-        if trial.samples.len() <= sample {
-            trial.samples.resize_with(sample + 1, Sample::default);
-        }
-        let sample = &mut trial.samples[sample];
-        let sequences = [&mut sample.input, &mut sample.target, &mut sample.untrained, &mut sample.output];
-        for (sequence, column) in sequences.into_iter().zip(&columns) {
-            if let Some(value) = column[row] {
-                if sequence.len() <= channel {
-                    sequence.resize_with(channel + 1, Vec::new);
-                }
-                sequence[channel].push(value);
-            }
-        }
-    }
-    Ok(list)
+/// A column of numbers; what is not finite can be drawn as little as what is missing.
+fn numbers(source: &Table, name: &str) -> Result<Vec<Option<f64>>, StoreError> {
+    Ok(source.numbers(name)?.into_iter().map(|value| value.filter(|value| (*value as f32).is_finite())).collect())
 }
 
 /// Folders of earlier versions, and experiments whose data come from formulas, have none.
-fn baselines(dir: &Path) -> Result<Vec<Baseline>, ReportError> {
-    if !dir.join("baselines.parquet").exists() {
-        return Ok(Vec::new());
-    }
-    let source = Source::open(dir, "baselines.parquet")?;
-    if source.table.width() == 0 {
+fn baselines(dir: &Path) -> Result<Vec<Baseline>, StoreError> {
+    let source = Table::read(dir, "baselines.parquet", None)?;
+    if source.is_empty() {
         return Ok(Vec::new());
     }
     let (trials, names) = (source.texts("trial")?, source.texts("baseline")?);
-    let titles = source.table.get_column_names().into_iter().skip(2).map(|name| name.to_string());
-    let columns = titles.map(|name| Ok((source.numbers(&name)?, name))).collect::<Result<Vec<_>, ReportError>>()?;
+    let titles = source.names_but(&["trial", "baseline"]);
+    let columns = titles.into_iter().map(|name| Ok((source.numbers(&name)?, name)));
+    let columns = columns.collect::<Result<Vec<_>, StoreError>>()?;
     let row = |(i, (trial, name)): (usize, (String, String))| {
         let metrics = columns.iter().map(|(values, name)| (name.clone(), values[i].unwrap_or(f64::NAN)));
         Baseline { trial, name, metrics: metrics.collect() }
@@ -304,24 +235,24 @@ fn baselines(dir: &Path) -> Result<Vec<Baseline>, ReportError> {
     Ok(trials.into_iter().zip(names).enumerate().map(row).collect())
 }
 
-fn layers(source: &Source) -> Result<Vec<LayerStates>, ReportError> {
-    let (names, trials, neurons) = (source.texts("layer")?, source.texts("trial")?, source.numbers("neuron")?);
-    let (mem, spk) = (source.numbers("mem")?, source.numbers("spk")?);
-    let mut list: Vec<LayerStates> = Vec::new();
-    for (row, name) in names.into_iter().enumerate() {
-        if list.last().is_none_or(|last| last.name != name) {
-            list.push(LayerStates { name, trial: trials[row].clone(), ..LayerStates::default() });
-        }
-        let Some(layer) = list.last_mut() else { continue };
-        let neuron = source.place(neurons[row], row)?;
-        for (states, value) in [(&mut layer.mem, mem[row]), (&mut layer.spk, spk[row])] {
-            if let Some(value) = value {
-                if states.len() <= neuron {
-                    states.resize_with(neuron + 1, Vec::new);
-                }
-                states[neuron].push(value);
-            }
-        }
+fn layers(dir: &Path) -> Result<Vec<LayerStates>, StoreError> {
+    let source = table(dir, "layers.parquet", None)?;
+    let grids = layer_grids(&source)?;
+    if grids.is_empty() {
+        return Ok(Vec::new());
     }
-    Ok(list)
+    let (mem, spk, trials) = (numbers(&source, "mem")?, numbers(&source, "spk")?, source.texts("trial")?);
+    let of_layer = |grid: Grid<2>| {
+        let [neurons, steps] = grid.sizes;
+        // Of neurons that have values those at each step.
+        let states = |column: &[Option<f64>]| -> Vec<Vec<f64>> {
+            let cell = |neuron: usize, step: usize| column[grid.rows[neuron * steps + step]];
+            let used = |neuron: &usize| (0..steps).any(|step| cell(*neuron, step).is_some());
+            let width = (0..neurons).rev().find(used).map_or(0, |last| last + 1);
+            let values = |neuron: usize| (0..steps).map(|step| cell(neuron, step).unwrap_or(f64::NAN)).collect();
+            (0..width).map(values).collect()
+        };
+        LayerStates { trial: trials[grid.rows[0]].clone(), mem: states(&mem), spk: states(&spk), name: grid.name }
+    };
+    Ok(grids.into_iter().map(of_layer).collect())
 }

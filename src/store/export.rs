@@ -5,10 +5,12 @@
 //! { wall_time = 1, step = 2, file_version = 3, summary = 5 }, `Summary` { value = 1 }, `Value` { tag = 1,
 //! simple_value = 2 }. Sources: TensorFlow's `record_writer.cc`, `event.proto` and `summary.proto`.
 
-use super::files::{create_folder, create_inside, is_id, replace};
-use super::tables::{read_columns, unreadable};
+use super::columns::Table;
+use super::files::{create_folder, create_inside, replace};
 use super::{FILES, StoreError};
 use polars::prelude::*;
+use std::collections::HashMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// Writes every table as a CSV file; what is not defined is an empty cell.
@@ -16,13 +18,13 @@ pub fn csv(dir: &Path, out: &Path) -> Result<Vec<PathBuf>, StoreError> {
     create_folder(out)?;
     let tables = FILES.iter().filter_map(|name| name.strip_suffix(".parquet"));
     let write = |name: &str| -> Result<Option<PathBuf>, StoreError> {
-        let table = read_columns(dir, &format!("{name}.parquet"), None)?;
+        let table = Table::read(dir, &format!("{name}.parquet"), None)?;
         // Folders of earlier versions lack some.
-        if table.width() == 0 {
+        if table.frame().width() == 0 {
             return Ok(None);
         }
         let path = out.join(format!("{name}.csv"));
-        replace(&path, csv_text(&table).as_bytes())?;
+        replace(&path, csv_text(table.frame()).as_bytes())?;
         Ok(Some(path))
     };
     tables.map(write).filter_map(Result::transpose).collect()
@@ -46,7 +48,7 @@ fn cell(value: AnyValue<'_>) -> String {
         AnyValue::String(text) => quoted(text),
         AnyValue::Float64(x) => format!("{x:?}"),
         AnyValue::Float32(x) => format!("{x:?}"),
-        other => other.to_string(),
+        other => quoted(&other.to_string()),
     }
 }
 
@@ -57,41 +59,36 @@ fn quoted(text: &str) -> String {
 
 /// Writes a folder a trial with an event file: every number of the history by its iteration.
 pub fn tensorboard(dir: &Path, out: &Path) -> Result<Vec<PathBuf>, StoreError> {
-    let failed = |error: PolarsError| unreadable(dir, &error);
-    let trials = read_columns(dir, "trials.parquet", Some(&["trial", "finished"]))?;
-    let history = read_columns(dir, "history.parquet", None)?;
-    let mut files = Vec::new();
-    if trials.height() == 0 || history.height() == 0 {
-        return Ok(files);
+    let trials = Table::read(dir, "trials.parquet", Some(&["trial", "finished"]))?;
+    let history = Table::read(dir, "history.parquet", None)?;
+    if trials.is_empty() || history.is_empty() {
+        return Ok(Vec::new());
     }
-    let ids = trials.column("trial").and_then(|c| c.str().cloned()).map_err(failed)?;
-    let ends = trials.column("finished").and_then(|c| c.cast(&DataType::Int64)).map_err(failed)?;
-    let ends = ends.i64().map_err(failed)?;
-    let rows_of = super::tables::runs(&history, usize::MAX, dir)?;
-    for (id, rows) in rows_of {
-        let Some(place) = ids.iter().position(|other| other == Some(&id)).filter(|_| is_id(&id)) else { continue };
-        let micros = ends.get(place).unwrap_or(0);
-        let part = history.slice(rows.start as i64, rows.len());
-        let folder = create_inside(out, &id)?;
-        let path = folder.join(format!("events.out.tfevents.{}.runner", micros / 1_000_000));
-        replace(&path, &events(&part, micros as f64 / 1e6).map_err(failed)?)?;
+    let ends = trials.own_ids()?.into_iter().zip(trials.times("finished")?);
+    let iterations = history.counts("iteration")?;
+    let numbers = history.names_but(&["trial", "iteration"]).into_iter();
+    let numbers = numbers.map(|name| Ok((history.numbers(&name)?, name)));
+    let numbers = numbers.collect::<Result<Vec<(Vec<Option<f64>>, String)>, StoreError>>()?;
+    let mut rows_of: HashMap<String, Vec<Range<usize>>> = HashMap::new();
+    for (id, rows) in history.runs("trial", usize::MAX)? {
+        rows_of.entry(id).or_default().push(rows);
+    }
+    let mut files = Vec::new();
+    for (id, micros) in ends {
+        let Some(rows) = rows_of.remove(&id) else { continue };
+        let wall = micros as f64 / 1e6;
+        let mut bytes = record(&event(wall, 0, Content::Version));
+        for (values, tag) in &numbers {
+            for row in rows.iter().cloned().flatten() {
+                let Some(value) = values[row] else { continue };
+                bytes.extend(record(&event(wall, iterations[row] as i64, Content::Scalar(tag, value as f32))));
+            }
+        }
+        let path = create_inside(out, &id)?.join(format!("events.out.tfevents.{}.runner", micros / 1_000_000));
+        replace(&path, &bytes)?;
         files.push(path);
     }
     Ok(files)
-}
-
-fn events(history: &DataFrame, wall: f64) -> PolarsResult<Vec<u8>> {
-    let mut bytes = record(&event(wall, 0, Content::Version));
-    let iterations = history.column("iteration")?.cast(&DataType::Int64)?;
-    let iterations = iterations.i64()?;
-    for column in history.columns().iter().filter(|c| !["trial", "iteration"].contains(&c.name().as_str())) {
-        let values = column.cast(&DataType::Float64)?;
-        for (step, value) in iterations.iter().zip(values.f64()?.iter()) {
-            let (Some(step), Some(value)) = (step, value) else { continue };
-            bytes.extend(record(&event(wall, step, Content::Scalar(column.name(), value as f32))));
-        }
-    }
-    Ok(bytes)
 }
 
 enum Content<'a> {

@@ -5,7 +5,7 @@
 //! [`Record`] as JSON; numbers are little-endian. Files are only appended to, so a process that dies leaves at most
 //! half a record, at the end. What is damaged elsewhere is stepped over, and both are reported.
 
-use super::files::{create_inside, is_file, is_id, sync_folder_of};
+use super::files::{create_inside, is_file, sync_folder_of};
 use super::record::Record;
 use super::{StoreError, Sync};
 use crate::spec::source::read_large;
@@ -81,9 +81,7 @@ pub fn read(dir: &Path) -> Result<Contents, StoreError> {
         for payload in payloads {
             let record: serde_json::Result<Record> = serde_json::from_slice(&bytes[payload.clone()]);
             let record = record.map_err(|error| failed(format!("at byte {}: {error}", payload.start)))?;
-            if !is_id(&record.trial) {
-                return Err(failed(format!("at byte {}: {:?} is no trial's id", payload.start, record.trial)));
-            }
+            record.check().map_err(|error| failed(format!("at byte {}: {error}", payload.start)))?;
             contents.records.push(record);
         }
         let damage = |gap: Range<usize>| Damage { path: path.clone(), torn: gap.end == bytes.len(), bytes: gap };

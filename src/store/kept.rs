@@ -63,7 +63,7 @@ impl Store {
         let Some(best) = ranking::best(asked, manifest).filter(|best| are_whole(&self.dir, &best.trial)) else {
             return Ok(());
         };
-        let rows = self.rows()?;
+        let rows = self.rows(Some(manifest))?;
         let best_of_all = ranking::best(&rows, manifest).unwrap_or(best);
         let is_listed = |path: &Path| {
             let id = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();

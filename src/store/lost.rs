@@ -1,8 +1,8 @@
 //! Files that a folder should have and has not: somebody removed them, or restored earlier ones.
 
+use super::columns::Table;
 use super::manifest::{Manifest, StudyStatus};
-use super::tables::{check_readable, read_columns, runs};
-use super::{FILES, PAGE, PLOTS, Store, StoreError, manifest_of};
+use super::{FILES, PAGE, PLOTS, Store, StoreError, manifest_of, parquet};
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::Path;
@@ -46,7 +46,7 @@ pub(super) fn nothing(dir: &Path, manifest: &Manifest) -> bool {
     let is_figure = |name: &&str| name.strip_prefix(PLOTS).is_some_and(|rest| rest.starts_with('/'));
     let figures = manifest.files.iter().map(String::as_str).filter(is_figure);
     let is_there = |name: &str| fs::metadata(dir.join(name)).is_ok_and(|meta| meta.is_file() && meta.len() > 0);
-    let readable = || tables().all(|name| check_readable(dir, name).is_ok());
+    let readable = || tables().all(|name| crate::spec::source::open(&dir.join(name)).is_ok_and(parquet::is_whole));
     FILES.into_iter().chain([PAGE]).chain(figures).all(is_there) && readable()
 }
 
@@ -70,8 +70,9 @@ impl Store {
 
     /// The trials of the tables that should have rows in the history and have none.
     pub fn without_history(&self) -> Result<HashSet<&str>, StoreError> {
-        let history = read_columns(&self.dir, HISTORY, Some(&["trial"]))?;
-        let there: HashSet<String> = runs(&history, usize::MAX, &self.dir)?.into_iter().map(|(id, _)| id).collect();
+        let history = Table::read(&self.dir, HISTORY, Some(&["trial"]))?;
+        let runs = if history.is_empty() { Vec::new() } else { history.runs("trial", usize::MAX)? };
+        let there: HashSet<String> = runs.into_iter().map(|(id, _)| id).collect();
         // One that failed may have none.
         let should = |(id, completed): &(&str, bool)| (*completed || self.has_lost(HISTORY)) && !there.contains(*id);
         Ok(self.tabled().into_iter().filter(should).map(|(id, _)| id).collect())

@@ -2,6 +2,7 @@
 //!
 //! It is the only file of a result folder that says which files are ours, so `--fresh` deletes by its list.
 
+use crate::spec::check::is_name;
 use crate::statistics::Mean;
 use crate::statistics::precision::Precision;
 use serde::{Deserialize, Serialize};
@@ -82,11 +83,52 @@ fn first_laying() -> u32 {
     1
 }
 
+/// Trials that a study may have, and seeds of one configuration; more are no study of this program's.
+const MOST: usize = 10_000_000;
+
 impl Manifest {
     /// The mean that says something of what ranks configurations.
     pub fn objective_mean(&self) -> Mean {
         let ranks = self.metrics.iter().find(|metric| metric.name == self.objective.name);
         ranks.map_or(Mean::Geometric, Quantity::mean)
+    }
+
+    /// Makes sure that its numbers are ones that can be counted by and its names ones that it has, wherever it comes from.
+    ///
+    /// # Errors
+    /// What is wrong with it, where something is.
+    pub fn check(&self) -> Result<(), String> {
+        let counted = |what: &str, n: usize| match n {
+            n if n > MOST => Err(format!("`{what}` is {n}, and at most {MOST} is possible")),
+            _ => Ok(()),
+        };
+        counted("planned", self.planned)?;
+        let measured = |what: &str, name: &str| match name == "loss" || self.metrics.iter().any(|m| m.name == name) {
+            true => Ok(()),
+            false => Err(format!("`{what}` is {name:?}, which is neither the loss nor among `metrics`")),
+        };
+        measured("objective.name", &self.objective.name)?;
+        if let Some(Sampling { metric, precision, from }) = &self.sampling {
+            measured("sampling.metric", metric)?;
+            counted("sampling.precision.max", precision.max)?;
+            if precision.min == 0 || precision.min > precision.max || from.checked_add(precision.max as u64).is_none() {
+                let (min, max) = (precision.min, precision.max);
+                return Err(format!("`sampling` is of {min} to {max} seeds from {from} on, which are none"));
+            }
+        }
+        if let Some(Entrants { seeds, configs }) = &self.entrants
+            && let Some((config, n)) = configs.iter().find(|(_, n)| **n > seeds.len())
+        {
+            return Err(format!("`entrants` has {} seeds, and {n} of them for {config:?}", seeds.len()));
+        }
+        if let Some(name) = self.layers.iter().map(|layer| &layer.name).find(|name| !is_name(name)) {
+            return Err(format!("`layers` has {name:?}, which is no name"));
+        }
+        let times = [Some(&self.started), self.finished.as_ref()];
+        match times.into_iter().flatten().find(|time| humantime::parse_rfc3339_weak(time).is_err()) {
+            Some(time) => Err(format!("{time:?} is no time such as 2026-01-31T12:00:00Z")),
+            None => Ok(()),
+        }
     }
 
     /// What ran the neurons of its trials. The environment has it too, but only once a first run has ended.

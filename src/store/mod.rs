@@ -5,6 +5,7 @@
 //! is killed, what had finished is found again. Readers take no lock.
 
 pub mod checkpoint;
+pub mod columns;
 pub mod environment;
 pub mod export;
 pub mod files;
@@ -14,6 +15,7 @@ pub mod kept;
 pub mod lock;
 pub mod lost;
 pub mod manifest;
+pub mod parquet;
 pub mod ranking;
 pub mod record;
 pub mod tables;
@@ -55,6 +57,14 @@ pub enum StoreError {
         dir: PathBuf,
         /// Why.
         error: String,
+    },
+    /// A column of a table is not what it has to be.
+    #[error("{}: {error}", path.display())]
+    Column {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        error: columns::ColumnError,
     },
     /// The folder is not empty, and no manifest of ours lies in it.
     #[error("{} is not a result folder, and it is not empty", .0.display())]
@@ -217,13 +227,13 @@ impl Store {
         folders().try_for_each(|folder| remove_left_behind(&dir.join(folder)))?;
         let mut notes: Vec<Note> = lock.left_by.clone().map(Note::TakenOver).into_iter().collect();
         FILES.iter().chain(&[PAGE]).try_for_each(|name| check_no_folder(dir, name))?;
-        lost::tables().try_for_each(|table| tables::check_readable(dir, table))?;
         let lost = earlier.as_ref().map_or(Vec::new(), |manifest| lost::of(dir, manifest));
         notes.extend(lost.contains(&"trials.parquet").then(|| Note::Trials(dir.join("trials.parquet"))));
         let contents = journal::read(dir)?;
         let damage = |damage: Damage| if damage.torn { Note::Torn(damage) } else { Note::Damaged(damage) };
         notes.extend(contents.damages.into_iter().map(damage));
         let mut records = whole(dir, latest(contents.records), &mut notes);
+        tables::check(dir, earlier.as_ref())?;
         let mut stored = tables::keys(dir)?;
         if opening.retry_failed {
             records.retain(Record::completed);
@@ -247,11 +257,14 @@ impl Store {
         stored.into_iter().chain(records).collect()
     }
 
-    /// A row of each trial that has ended, wherever it is stored.
-    pub fn rows(&self) -> Result<Vec<SummaryRow>, StoreError> {
+    /// A row of each trial that has ended, wherever it is stored; `manifest` is that of the tables, where there are such.
+    pub fn rows(&self, manifest: Option<&Manifest>) -> Result<Vec<SummaryRow>, StoreError> {
         let newer: HashSet<&str> = self.records.iter().map(|record| record.trial.as_str()).collect();
         let stored: HashSet<&str> = self.stored.iter().map(|key| key.trial.as_str()).collect();
-        let mut rows = if stored.is_empty() { Vec::new() } else { self.summary()? };
+        let mut rows = match manifest {
+            Some(manifest) if !stored.is_empty() => self.summary(manifest)?,
+            _ => Vec::new(),
+        };
         rows.retain(|row| stored.contains(row.trial.as_str()) && !newer.contains(row.trial.as_str()));
         rows.extend(self.records.iter().map(Record::row));
         Ok(rows)
@@ -264,8 +277,8 @@ impl Store {
     }
 
     /// A row a trial for a summary, in the order of the table.
-    pub fn summary(&self) -> Result<Vec<SummaryRow>, StoreError> {
-        tables::summary(&self.dir)
+    pub fn summary(&self, manifest: &Manifest) -> Result<Vec<SummaryRow>, StoreError> {
+        tables::summary(&self.dir, manifest)
     }
 
     /// Stores a finished trial: its weights first, then its record, which it gives back.
@@ -310,7 +323,7 @@ impl Store {
             self.records.sort_by_cached_key(|record| (rank(&record.config, record.seed), record.trial.clone()));
             let mut tables = Tables::read(&self.dir)?.with(&self.records, columns, rank, &self.dir)?;
             tables.write(&self.dir)?;
-            self.stored = tables.keys(&self.dir)?;
+            self.stored = tables.keys()?;
             self.records.clear();
         }
         std::mem::take(&mut self.journals).iter().try_for_each(|path| remove(path))?;
@@ -336,7 +349,7 @@ pub fn settled(dir: &Path, request: &str, save: Save) -> Result<Option<(Manifest
     {
         return Ok(None);
     }
-    let rows = tables::summary(dir)?;
+    let rows = tables::summary(dir, &manifest)?;
     let weights = kept::asked_for(save, &rows, &manifest);
     let kept = weights.par_iter().all(|row| kept::are_whole(dir, &row.trial));
     Ok((kept && rows.len() == manifest.planned).then_some((manifest, rows)))
@@ -381,6 +394,8 @@ pub struct SummaryRow {
     pub loss: Option<f64>,
     /// The metrics after training.
     pub metrics: Vec<Option<f64>>,
+    /// Updates done.
+    pub iterations: u64,
     /// Time spent in training.
     pub seconds: f64,
 }
@@ -460,6 +475,7 @@ pub fn read_manifest(dir: &Path) -> Result<Option<Manifest>, StoreError> {
         let error = format!("the folder is of format {}, later than this program knows", manifest.format);
         return Err(StoreError::Manifest { path, error });
     }
+    manifest.check().map_err(|error| StoreError::Manifest { path, error })?;
     Ok(Some(manifest))
 }
 

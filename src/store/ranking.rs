@@ -267,7 +267,7 @@ mod tests {
         let error = loss.is_none().then(|| "failed".to_string());
         let params = vec![(FOLD.to_string(), fold.to_string()), ("hidden".to_string(), "4".to_string())];
         let (trial, config) = (format!("{seed}{fold}"), fold.to_string());
-        SummaryRow { trial, config, params, seed, error, loss, metrics: Vec::new(), seconds: 0.0 }
+        SummaryRow { trial, config, params, seed, error, loss, metrics: Vec::new(), iterations: 0, seconds: 0.0 }
     }
 
     #[test]

@@ -3,7 +3,9 @@
 //! Numbers go as bits, because JSON knows neither NaN nor infinity and rows must come back exactly.
 
 use super::SummaryRow;
+use super::files::is_id;
 use super::tables::Key;
+use crate::spec::check::is_name;
 use serde::{Deserialize, Serialize};
 
 /// A finished trial, completed or failed.
@@ -95,6 +97,46 @@ pub struct LayerTrace {
 }
 
 impl Record {
+    /// Makes sure that what is counted in it is there, so that its rows can be made, wherever it comes from.
+    ///
+    /// # Errors
+    /// What is wrong with it, where something is.
+    pub fn check(&self) -> Result<(), String> {
+        if !is_id(&self.trial) {
+            return Err(format!("{:?} is no trial's id", self.trial));
+        }
+        let (rows, values) = (self.history.len(), self.history_values.len());
+        // A loss at least stands in each row.
+        if rows.checked_mul(values.checked_div(rows).unwrap_or(0)) != Some(values) || values < rows {
+            return Err(format!("a history of {rows} rows has {values} values"));
+        }
+        if let Some((name, values)) = self.watched.iter().find(|(_, values)| values.len() != rows) {
+            return Err(format!("a history of {rows} rows has {} values of {name:?}", values.len()));
+        }
+        if let Some(Traces { steps, samples, input, target, untrained, output }) = &self.traces {
+            let cells = steps.checked_mul(*samples);
+            let lengths = [input, target, untrained, output].map(Vec::len);
+            let whole = |cells: usize| {
+                cells <= lengths.into_iter().max().unwrap_or(0)
+                    && lengths.iter().all(|n| n.checked_rem(cells).unwrap_or(*n) == 0)
+            };
+            if !cells.is_some_and(whole) {
+                return Err(format!("traces of {samples} samples of {steps} steps have {lengths:?} values"));
+            }
+        }
+        let whole = |trace: &&LayerTrace| {
+            [&trace.mem, &trace.spk]
+                .iter()
+                .all(|values| values.len().checked_rem(trace.neurons).unwrap_or(values.len()) == 0)
+        };
+        match self.layers.iter().find(|trace| !whole(trace) || !is_name(&trace.layer)) {
+            Some(LayerTrace { layer, neurons, .. }) => {
+                Err(format!("states of {neurons} neurons of {layer:?} are not whole"))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Whether the trial ran to its end.
     pub fn completed(&self) -> bool {
         self.error.is_none()
@@ -110,6 +152,7 @@ impl Record {
             error: self.error.clone(),
             loss: self.loss.first().copied(),
             metrics: self.metrics.iter().copied().map(Some).collect(),
+            iterations: self.iterations as u64,
             seconds: self.duration_s.first().copied().unwrap_or(0.0),
         }
     }

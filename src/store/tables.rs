@@ -3,10 +3,13 @@
 //! Rows are in the order of trials: configurations in the order of the plan, seeds ascending. Only the three times
 //! of `trials.parquet` depend on when and where a trial ran.
 
-use super::files::{is_id, replace_synced, sync_folder_of};
+use super::columns::{Grid, Table};
+use super::files::{replace_synced, sync_folder_of};
 use super::frames::{baselines_of, history_of, layers_of, traces_of, trials_of};
+use super::manifest::Manifest;
 use super::record::Record;
 use super::{StoreError, SummaryRow};
+use crate::spec::check::is_name;
 use polars::prelude::*;
 use rayon::prelude::*;
 use std::collections::{HashMap, HashSet};
@@ -31,15 +34,15 @@ pub struct Columns {
 #[derive(Debug, Default)]
 pub struct Tables {
     /// A row a trial.
-    pub trials: DataFrame,
+    pub trials: Table,
     /// A row an iteration that was recorded.
-    pub history: DataFrame,
+    pub history: Table,
     /// A row a step and channel of the first samples.
-    pub traces: DataFrame,
+    pub traces: Table,
     /// A row a step and neuron of the first sample of the first trial.
-    pub layers: DataFrame,
+    pub layers: Table,
     /// A row a trial and baseline, where these were scored.
-    pub baselines: DataFrame,
+    pub baselines: Table,
 }
 
 /// What tells a trial from others, and whether it completed.
@@ -56,28 +59,33 @@ pub struct Key {
 }
 
 const TRIALS: &str = "trials.parquet";
+const HISTORY: &str = "history.parquet";
+const TRACES: &str = "traces.parquet";
+const LAYERS: &str = "layers.parquet";
+const BASELINES: &str = "baselines.parquet";
+
+/// How a trial ended, as the column `status` says it.
+const ENDS: [&str; 2] = ["completed", "failed"];
+
+/// What the columns of swept dimensions begin with; their types follow from the values.
+const PARAM: &str = "param.";
 
 /// The trials of a folder, from the few columns that say so.
 pub fn keys(dir: &Path) -> Result<Vec<Key>, StoreError> {
-    keys_of(&read_columns(dir, TRIALS, Some(&["trial", "config", "seed", "status"]))?, dir)
+    keys_of(&Table::read(dir, TRIALS, Some(&["trial", "config", "seed", "status"]))?)
 }
 
-fn keys_of(trials: &DataFrame, dir: &Path) -> Result<Vec<Key>, StoreError> {
-    if trials.height() == 0 {
+fn keys_of(trials: &Table) -> Result<Vec<Key>, StoreError> {
+    if trials.is_empty() {
         return Ok(Vec::new());
     }
-    let seeds = trials.column("seed").and_then(|c| c.u64().cloned()).map_err(|e| unreadable(dir, &e))?;
-    let (configs, status) = (texts(trials, "config", dir)?, texts(trials, "status", dir)?);
-    let ids = texts(trials, "trial", dir)?;
-    if let Some(other) = ids.iter().find(|id| !is_id(id)) {
-        return Err(StoreError::Table { dir: dir.join(TRIALS), error: format!("{other:?} is no trial's id") });
-    }
-    let rows = ids.into_iter().zip(configs).zip(seeds.iter()).zip(status);
-    let key = |(((trial, config), seed), status): (((String, String), Option<u64>), String)| Key {
+    let (ids, configs, seeds) = (trials.own_ids()?, trials.texts("config")?, trials.counts("seed")?);
+    let rows = ids.into_iter().zip(configs).zip(seeds).zip(trials.choices("status", &ENDS)?);
+    let key = |(((trial, config), seed), end): (((String, String), u64), usize)| Key {
         trial,
         config,
-        seed: seed.unwrap_or(0),
-        completed: status == "completed",
+        seed,
+        completed: end == 0,
     };
     Ok(rows.map(key).collect())
 }
@@ -85,74 +93,105 @@ fn keys_of(trials: &DataFrame, dir: &Path) -> Result<Vec<Key>, StoreError> {
 /// Iterations of a trial with their losses.
 pub type Losses = [(u64, f64)];
 
-/// The losses of some trials, as the history has them.
+/// The losses of some trials, as the history has them; those that are missing are not numbers.
 pub fn losses(dir: &Path, trials: &[&str]) -> Result<HashMap<String, Vec<(u64, f64)>>, StoreError> {
-    let failed = |e: PolarsError| unreadable(dir, &e);
-    let history = read_columns(dir, "history.parquet", Some(&["trial", "iteration", "loss"]))?;
+    let history = Table::read(dir, HISTORY, Some(&["trial", "iteration", "loss"]))?;
     let wanted: HashSet<&str> = trials.iter().copied().collect();
-    let mut found = HashMap::new();
-    for (id, rows) in runs(&history, usize::MAX, dir)?.into_iter().filter(|(id, _)| wanted.contains(id.as_str())) {
-        let part = history.slice(rows.start as i64, rows.len());
-        let iterations = part.column("iteration").and_then(|c| c.u64().cloned()).map_err(failed)?;
-        let losses = part.column("loss").and_then(|c| c.f64().cloned()).map_err(failed)?;
-        let rows = iterations.iter().zip(losses.iter()).map(|(i, loss)| (i.unwrap_or(0), loss.unwrap_or(f64::NAN)));
-        found.insert(id, rows.collect());
+    let mut found: HashMap<String, Vec<(u64, f64)>> = HashMap::new();
+    if history.is_empty() {
+        return Ok(found);
+    }
+    let (iterations, losses) = (history.counts("iteration")?, history.numbers("loss")?);
+    let runs = history.runs("trial", usize::MAX)?;
+    for (id, rows) in runs.into_iter().filter(|(id, _)| wanted.contains(id.as_str())) {
+        let losses = losses[rows.clone()].iter().map(|loss| loss.unwrap_or(f64::NAN));
+        found.entry(id).or_default().extend(iterations[rows].iter().copied().zip(losses));
     }
     Ok(found)
 }
 
 /// Each trial's row of a folder, for a summary.
-pub fn summary(dir: &Path) -> Result<Vec<SummaryRow>, StoreError> {
-    let trials = read_one(dir, TRIALS)?;
-    if trials.height() == 0 {
+pub fn summary(dir: &Path, manifest: &Manifest) -> Result<Vec<SummaryRow>, StoreError> {
+    summary_of(&Table::read(dir, TRIALS, None)?, manifest)
+}
+
+fn summary_of(trials: &Table, manifest: &Manifest) -> Result<Vec<SummaryRow>, StoreError> {
+    let keys = keys_of(trials)?;
+    if keys.is_empty() {
         return Ok(Vec::new());
     }
-    let failed = |e: PolarsError| unreadable(dir, &e);
-    let numbers = |name: &str| -> Result<Vec<Option<f64>>, StoreError> {
-        Ok(trials.column(name).and_then(|c| c.f64().cloned()).map_err(failed)?.iter().collect())
-    };
-    let errors = trials.column("error").and_then(|c| c.str().cloned()).map_err(failed)?;
-    let names = trials.get_column_names();
-    let after = names.iter().position(|name| name.as_str() == "loss").map_or(0, |i| i + 1);
-    let until = names.iter().position(|name| name.as_str() == "iterations").unwrap_or(after);
-    let metrics = names[after..until].iter().map(|name| numbers(name.as_str())).collect::<Result<Vec<_>, _>>()?;
-    let (losses, seconds) = (numbers("loss")?, numbers("duration_s")?);
-    let titles = names.iter().filter(|name| name.starts_with("param."));
-    let params = titles.map(|name| {
-        let column = trials.column(name).and_then(|c| c.cast(&DataType::String)).map_err(failed)?;
-        let column = column.str().map_err(failed)?;
-        let title = name.trim_start_matches("param.").to_string();
-        Ok((title, column.iter().map(|text| text.unwrap_or("").to_string()).collect()))
-    });
-    let params = params.collect::<Result<Vec<(String, Vec<String>)>, StoreError>>()?;
+    let errors = trials.some_texts("error")?;
+    let metrics = manifest.metrics.iter().map(|metric| trials.numbers(&metric.name));
+    let metrics = metrics.collect::<Result<Vec<_>, _>>()?;
+    let (losses, seconds) = (trials.numbers("loss")?, trials.numbers("duration_s")?);
+    let iterations = trials.counts("iterations")?;
+    let params = manifest.swept.iter().map(|name| Ok((name, trials.shown(&format!("{PARAM}{name}"))?)));
+    let params = params.collect::<Result<Vec<(&String, Vec<String>)>, StoreError>>()?;
     let row = |(i, key): (usize, Key)| SummaryRow {
         trial: key.trial,
         config: key.config,
-        params: params.iter().map(|(title, values)| (title.clone(), values[i].clone())).collect(),
+        params: params.iter().map(|(title, values)| (title.to_string(), values[i].clone())).collect(),
         seed: key.seed,
-        error: errors.get(i).map(String::from),
+        error: (!key.completed).then(|| errors[i].clone().unwrap_or_default()),
         loss: losses[i],
         metrics: metrics.iter().map(|column| column[i]).collect(),
+        iterations: iterations[i],
         seconds: seconds[i].unwrap_or(0.0),
     };
-    Ok(keys_of(&trials, dir)?.into_iter().enumerate().map(row).collect())
+    Ok(keys.into_iter().enumerate().map(row).collect())
+}
+
+/// The sequences that a table of traces has, by trial: samples, steps, channels.
+pub fn trace_grids(traces: &Table) -> Result<Vec<Grid<3>>, StoreError> {
+    traces.grids("trial", ["sample", "step", "channel"])
+}
+
+/// The states that a table of layers has, by layer: neurons, steps. Names of layers become part of those of files.
+pub fn layer_grids(layers: &Table) -> Result<Vec<Grid<2>>, StoreError> {
+    if !layers.is_empty()
+        && let Some((name, rows)) = layers.runs("layer", usize::MAX)?.into_iter().find(|(name, _)| !is_name(name))
+    {
+        return Err(layers.wrong_cell(rows.start, "layer", format!("{name:?} is no name")));
+    }
+    layers.grids("layer", ["neuron", "step"])
+}
+
+/// Makes sure that rows can be added to the tables of a folder with this manifest, before any are computed.
+pub fn check(dir: &Path, manifest: Option<&Manifest>) -> Result<(), StoreError> {
+    let tables = Tables::read(dir)?;
+    let none = Columns::default();
+    let blank = |frame: PolarsResult<DataFrame>| frame.map_err(|error| unreadable(dir, &error));
+    tables.trials.fits(&blank(trials_of(&[], &none))?)?;
+    tables.history.fits(&blank(history_of(&[], &none.recorded))?)?;
+    tables.traces.fits(&blank(traces_of(&[]))?)?;
+    tables.layers.fits(&blank(layers_of(&[]))?)?;
+    tables.baselines.fits(&blank(baselines_of(&[], &none))?)?;
+    manifest.map_or(Ok(()), |manifest| summary_of(&tables.trials, manifest).map(|_| ()))?;
+    trace_grids(&tables.traces)?;
+    layer_grids(&tables.layers)?;
+    for table in [&tables.history, &tables.baselines] {
+        let names = table.names_but(&["trial", "baseline"]);
+        names.iter().try_for_each(|name| table.numbers(name).map(|_| ()))?;
+    }
+    Ok(())
 }
 
 impl Tables {
     /// Reads the tables of a folder.
     pub fn read(dir: &Path) -> Result<Tables, StoreError> {
+        let read = |name: &str| Table::read(dir, name, None);
         Ok(Tables {
-            history: read_one(dir, "history.parquet")?,
-            traces: read_one(dir, "traces.parquet")?,
-            layers: read_one(dir, "layers.parquet")?,
-            baselines: read_one(dir, "baselines.parquet")?,
-            trials: read_one(dir, TRIALS)?,
+            history: read(HISTORY)?,
+            traces: read(TRACES)?,
+            layers: read(LAYERS)?,
+            baselines: read(BASELINES)?,
+            trials: read(TRIALS)?,
         })
     }
 
     /// The trials.
-    pub fn keys(&self, dir: &Path) -> Result<Vec<Key>, StoreError> {
-        keys_of(&self.trials, dir)
+    pub fn keys(&self) -> Result<Vec<Key>, StoreError> {
+        keys_of(&self.trials)
     }
 
     /// Adds records, in place of rows of the same trials, and puts all rows in the order that `rank` gives to a
@@ -167,15 +206,15 @@ impl Tables {
     ) -> Result<Tables, StoreError> {
         let failed = |e: PolarsError| unreadable(dir, &e);
         let new: HashSet<&str> = records.iter().map(|record| record.trial.as_str()).collect();
-        let kept = self.keys(dir)?.into_iter().filter(|key| !new.contains(key.trial.as_str()));
+        let kept = self.keys()?.into_iter().filter(|key| !new.contains(key.trial.as_str()));
         let mut keys: Vec<Key> = kept.chain(records.iter().map(Record::key)).collect();
         keys.sort_by_cached_key(|key| (rank(&key.config, key.seed), key.trial.clone()));
         let place: HashMap<&str, usize> = keys.iter().enumerate().map(|(i, key)| (key.trial.as_str(), i)).collect();
-        let merged = |old: DataFrame, added: PolarsResult<DataFrame>, most: Option<usize>| {
-            let boundary = old.height();
-            let table = stack(old, added.map_err(failed)?).map_err(failed)?;
+        let merged = |old: Table, added: PolarsResult<DataFrame>, most: Option<usize>| {
+            let boundary = old.frame().height();
+            let table = stack(old, added.map_err(failed)?)?;
             // Rows of a trial lie together.
-            let runs = runs(&table, boundary, dir)?;
+            let runs = if table.is_empty() { Vec::new() } else { table.runs("trial", boundary)? };
             let valid = runs.into_iter().filter(|(id, rows)| rows.start >= boundary || !new.contains(id.as_str()));
             let mut placed: Vec<(usize, Range<usize>)> =
                 valid.filter_map(|(id, rows)| Some((*place.get(id.as_str())?, rows))).collect();
@@ -184,7 +223,7 @@ impl Tables {
             trials.dedup();
             let last = most.and_then(|most| trials.get(most - 1));
             placed.retain(|(place, _)| last.is_none_or(|last| place <= last));
-            take(table, placed.into_iter().map(|(_, rows)| rows), dir)
+            table.of_rows(placed.into_iter().flat_map(|(_, rows)| rows))
         };
         let Tables { trials, history, traces, layers, baselines } = self;
         // Of states those of the first trial that has any: one that came before it may have been stored without.
@@ -214,10 +253,10 @@ impl Tables {
     /// this returns.
     pub fn write(&mut self, dir: &Path) -> Result<(), StoreError> {
         let others = [
-            ("history.parquet", &mut self.history),
-            ("traces.parquet", &mut self.traces),
-            ("layers.parquet", &mut self.layers),
-            ("baselines.parquet", &mut self.baselines),
+            (HISTORY, &mut self.history),
+            (TRACES, &mut self.traces),
+            (LAYERS, &mut self.layers),
+            (BASELINES, &mut self.baselines),
         ];
         let path = dir.join(TRIALS);
         others.into_par_iter().try_for_each(|(name, table)| write_one(&dir.join(name), table))?;
@@ -227,7 +266,8 @@ impl Tables {
     }
 }
 
-fn write_one(path: &Path, table: &mut DataFrame) -> Result<(), StoreError> {
+fn write_one(path: &Path, table: &mut Table) -> Result<(), StoreError> {
+    let table = table.frame_mut();
     table.rechunk_mut();
     replace_synced(path, |file| {
         ParquetWriter::new(file).set_parallel(false).finish(table).map(|_| ()).map_err(io_error)
@@ -242,88 +282,37 @@ fn io_error(error: PolarsError) -> std::io::Error {
     }
 }
 
-/// Stretches of rows that belong to one trial and do not go past `boundary`.
-pub(super) fn runs(table: &DataFrame, boundary: usize, dir: &Path) -> Result<Vec<(String, Range<usize>)>, StoreError> {
-    if table.width() == 0 {
-        return Ok(Vec::new());
-    }
-    let column = table.column("trial").and_then(|c| c.str().cloned()).map_err(|e| unreadable(dir, &e))?;
-    let mut runs: Vec<(String, Range<usize>)> = Vec::new();
-    for (row, id) in column.iter().enumerate() {
-        let id = id.unwrap_or("");
-        match runs.last_mut() {
-            Some((last, rows)) if last == id && row != boundary => rows.end = row + 1,
-            _ => runs.push((id.to_string(), row..row + 1)),
-        }
-    }
-    Ok(runs)
-}
-
-pub(super) fn unreadable(dir: &Path, error: &PolarsError) -> StoreError {
+fn unreadable(dir: &Path, error: &PolarsError) -> StoreError {
     StoreError::Table { dir: dir.to_path_buf(), error: error.to_string() }
 }
 
-fn read_one(dir: &Path, name: &str) -> Result<DataFrame, StoreError> {
-    read_columns(dir, name, None)
-}
-
-/// Some columns of a table, or all; empty where the file is not there.
-pub fn read_columns(dir: &Path, name: &str, columns: Option<&[&str]>) -> Result<DataFrame, StoreError> {
-    let path = dir.join(name);
-    let columns = columns.map(|names| names.iter().map(|name| name.to_string()).collect());
-    match crate::spec::source::open(&path).map_err(std::io::Error::from) {
-        Ok(file) => ParquetReader::new(file).with_columns(columns).finish().map_err(|e| unreadable(&path, &e)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(DataFrame::default()),
-        Err(error) => Err(StoreError::Io { path, error }),
-    }
-}
-
-/// Refuses a table that is there and of which no end can be read, as that of a file that was cut.
-pub(super) fn check_readable(dir: &Path, name: &str) -> Result<(), StoreError> {
-    let path = dir.join(name);
-    match crate::spec::source::open(&path).map_err(std::io::Error::from) {
-        Ok(file) => ParquetReader::new(file).get_metadata().map(|_| ()).map_err(|e| unreadable(&path, &e)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(StoreError::Io { path, error }),
-    }
-}
-
-fn texts(table: &DataFrame, column: &str, dir: &Path) -> Result<Vec<String>, StoreError> {
-    let column = table.column(column).and_then(|c| c.str().cloned()).map_err(|e| unreadable(dir, &e))?;
-    Ok(column.iter().map(|text| text.unwrap_or("").to_string()).collect())
-}
-
-/// Some stretches of rows, in their order.
-fn take(table: DataFrame, stretches: impl Iterator<Item = Range<usize>>, dir: &Path) -> Result<DataFrame, StoreError> {
-    let rows: Vec<u32> = stretches.flatten().map(|row| row as u32).collect();
-    if table.width() == 0 || rows.len() == table.height() && rows.is_sorted() {
-        return Ok(table);
-    }
-    table.take(&IdxCa::new("rows".into(), rows)).map_err(|e| unreadable(dir, &e))
-}
-
-/// One table below the other. What was swept over whole numbers may now have fractions, or texts, and layers that
-/// only one of them has are watched in columns that the other lacks.
-fn stack(old: DataFrame, new: DataFrame) -> PolarsResult<DataFrame> {
-    if old.width() == 0 {
-        return Ok(new);
+/// Rows below those of a table. What was swept over whole numbers may now have fractions, or texts, and layers that
+/// only one of them has are watched in columns that the other lacks; all else has the types of the new rows.
+fn stack(old: Table, new: DataFrame) -> Result<Table, StoreError> {
+    if old.frame().width() == 0 {
+        return Ok(old.with_frame(new));
     }
     if new.height() == 0 {
         return Ok(old);
     }
+    let failed = |error: PolarsError| old.unreadable(&error);
     let (mut above, mut below) = (Vec::new(), Vec::new());
-    let only_old = old.columns().iter().filter(|column| new.column(column.name()).is_err());
+    let columns = old.frame().columns();
+    let only_old = columns.iter().filter(|column| new.column(column.name()).is_err());
     for column in new.columns().iter().chain(only_old) {
         let empty = |height: usize| Column::full_null(column.name().clone(), height, column.dtype());
-        let upper = old.column(column.name()).cloned().unwrap_or_else(|_| empty(old.height()));
+        let upper = old.frame().column(column.name()).cloned().unwrap_or_else(|_| empty(old.frame().height()));
         let lower = new.column(column.name()).cloned().unwrap_or_else(|_| empty(new.height()));
-        let common = match (upper.dtype() == lower.dtype(), upper.dtype().is_numeric() && lower.dtype().is_numeric()) {
-            (true, _) => lower.dtype().clone(),
-            (false, true) => DataType::Float64,
-            (false, false) => DataType::String,
+        let numeric = upper.dtype().is_numeric() && lower.dtype().is_numeric();
+        let common = match column.name().starts_with(PARAM) && upper.dtype() != lower.dtype() {
+            true if numeric => DataType::Float64,
+            true => DataType::String,
+            false => lower.dtype().clone(),
         };
-        above.push(upper.cast(&common)?);
-        below.push(lower.cast(&common)?);
+        above.push(old.cast(&upper, &common)?);
+        below.push(lower.cast(&common).map_err(failed)?);
     }
-    DataFrame::new_infer_height(above)?.vstack(&DataFrame::new_infer_height(below)?)
+    let above = DataFrame::new_infer_height(above).map_err(failed)?;
+    let stacked = DataFrame::new_infer_height(below).and_then(|below| above.vstack(&below)).map_err(failed)?;
+    Ok(old.with_frame(stacked))
 }

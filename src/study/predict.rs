@@ -78,7 +78,9 @@ pub fn predict<D: OnDevice>(
             one(Diagnostic::without_place(Problem::Data(text)))
         })?;
     let drawn = dataset.draw_in(&scale, &mut Stream::new(trial.seed, "data"));
-    let drawn = drawn.map_err(|error: DataError| TrialError::from(error))?;
+    let drawn = drawn.map_err(|DataError(error)| {
+        TrialError::from(DataError(format!("the weights of trial {} do not fit: {error}", trial.trial)))
+    })?;
     let mut machine =
         Compiled::new(&plan, registry).machine::<D>(&plan, registry, &stored.values).map_err(TrialError::from)?;
     let signal = plan.network.output();

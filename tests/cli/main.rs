@@ -6,6 +6,7 @@ mod bounded;
 mod executors;
 mod finite;
 mod folder;
+mod foreign_folders;
 mod held;
 mod kept_weights;
 mod laying;
