@@ -14,7 +14,7 @@ use crate::formula::Expr;
 use crate::neuron::Surrogate;
 use crate::nn::Initialiser;
 use crate::nn::layer::{Initialisers, Layer, LayerKind, Surrogates};
-use crate::program::{Program, ProgramError};
+use crate::program::{Cache, Program, ProgramError};
 use crate::spec::Component;
 use crate::spec::component::{Components, Info, Kind, Origin};
 use crate::spec::diagnostic::Diagnostics;
@@ -116,9 +116,10 @@ pub struct Registry {
 }
 
 /// Columns of tables that a metric would stand beside, and so no name of one.
-const COLUMNS: [&str; 12] = [
+const COLUMNS: [&str; 13] = [
     "trial",
     "config",
+    "data_digest",
     "seed",
     "status",
     "error",
@@ -207,9 +208,9 @@ impl Registry {
         Ok(registry)
     }
 
-    /// Lets programs run.
-    pub fn allow_programs(&self) {
-        self.programs.iter().for_each(|program| program.allow());
+    /// Lets programs run; what they give is taken from a cache and kept there, if there is one.
+    pub fn allow_programs(&self, cache: Option<Arc<Cache>>) {
+        self.programs.iter().for_each(|program| program.allow(cache.clone()));
     }
 
     /// Ends the programs that run; gives what they did wrong at their end.

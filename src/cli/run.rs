@@ -5,7 +5,7 @@ use super::progress::Progress;
 use super::settled::{self, Settled};
 use super::summary::{Printing, summarise};
 use super::{Exit, PluginArgs, complain, fail, load_registry, refuse, tell_notes};
-use crate::program;
+use crate::program::{self, Cache};
 use crate::registry::{Crate, OnDevice, Registry};
 use crate::report;
 use crate::spec::component::Info;
@@ -14,9 +14,8 @@ use crate::spec::source::{Sources, Span};
 use crate::spec::{self, Overrides, Save};
 use crate::store::environment::environment;
 use crate::store::manifest::{Environment, Manifest, StudyStatus};
-use crate::store::tables::Columns;
 use crate::store::{self, Opening, Store, StoreError, SummaryRow};
-use crate::study::{Executor, Measured, Plan, Schedule, TrainError, TrialPlan, train};
+use crate::study::{Executor, Plan, Schedule, TrainError, TrialPlan, train};
 use crate::tensor::{Backend, DeviceError, DeviceName};
 use clap::{Args, ValueEnum};
 use dfdx::prelude::Cpu;
@@ -183,7 +182,7 @@ fn requests(args: &RunArgs, crates: &[Crate]) -> Result<Vec<Asked>, Exit> {
     let device =
         open_device(args.device).map_err(|error| fail(error, Some("`--device cpu` runs everywhere"), Exit::Request))?;
     let mut requests: Vec<Asked> = Vec::new();
-    let mut refused = None;
+    let (mut refused, mut told) = (None, false);
     for file in &args.files {
         let mut sources = Sources::default();
         let overrides = Overrides { set: args.set.clone(), sweep: args.sweep.clone(), seeds: args.seeds.clone() };
@@ -201,7 +200,7 @@ fn requests(args: &RunArgs, crates: &[Crate]) -> Result<Vec<Asked>, Exit> {
             let plan = Plan::new(spec, &registry, &sources, executor, device)?;
             tell_notes(&plan);
             match args.allow_programs {
-                true => registry.allow_programs(),
+                true => registry.allow_programs(cache(&plan, &registry, &mut told)),
                 false => refuse_programs(&plan, &registry)?,
             }
             Ok(Asked::Planned(Box::new(Request { file, out, registry, plan })))
@@ -219,6 +218,22 @@ fn requests(args: &RunArgs, crates: &[Crate]) -> Result<Vec<Asked>, Exit> {
         }
     }
     refused.map_or(Ok(requests), Err)
+}
+
+/// Where what programs give is kept, if a dataset is a program's; that it can be kept nowhere is said once.
+fn cache(plan: &Plan, registry: &Registry, told: &mut bool) -> Option<Arc<Cache>> {
+    if !plan.programs(registry).into_iter().any(|(info, _)| registry.datasets.contains_key(&info.name)) {
+        return None;
+    }
+    match Cache::of_user() {
+        Ok(cache) => Some(Arc::new(cache)),
+        Err(why) => {
+            if !std::mem::replace(told, true) {
+                complain(&format!("note: what programs give is not kept, so that each trial asks again: {why}\n"));
+            }
+            None
+        }
+    }
 }
 
 /// Programs can do whatever their user can, so they are started only where that was said.
@@ -342,11 +357,8 @@ fn close(
     schedule: &Schedule<'_>,
 ) -> Result<Exit, TrainError> {
     let (plan, finished) = (&request.plan, schedule.is_finished());
-    let metrics = plan.quantities().iter().map(Measured::name).collect();
     let thresholds = store.thresholds();
-    store.compact(&Columns { metrics, recorded: plan.recorded(), swept: plan.swept.clone() }, &|config, seed| {
-        plan.rank(config, seed)
-    })?;
+    store.compact(&plan.columns(), &|config, seed| plan.rank(config, seed))?;
     if plan.spec.save == Save::Best {
         store.keep_best_weights(&manifest)?;
     }

@@ -82,25 +82,6 @@ fn keys_of(trials: &DataFrame, dir: &Path) -> Result<Vec<Key>, StoreError> {
     Ok(rows.map(key).collect())
 }
 
-/// Iterations of a trial with their losses.
-pub type Losses = [(u64, f64)];
-
-/// The losses of some trials, as the history has them.
-pub fn losses(dir: &Path, trials: &[&str]) -> Result<HashMap<String, Vec<(u64, f64)>>, StoreError> {
-    let failed = |e: PolarsError| unreadable(dir, &e);
-    let history = read_columns(dir, "history.parquet", Some(&["trial", "iteration", "loss"]))?;
-    let wanted: HashSet<&str> = trials.iter().copied().collect();
-    let mut found = HashMap::new();
-    for (id, rows) in runs(&history, usize::MAX, dir)?.into_iter().filter(|(id, _)| wanted.contains(id.as_str())) {
-        let part = history.slice(rows.start as i64, rows.len());
-        let iterations = part.column("iteration").and_then(|c| c.u64().cloned()).map_err(failed)?;
-        let losses = part.column("loss").and_then(|c| c.f64().cloned()).map_err(failed)?;
-        let rows = iterations.iter().zip(losses.iter()).map(|(i, loss)| (i.unwrap_or(0), loss.unwrap_or(f64::NAN)));
-        found.insert(id, rows.collect());
-    }
-    Ok(found)
-}
-
 /// Each trial's row of a folder, for a summary.
 pub fn summary(dir: &Path) -> Result<Vec<SummaryRow>, StoreError> {
     let trials = read_one(dir, TRIALS)?;
@@ -150,6 +131,17 @@ impl Tables {
         })
     }
 
+    /// Each table with the name of its file.
+    pub fn named(&self) -> [(&'static str, &DataFrame); 5] {
+        [
+            (TRIALS, &self.trials),
+            ("history.parquet", &self.history),
+            ("traces.parquet", &self.traces),
+            ("layers.parquet", &self.layers),
+            ("baselines.parquet", &self.baselines),
+        ]
+    }
+
     /// The trials.
     pub fn keys(&self, dir: &Path) -> Result<Vec<Key>, StoreError> {
         keys_of(&self.trials, dir)
@@ -184,7 +176,7 @@ impl Tables {
             trials.dedup();
             let last = most.and_then(|most| trials.get(most - 1));
             placed.retain(|(place, _)| last.is_none_or(|last| place <= last));
-            take(table, placed.into_iter().map(|(_, rows)| rows), dir)
+            take_rows(table, placed.into_iter().map(|(_, rows)| rows), dir)
         };
         let Tables { trials, history, traces, layers, baselines } = self;
         // Of states those of the first trial that has any: one that came before it may have been stored without.
@@ -284,7 +276,11 @@ fn texts(table: &DataFrame, column: &str, dir: &Path) -> Result<Vec<String>, Sto
 }
 
 /// Some stretches of rows, in their order.
-fn take(table: DataFrame, stretches: impl Iterator<Item = Range<usize>>, dir: &Path) -> Result<DataFrame, StoreError> {
+pub(super) fn take_rows(
+    table: DataFrame,
+    stretches: impl Iterator<Item = Range<usize>>,
+    dir: &Path,
+) -> Result<DataFrame, StoreError> {
     let rows: Vec<u32> = stretches.flatten().map(|row| row as u32).collect();
     if table.width() == 0 || rows.len() == table.height() && rows.is_sorted() {
         return Ok(table);

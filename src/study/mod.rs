@@ -5,7 +5,7 @@ pub mod compiled;
 pub mod configuration;
 pub mod explain;
 pub mod identity;
-mod job;
+pub mod job;
 pub mod plan;
 pub mod predict;
 pub mod pruner;

@@ -12,6 +12,7 @@ use crate::spec::diagnostic::Diagnostics;
 use crate::spec::print::{Formulas, toml, without_defaults};
 use crate::spec::source::{Sources, Span};
 use crate::spec::tree::{Node, Table, Value};
+use crate::store::tables::Columns;
 use crate::tensor::DeviceName;
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -143,6 +144,12 @@ impl Plan {
         let of_training =
             |quantity: &Measured| quantity.metric.is_some() && quantity.part.is_none_or(|part| part == Part::Train);
         self.quantities().iter().filter(|quantity| of_training(quantity)).map(Measured::name).collect()
+    }
+
+    /// The columns that this study gives its tables.
+    pub fn columns(&self) -> Columns {
+        let metrics = self.quantities().iter().map(Measured::name).collect();
+        Columns { metrics, recorded: self.recorded(), swept: self.swept.clone() }
     }
 
     /// Trials that a configuration may have.

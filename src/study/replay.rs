@@ -1,5 +1,6 @@
 //! A stored trial once more: its plan from the manifest alone, and its run, which leaves nothing on disk.
 
+use super::job::{Finished, Keep};
 use super::plan::{Executor, Plan};
 use super::train::{TrainError, once};
 use crate::registry::{Crate, OnDevice, Registry};
@@ -9,9 +10,8 @@ use crate::spec::print::{Formulas, toml};
 use crate::spec::source::{Sources, Span};
 use crate::spec::sweep::VARIANT;
 use crate::spec::tree::{self, Node, Value};
+use crate::store::SummaryRow;
 use crate::store::manifest::Manifest;
-use crate::store::record::Record;
-use crate::store::{SummaryRow, Weights};
 use crate::tensor::DeviceName;
 
 /// Why a stored trial cannot be run again.
@@ -122,6 +122,6 @@ fn value(text: &str) -> Node {
 }
 
 /// Runs the only trial of a plan.
-pub fn run<D: OnDevice>(plan: &Plan, registry: &Registry) -> Result<(Record, Option<Weights>), ReplayError> {
-    Ok(once::<D>(plan, registry, &plan.trials[0])?)
+pub fn run<D: OnDevice>(plan: &Plan, registry: &Registry, keep: Keep) -> Result<Finished, ReplayError> {
+    Ok(once::<D>(plan, registry, &plan.trials[0], keep)?)
 }
