@@ -4,7 +4,7 @@ use super::manifest::{manifest, timestamp};
 use super::progress::Progress;
 use super::settled::{self, Settled};
 use super::summary::{Printing, summarise};
-use super::{Exit, PluginArgs, complain, fail, load_registry, refuse, tell_notes};
+use super::{Exit, PluginArgs, complain, fail, load_registry, note, refuse, tell_broken, tell_notes};
 use crate::program::{self, Cache};
 use crate::registry::{Crate, OnDevice, Registry};
 use crate::report;
@@ -182,13 +182,14 @@ fn requests(args: &RunArgs, crates: &[Crate]) -> Result<Vec<Asked>, Exit> {
     let device =
         open_device(args.device).map_err(|error| fail(error, Some("`--device cpu` runs everywhere"), Exit::Request))?;
     let mut requests: Vec<Asked> = Vec::new();
-    let (mut refused, mut told) = (None, false);
+    let mut refused = None;
     for file in &args.files {
         let mut sources = Sources::default();
         let overrides = Overrides { set: args.set.clone(), sweep: args.sweep.clone(), seeds: args.seeds.clone() };
         let registry = load_registry(crates, std::slice::from_ref(file), &args.plugins, &mut sources);
         let checked = registry.and_then(|registry| {
             let spec = spec::read(file, &overrides, &registry, &mut sources)?;
+            tell_broken(&registry, &sources);
             let (file, out) = (file.clone(), out_folder(args, &spec.name));
             let executor = args.executor.on(device);
             if !args.fresh
@@ -200,7 +201,7 @@ fn requests(args: &RunArgs, crates: &[Crate]) -> Result<Vec<Asked>, Exit> {
             let plan = Plan::new(spec, &registry, &sources, executor, device)?;
             tell_notes(&plan);
             match args.allow_programs {
-                true => registry.allow_programs(cache(&plan, &registry, &mut told)),
+                true => registry.allow_programs(cache(&plan, &registry)),
                 false => refuse_programs(&plan, &registry)?,
             }
             Ok(Asked::Planned(Box::new(Request { file, out, registry, plan })))
@@ -220,17 +221,15 @@ fn requests(args: &RunArgs, crates: &[Crate]) -> Result<Vec<Asked>, Exit> {
     refused.map_or(Ok(requests), Err)
 }
 
-/// Where what programs give is kept, if a dataset is a program's; that it can be kept nowhere is said once.
-fn cache(plan: &Plan, registry: &Registry, told: &mut bool) -> Option<Arc<Cache>> {
+/// Where what programs give is kept, if a dataset is a program's.
+fn cache(plan: &Plan, registry: &Registry) -> Option<Arc<Cache>> {
     if !plan.programs(registry).into_iter().any(|(info, _)| registry.datasets.contains_key(&info.name)) {
         return None;
     }
     match Cache::of_user() {
         Ok(cache) => Some(Arc::new(cache)),
         Err(why) => {
-            if !std::mem::replace(told, true) {
-                complain(&format!("note: what programs give is not kept, so that each trial asks again: {why}\n"));
-            }
+            note(&format!("what programs give is not kept, so that each trial asks again: {why}"));
             None
         }
     }

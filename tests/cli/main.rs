@@ -5,6 +5,7 @@ mod bad_input;
 mod executors;
 mod finite;
 mod folder;
+mod half_written;
 mod held;
 mod laying;
 mod limits;

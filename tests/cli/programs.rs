@@ -437,7 +437,9 @@ fn mistakes_in_a_manifest_are_underlined() {
         "kind = \"program\"\nprovides = \"dataset\"\nname = \"zig\"\ncommand = [\"./zag\"]\nfiles = [\"none.py\"]\n\
          inputs = []\ntargets = [\"y\"]\n[params]\nsteps = { default = 1 }\nexp = { default = 1 }\nmiss = { about = \"\" }\n",
     );
-    let ran = sandbox.runner(["list"]);
-    assert_eq!(ran.status, 2);
-    insta::assert_snapshot!(ran.stderr);
+    let said = ["walk", "zig"].map(|name| sandbox.runner(["show", name])).map(|ran| {
+        assert_eq!(ran.status, 2);
+        ran.stderr
+    });
+    insta::assert_snapshot!(said.concat());
 }
