@@ -56,6 +56,9 @@ pub fn verify(args: &VerifyArgs, crates: &[Crate]) -> Exit {
                 VerifyError::Replay(ReplayError::Data(_)) => {
                     "a file is looked for where it lay when the trials ran, and must be what it was"
                 }
+                VerifyError::Replay(ReplayError::OtherMeaning { .. }) => {
+                    "what changed makes another trial; put it back as it was, or run the experiment anew"
+                }
                 _ => "`runner verify` takes a folder that `runner FILE` made",
             };
             fail(error, Some(help), Exit::Request)

@@ -16,7 +16,7 @@ use crate::store::tables::Columns;
 use crate::tensor::DeviceName;
 use std::collections::BTreeSet;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// What runs the neurons.
@@ -216,6 +216,17 @@ impl Plan {
     /// The resolved study as TOML: defaults written out, formulas and sweep kept.
     pub fn study_toml(&self) -> String {
         toml(&self.spec_table(), Formulas::Kept)
+    }
+
+    /// The files that a configuration of this study reads, by the keys that name them.
+    pub fn files(&self, spec: &Spec, registry: &Registry) -> Vec<(String, PathBuf)> {
+        let file = |place: String| {
+            let (section, key) = place.split_once('.')?;
+            let node = spec.resolved.get(section)?.as_table()?.get(key)?;
+            let path = self.sources.folder(node.span).join(node.as_text()?);
+            Some((place, path))
+        };
+        identity::places(&spec.data.kind, registry).into_iter().filter_map(file).collect()
     }
 
     /// The resolved study; without the defaults of components where it varies their kinds.

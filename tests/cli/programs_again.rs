@@ -66,9 +66,7 @@ fn every_column_of_every_table_is_verified_and_named() {
         assert!(table.height() > 0, "{file}");
         for column in table.columns() {
             let name = column.name().as_str();
-            if ["trial", "started", "finished", "duration_s"].contains(&name)
-                || file == "trials.parquet" && name == "seed"
-            {
+            if ["trial", "started", "finished", "duration_s"].contains(&name) {
                 continue;
             }
             let numbers = [None, Some(f64::NAN)];
@@ -266,4 +264,66 @@ fn a_cache_lies_in_the_users_own_folder_or_nowhere() {
     assert_eq!(run(&[("HOME", home.clone())]), "");
     assert_none_left(&sandbox, 5);
     assert_eq!(fs::read_dir(home.join(".cache/runner")).unwrap().count(), 1);
+}
+
+/// What `verify` refuses, on standard error.
+fn refused(sandbox: &Sandbox, folder: &str) -> String {
+    let ran: Ran = sandbox.command_with_path().args(["verify", folder, "--allow-programs"]).output().unwrap().into();
+    assert_eq!(ran.status, 2, "{}{}", ran.stdout, ran.stderr);
+    ran.stderr
+}
+
+#[test]
+fn verify_names_the_file_that_changed() {
+    let sandbox = table();
+    let weights = fs::read_dir(sandbox.path("out/weights")).unwrap().next().unwrap().unwrap().path();
+    fs::copy(&weights, sandbox.path("a.safetensors")).unwrap();
+    let mut bytes = fs::read(&weights).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    sandbox.write("b.safetensors", &bytes);
+    sandbox.fine(["small.toml", "--set", "init.weights=a.safetensors", "--out", "warm"]);
+    let swept = "init.weights=\"a.safetensors\",\"b.safetensors\"";
+    sandbox.fine(["small.toml", "--sweep", swept, "--out", "swept"]);
+    let rows = fs::read_to_string(sandbox.path("data.csv")).unwrap();
+    sandbox.write("data.csv", rows.replacen("0.5,", "0.25,", 1));
+    for folder in ["out", "warm", "swept"] {
+        let said = refused(&sandbox, folder);
+        assert!(said.contains("data.csv is not what this trial was trained on\n"), "{said}");
+        assert!(!said.contains("safetensors"), "{said}");
+    }
+    sandbox.write("data.csv", rows);
+    *bytes.last_mut().unwrap() ^= 2;
+    sandbox.write("a.safetensors", &bytes);
+    let said = refused(&sandbox, "warm");
+    assert!(said.contains("a.safetensors is not what this trial was trained on\n") && !said.contains("csv"), "{said}");
+    let said = refused(&sandbox, "swept");
+    assert!(said.contains("a.safetensors is not what this trial was trained on\n") && !said.contains("csv"), "{said}");
+    assert!(sandbox.fine(["verify", "out"]).stdout.contains("1 identical"));
+    let path = sandbox.path("out/trials.parquet");
+    let mut trials = read(&path);
+    trials.with_column(Series::new("trial".into(), ["0123456789abcdef"]).into()).unwrap();
+    ParquetWriter::new(File::create(&path).unwrap()).finish(&mut trials).unwrap();
+    assert!(refused(&sandbox, "out").contains("its seed and values in trials.parquet are those of another trial"));
+}
+
+#[test]
+fn verify_names_the_file_of_a_program_that_changed() {
+    let sandbox = dataset(&echoing("0.25"));
+    sandbox.fine_with_path(["small.toml", "--allow-programs", "--quiet"]);
+    let script = fs::read_to_string(sandbox.path("plugins/walk.sh")).unwrap();
+    sandbox.write("plugins/walk.sh", format!("{script}# changed\n"));
+    let said = refused(&sandbox, "results/small");
+    let program = "as program `walk` (plugins/walk.toml)";
+    assert!(said.contains(&format!("plugins/walk.sh is not what this trial was trained with, {program}\n")), "{said}");
+    fs::remove_file(sandbox.path("plugins/walk.sh")).unwrap();
+    let said = refused(&sandbox, "results/small");
+    assert!(said.contains("program `walk` (plugins/walk.toml) lacks files that this trial was trained with"), "{said}");
+    sandbox.write("plugins/walk.sh", &script);
+    // The manifest's text is the stored one, and its files are found from wherever the folder is verified.
+    sandbox.write("plugins/walk.toml", "half written");
+    fs::create_dir(sandbox.path("elsewhere")).unwrap();
+    let mut command = sandbox.command_with_path();
+    command.current_dir(sandbox.path("elsewhere")).args(["verify", "../results/small", "--allow-programs"]);
+    let ran: Ran = command.output().unwrap().into();
+    assert!(ran.stdout.contains("1 identical"), "{}{}", ran.stdout, ran.stderr);
 }
