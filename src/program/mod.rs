@@ -99,7 +99,7 @@ pub enum Failure {
 
 /// What a program did wrong, and which.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
-#[error("program `{name}` ({file}) {failure}{words}")]
+#[error("program `{name}` ({file}) {}{words}", plain(&failure.to_string()))]
 pub struct ProgramError {
     /// Its name.
     pub name: String,
@@ -199,10 +199,28 @@ impl Program {
     fn error(&self, failure: Failure, words: &str) -> ProgramError {
         let words = match words.trim() {
             "" => String::new(),
-            words => format!("; its standard error ends with: {words}"),
+            words => format!("; its standard error ends with: {}", plain(words)),
         };
         ProgramError { name: self.manifest.name.clone(), file: self.manifest.file.clone(), failure, words }
     }
+}
+
+/// Characters of a program's words that are shown.
+const SHOWN: usize = 400;
+
+/// What a program says, for people: not more than fits, and nothing that a terminal would obey.
+fn plain(text: &str) -> String {
+    let mut plain = String::new();
+    for c in text.chars().take(SHOWN) {
+        match c.is_control() || c.escape_debug().len() > 2 {
+            true => plain.extend(c.escape_debug()),
+            false => plain.push(c),
+        }
+    }
+    if text.chars().nth(SHOWN).is_some() {
+        plain += " ...";
+    }
+    plain
 }
 
 impl Drop for Program {

@@ -327,3 +327,47 @@ fn verify_names_the_file_of_a_program_that_changed() {
     let ran: Ran = command.output().unwrap().into();
     assert!(ran.stdout.contains("1 identical"), "{}{}", ran.stdout, ran.stderr);
 }
+
+#[test]
+fn what_a_program_says_is_cut_and_never_obeyed_by_a_terminal() {
+    let long = "a".repeat(3000);
+    let answers = [
+        format!(r#"{{"type":"error","message":"\u001b[31mred\u0007 \u202e {long}"}}"#),
+        format!(r#"{{"type":"{long}"}}"#),
+        format!(r#"{{"type":"description","keys":["{long}"],"inputs":["x"],"targets":["y"]}}"#),
+    ];
+    for answer in answers {
+        let hello = r#"read line; printf '\033[31mred\007\r last words\n' >&2; echo '{"type":"hello","protocol":1}'"#;
+        let sandbox = dataset(&format!("{hello}; read line; cat answer; read line"));
+        sandbox.write("plugins/answer", format!("{answer}\n"));
+        let ran: Ran =
+            sandbox.command_with_path().args(["small.toml", "--allow-programs", "--quiet"]).output().unwrap().into();
+        let said = ran.stderr.trim_end();
+        assert_eq!(ran.status, 1, "{said}");
+        assert!(said.ends_with("last words") && said.contains(" ...; "), "{said}");
+        assert!(said.len() < 1000 && !said.contains(|c: char| c.is_control() || c == '\u{202e}'), "{said}");
+        assert_none_left(&sandbox, 1);
+    }
+}
+
+#[test]
+fn numbers_that_no_machine_has_are_told_from_what_is_not_json() {
+    let answers = [
+        (r#""id":1,"inputs":[[[1e999]],[[1]]]"#, "a number is too large for double precision"),
+        (r#""id":1,"inputs":[[[-1e999]],[[1]]]"#, "a number is too large for double precision"),
+        (r#""id":-1,"inputs":[[[1]],[[1]]]"#, "invalid value: integer `-1`, expected a whole number from 0 on"),
+        (r#""id":1.5,"inputs":[[[1]],[[1]]]"#, "invalid type: floating point `1.5`, expected a whole number from 0 on"),
+        (r#""id":1,"inputs":[["1"],[[1]]]"#, "invalid type: string \"1\", expected a sequence"),
+        (r#""id":1,"inputs":[[[1]]]"#, "`inputs` have the shape [1, 1, 1], and [2, 1, 1] was asked for"),
+        (r#""id":1,"inputs":[]"#, "`inputs` have the shape [0, 1, 1], and [2, 1, 1] was asked for"),
+    ];
+    for (answer, why) in answers {
+        let sandbox = dataset(&echoing("0.25").replace("echo '{\"type\":\"data\"", "cat answer; : '"));
+        sandbox.write("plugins/answer", format!("{{\"type\":\"data\",{answer},\"targets\":[[[1]],[[1]]]}}\n"));
+        let ran: Ran =
+            sandbox.command_with_path().args(["small.toml", "--allow-programs", "--quiet"]).output().unwrap().into();
+        let said = format!("program `walk` (plugins/walk.toml) answered `produce` wrongly: {why}\n");
+        assert!(ran.stderr.ends_with(&said), "{}", ran.stderr);
+        assert_none_left(&sandbox, 1);
+    }
+}
