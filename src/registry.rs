@@ -14,9 +14,9 @@ use crate::formula::Expr;
 use crate::neuron::Surrogate;
 use crate::nn::Initialiser;
 use crate::nn::layer::{Initialisers, Layer, LayerKind, Surrogates};
-use crate::program::{Program, ProgramError};
+use crate::program::{Cache, Program, ProgramError};
 use crate::spec::Component;
-use crate::spec::component::{Components, Info, Kind, Origin};
+use crate::spec::component::{Broken, Components, Info, Kind, Origin};
 use crate::spec::diagnostic::Diagnostics;
 use crate::spec::source::Sources;
 use crate::spec::tree::Table;
@@ -141,12 +141,15 @@ pub struct Registry {
     pub pruners: Catalog<PrunerBuild>,
     /// Programs that provide some of these.
     pub programs: Vec<Arc<Program>>,
+    /// Files of plugins that cannot be used. What they may mean is refused, also where something else has the name.
+    pub broken: Vec<Broken>,
 }
 
 /// Columns of tables that a metric would stand beside, and so no name of one.
-const COLUMNS: [&str; 12] = [
+const COLUMNS: [&str; 13] = [
     "trial",
     "config",
+    "data_digest",
     "seed",
     "status",
     "error",
@@ -166,6 +169,9 @@ fn taken_by_tables(name: &str) -> Option<String> {
 
 impl Components for Registry {
     fn info(&self, kind: Kind, name: &str) -> Option<&Info> {
+        if self.broken.iter().any(|broken| broken.takes(kind, name)) {
+            return None;
+        }
         match kind {
             Kind::Dataset => self.datasets.get(name).map(|e| &e.info),
             Kind::Layer => self.layers.get(name).map(|e| &e.info).or_else(|| self.neurons.get(name).map(|e| &e.info)),
@@ -193,8 +199,13 @@ impl Components for Registry {
             Kind::Sampler => self.samplers.keys().map(String::as_str).collect(),
             Kind::Pruner => self.pruners.keys().map(String::as_str).collect(),
         };
+        names.retain(|name| !self.broken.iter().any(|broken| broken.takes(kind, name)));
         names.sort_unstable();
         names
+    }
+
+    fn broken(&self, kind: Kind, name: &str) -> Vec<&Broken> {
+        self.broken.iter().filter(|broken| broken.may_be(kind, name)).collect()
     }
 }
 
@@ -235,9 +246,9 @@ impl Registry {
         Ok(registry)
     }
 
-    /// Lets programs run.
-    pub fn allow_programs(&self) {
-        self.programs.iter().for_each(|program| program.allow());
+    /// Lets programs run; what they give is taken from a cache and kept there, if there is one.
+    pub fn allow_programs(&self, cache: Option<Arc<Cache>>) {
+        self.programs.iter().for_each(|program| program.allow(cache.clone()));
     }
 
     /// Ends the programs that run; gives what they did wrong at their end.

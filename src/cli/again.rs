@@ -2,8 +2,9 @@
 
 use super::complain;
 use super::progress::Progress;
-use super::verify::{TOLERANCE, relative, tolerance};
+use super::verify::{TOLERANCE, tolerance};
 use crate::registry::{OnDevice, Registry};
+use crate::store::agreement::relative;
 use crate::store::manifest::Manifest;
 use crate::store::record::Record;
 use crate::store::{Store, SummaryRow};
@@ -118,7 +119,7 @@ impl<'a> Held<'a> {
         let last = [row.loss].into_iter().chain(row.metrics.iter().copied()).flatten();
         let mut largest = 0.0_f64;
         for (old, new) in last.zip(record.loss.iter().chain(&record.metrics)) {
-            let difference = relative(old, *new);
+            let difference = relative(old, *new, old.abs().max(new.abs()));
             if difference > 0.0 && difference > *self.tolerance.get_or_init(|| self.tolerance()) {
                 return differs(format!("trials.parquet has {old:?} where there is {new:?} now"));
             }

@@ -1,7 +1,7 @@
 //! `runner check`: everything that can be known without computing.
 
 use super::run::{ExecutorArg, processors};
-use super::{Exit, PluginArgs, load_registry, print, refuse, tell_notes};
+use super::{Exit, PluginArgs, load_registry, print, refuse, tell_broken, tell_notes};
 use crate::registry::{Crate, Registry};
 use crate::spec::diagnostic::Diagnostics;
 use crate::spec::source::Sources;
@@ -58,6 +58,7 @@ pub fn check(args: &CheckArgs, crates: &[Crate]) -> Exit {
         let shown = load_registry(crates, &args.files, &args.plugins, &mut sources).and_then(|registry| {
             let spec = spec::read(file, &overrides, &registry, &mut sources)?;
             let plan = Plan::new(spec, &registry, &sources, args.executor.on(DeviceName::Cpu), DeviceName::Cpu)?;
+            tell_broken(&registry, &sources);
             tell_notes(&plan);
             memory::check(&plan, args.jobs.map_or_else(processors, |jobs| jobs as usize))?;
             show(&plan, args.print, file, &registry)

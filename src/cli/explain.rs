@@ -1,7 +1,7 @@
 //! `runner explain`: what a stored trial's id is made of, and which of it an experiment file says otherwise.
 
 use super::run::ExecutorArg;
-use super::{Exit, PluginArgs, fail, load_registry, print, refuse, refuse_unreadable};
+use super::{Exit, PluginArgs, fail, load_registry, print, refuse, refuse_unreadable, tell_broken};
 use crate::registry::Crate;
 use crate::spec::source::Sources;
 use crate::spec::{self, Overrides};
@@ -97,6 +97,7 @@ fn against(
     let overrides = Overrides { set: args.set.clone(), ..Overrides::default() };
     let planned = load_registry(crates, std::slice::from_ref(file), &args.plugins, &mut sources).and_then(|registry| {
         let spec = spec::read(file, &overrides, &registry, &mut sources)?;
+        tell_broken(&registry, &sources);
         let plan = Plan::new(spec, &registry, &sources, args.executor.on(DeviceName::Cpu), DeviceName::Cpu)?;
         Ok((registry, plan))
     });

@@ -24,10 +24,11 @@ mod verify;
 
 use crate::registry::{Crate, Registry};
 use crate::spec::diagnostic::Diagnostics;
-use crate::spec::source::Sources;
+use crate::spec::source::{Sources, Span};
 use crate::store::StoreError;
 use crate::study::Plan;
 use clap::{Args, Parser, Subcommand};
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -177,11 +178,30 @@ fn load_registry(
             folders.push(folder);
         }
     }
-    let mut found = Diagnostics::default();
-    for folder in folders {
-        registry.add_folder(&folder, sources, &mut found);
+    folders.iter().for_each(|folder| registry.add_folder(folder, sources));
+    Ok(registry)
+}
+
+/// Says once of each plugin that cannot be used why that is.
+fn tell_broken(registry: &Registry, sources: &Sources) {
+    for broken in &registry.broken {
+        let Some(first) = broken.list.first() else { continue };
+        let line = |span: Span| 1 + sources.get(span).text[..span.start].matches('\n').count();
+        let place = first.span.map_or(String::new(), |span| format!("{}, line {}: ", broken.file, line(span)));
+        let (problem, name) = (first.problem.to_string(), &broken.name);
+        let problem = problem.lines().next().unwrap_or_default();
+        note(&format!("{place}{problem}; what names `{name}` cannot be run until this is mended"));
     }
-    if found.is_empty() { Ok(registry) } else { Err(found) }
+}
+
+/// Notes that were said.
+static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
+/// Says something that a reader should know, once.
+fn note(text: &str) {
+    if SAID.lock().is_ok_and(|mut said| said.insert(text.into())) {
+        complain(&format!("note: {text}\n"));
+    }
 }
 
 /// Prints to standard output. What goes wrong is said when the command ends; a reader that went away is no mistake.

@@ -1,6 +1,6 @@
 //! `runner new`: a commented text plugin that works as it is, to start from.
 
-use super::{Exit, PluginArgs, fail, load_registry, print, refuse};
+use super::{Exit, PluginArgs, fail, load_registry, print, refuse, tell_broken};
 use crate::registry::Crate;
 use crate::spec::check::is_name;
 use crate::spec::component::{Components, Kind};
@@ -75,6 +75,7 @@ pub fn new(args: &NewArgs, crates: &[Crate]) -> Exit {
         Ok(registry) => registry,
         Err(found) => return refuse(&found, &sources),
     };
+    tell_broken(&registry, &sources);
     let taken = if kind == Kind::Neuron { Kind::Layer } else { kind };
     if let Some(info) = registry.info(taken, name) {
         let origin = info.origin.name().map_or("built in".to_string(), |file| format!("in {file}"));

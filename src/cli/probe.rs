@@ -1,11 +1,11 @@
 //! `runner probe`: a neuron's answers to an impulse and a step, and its firing rate over the current.
 
-use super::{Exit, PluginArgs, fail, load_registry, print, refuse};
+use super::{Exit, PluginArgs, fail, load_registry, print, refuse, tell_broken};
 use crate::nn::probe::Probe;
 use crate::registry::{Crate, Registry};
 use crate::report::{ReportError, neuron};
 use crate::spec::check::{Checker, unknown_component};
-use crate::spec::component::Kind;
+use crate::spec::component::{Components, Kind};
 use crate::spec::diagnostic::Diagnostics;
 use crate::spec::merge;
 use crate::spec::source::{Sources, Span};
@@ -55,6 +55,7 @@ pub fn probe(args: &ProbeArgs, crates: &[Crate]) -> Exit {
         Ok(layer) => layer,
         Err(found) => return refuse(&found, &sources),
     };
+    tell_broken(&registry, &sources);
     let Some(probe) = Probe::new(registry.layer_kind(&args.neuron).as_ref(), &layer, &registry) else {
         return fail(format!("`{}` has no fused form to be run on its own", args.neuron), None, Exit::Request);
     };
@@ -69,8 +70,8 @@ fn layer(args: &ProbeArgs, registry: &Registry, sources: &mut Sources) -> Result
     let source = sources.add("runner probe", args.neuron.clone());
     let at = Span { source, start: 0, end: args.neuron.len() };
     let mut found = Diagnostics::default();
-    if !registry.neurons.contains_key(&args.neuron) {
-        found.push(unknown_component(registry, Kind::Neuron, &args.neuron, at));
+    if registry.info(Kind::Neuron, &args.neuron).is_none() {
+        unknown_component(registry, Kind::Neuron, &args.neuron, at, &mut found);
         return Err(found);
     }
     let mut table = Table::default();

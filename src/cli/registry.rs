@@ -1,9 +1,9 @@
 //! `runner list`, `runner show` and `runner schema`: what the registry has.
 
-use super::{Exit, PluginArgs, fail, load_registry, print, refuse};
+use super::{Exit, PluginArgs, fail, load_registry, print, refuse, tell_broken};
 use crate::registry::{Crate, Registry};
-use crate::spec::component::{Components, Info, Kind};
-use crate::spec::diagnostic::nearest;
+use crate::spec::component::{Broken, Components, Info, Kind};
+use crate::spec::diagnostic::{Diagnostics, nearest};
 use crate::spec::fields::{Field, Presence};
 use crate::spec::keys::common_fields;
 use crate::spec::print::{Formulas, toml};
@@ -24,7 +24,8 @@ pub struct ShowArgs {
 
 /// Prints every component with a line about it.
 pub fn list(args: &PluginArgs, crates: &[Crate]) -> Exit {
-    with_registry(args, crates, |registry| {
+    with_registry(args, crates, |registry, sources| {
+        tell_broken(registry, sources);
         for kind in Kind::ALL.into_iter().filter(|kind| *kind != Kind::Neuron) {
             print(&format!("{}\n", kind.plural()));
             for name in registry.names(kind) {
@@ -41,7 +42,7 @@ pub fn list(args: &PluginArgs, crates: &[Crate]) -> Exit {
 
 /// Prints what a component is, its equations and its keys.
 pub fn show(args: &ShowArgs, crates: &[Crate]) -> Exit {
-    with_registry(&args.plugins, crates, |registry| {
+    with_registry(&args.plugins, crates, |registry, sources| {
         let (kind, name) = match args.words.as_slice() {
             [kind, name] => (Some(kind.as_str()), name.as_str()),
             [name] => (None, name.as_str()),
@@ -51,6 +52,12 @@ pub fn show(args: &ShowArgs, crates: &[Crate]) -> Exit {
         let kinds = Kind::ALL.into_iter().filter(|k| *k != Kind::Layer || layer);
         let kinds: Vec<Kind> = kinds.filter(|k| kind.is_none_or(|kind| k.to_string() == kind)).collect();
         let infos: Vec<(Kind, &Info)> = kinds.iter().filter_map(|k| Some((*k, registry.info(*k, name)?))).collect();
+        let broken: Vec<&Broken> = kinds.iter().flat_map(|kind| registry.broken(*kind, name)).collect();
+        if infos.is_empty() && !broken.is_empty() {
+            let list = broken.iter().flat_map(|broken| &broken.list).cloned().collect();
+            return refuse(&Diagnostics { list }, sources);
+        }
+        tell_broken(registry, sources);
         if infos.is_empty() {
             let names = Kind::ALL.iter().flat_map(|kind| registry.names(*kind));
             let help = match nearest(name, names) {
@@ -67,7 +74,8 @@ pub fn show(args: &ShowArgs, crates: &[Crate]) -> Exit {
 
 /// Prints the JSON Schema of experiment files.
 pub fn schema(args: &PluginArgs, crates: &[Crate]) -> Exit {
-    with_registry(args, crates, |registry| {
+    with_registry(args, crates, |registry, sources| {
+        tell_broken(registry, sources);
         print(&format!("{:#}\n", json_schema(registry)));
         Exit::Fine
     })
@@ -79,10 +87,10 @@ fn first_words(about: &str) -> &str {
     &about[..stops.min().unwrap_or(about.len())]
 }
 
-fn with_registry(args: &PluginArgs, crates: &[Crate], body: impl FnOnce(&Registry) -> Exit) -> Exit {
+fn with_registry(args: &PluginArgs, crates: &[Crate], body: impl FnOnce(&Registry, &Sources) -> Exit) -> Exit {
     let mut sources = Sources::default();
     match load_registry(crates, &[], args, &mut sources) {
-        Ok(registry) => body(&registry),
+        Ok(registry) => body(&registry, &sources),
         Err(found) => refuse(&found, &sources),
     }
 }

@@ -6,8 +6,8 @@ use super::progress::Progress;
 use super::refusal::{refuse_folder, refuse_other};
 use super::settled::{self, Settled};
 use super::summary::{Printing, summarise};
-use super::{Exit, PluginArgs, complain, fail, load_registry, refuse, tell_notes};
-use crate::program;
+use super::{Exit, PluginArgs, complain, fail, load_registry, note, refuse, tell_broken, tell_notes};
+use crate::program::{self, Cache};
 use crate::registry::{Crate, OnDevice, Registry};
 use crate::report;
 use crate::spec::component::Info;
@@ -16,10 +16,9 @@ use crate::spec::source::{Sources, Span};
 use crate::spec::{self, Overrides, Save};
 use crate::store::environment::environment;
 use crate::store::manifest::{Environment, Manifest, StudyStatus};
-use crate::store::tables::Columns;
 use crate::store::{self, Opening, PLOTS, Store, StoreError, SummaryRow};
 use crate::study::again::Lacking;
-use crate::study::{Executor, Measured, Plan, Schedule, TrainError, TrialPlan, memory, train};
+use crate::study::{Executor, Plan, Schedule, TrainError, TrialPlan, memory, train};
 use crate::tensor::{Backend, DeviceError, DeviceName};
 use clap::{Args, ValueEnum};
 use dfdx::prelude::Cpu;
@@ -193,6 +192,7 @@ fn requests(args: &RunArgs, crates: &[Crate]) -> Result<Vec<Asked>, Exit> {
         let registry = load_registry(crates, std::slice::from_ref(file), &args.plugins, &mut sources);
         let checked = registry.and_then(|registry| {
             let spec = spec::read(file, &overrides, &registry, &mut sources)?;
+            tell_broken(&registry, &sources);
             let (file, out) = (file.clone(), out_folder(args, &spec.name));
             let executor = args.executor.on(device);
             if !args.fresh
@@ -205,7 +205,7 @@ fn requests(args: &RunArgs, crates: &[Crate]) -> Result<Vec<Asked>, Exit> {
             tell_notes(&plan);
             memory::check(&plan, args.jobs.map_or_else(processors, |jobs| jobs as usize))?;
             match args.allow_programs {
-                true => registry.allow_programs(),
+                true => registry.allow_programs(cache(&plan, &registry)),
                 false => refuse_programs(&plan, &registry)?,
             }
             Ok(Asked::Planned(Box::new(Request { file, out, registry, plan })))
@@ -223,6 +223,20 @@ fn requests(args: &RunArgs, crates: &[Crate]) -> Result<Vec<Asked>, Exit> {
         }
     }
     refused.map_or(Ok(requests), Err)
+}
+
+/// Where what programs give is kept, if a dataset is a program's.
+fn cache(plan: &Plan, registry: &Registry) -> Option<Arc<Cache>> {
+    if !plan.programs(registry).into_iter().any(|(info, _)| registry.datasets.contains_key(&info.name)) {
+        return None;
+    }
+    match Cache::of_user() {
+        Ok(cache) => Some(Arc::new(cache)),
+        Err(why) => {
+            note(&format!("what programs give is not kept, so that each trial asks again: {why}"));
+            None
+        }
+    }
 }
 
 /// Programs can do whatever their user can, so they are started only where that was said.
@@ -343,15 +357,11 @@ fn close(
     made: Made,
 ) -> Result<Exit, TrainError> {
     let (plan, finished) = (&request.plan, made == Made::All);
-    let metrics = plan.quantities().iter().map(Measured::name).collect();
     let thresholds = store.thresholds();
     // A table that was lost is written once all of its rows are there; until then the journal keeps them.
     let partly = made == Made::Part && !store.lost().is_empty();
     if !partly {
-        store
-            .compact(&Columns { metrics, recorded: plan.recorded(), swept: plan.swept.clone() }, &|config, seed| {
-                plan.rank(config, seed)
-            })?;
+        store.compact(&plan.columns(), &|config, seed| plan.rank(config, seed))?;
         if plan.spec.save == Save::Best {
             store.keep_best_weights(&asked(schedule, store, &manifest)?, &manifest)?;
         }

@@ -2,16 +2,19 @@
 
 use super::{AGAIN, Exit, complain, fail, print};
 use crate::registry::{Crate, OnDevice, Registry};
+use crate::spec::Save;
 use crate::spec::source::Sources;
+use crate::store::agreement::{Again, Agreement, Difference, Stored};
 use crate::store::environment::environment;
 use crate::store::lost::manifest_with;
 use crate::store::manifest::Manifest;
-use crate::store::record::Record;
-use crate::store::tables::{self, Losses};
-use crate::store::{self, StoreError, SummaryRow, Weights};
+use crate::store::{StoreError, SummaryRow, tables};
+use crate::study::Plan;
+use crate::study::job::{Finished, Keep};
 use crate::study::replay::{self, ReplayError};
+use crate::tensor::DeviceName;
 use clap::Args;
-use std::collections::HashMap;
+use dfdx::prelude::Cpu;
 use std::path::{Path, PathBuf};
 
 /// Options of `runner verify`.
@@ -42,16 +45,6 @@ enum VerifyError {
     NoCuda,
 }
 
-/// How a trial compares with what is stored of it.
-enum Verdict {
-    /// Every bit is the same.
-    Identical { losses: usize, tensors: usize },
-    /// Numbers differ by rounding.
-    Within { largest: f64 },
-    /// Numbers differ: what, and where first.
-    Different(String),
-}
-
 /// Relative difference that another binary or processor may make by rounding.
 pub(super) const TOLERANCE: f64 = 1e-4;
 
@@ -66,6 +59,9 @@ pub fn verify(args: &VerifyArgs, crates: &[Crate]) -> Exit {
                 }
                 VerifyError::Store(StoreError::Lost { .. }) => return fail(error, None, Exit::Request),
                 VerifyError::Store(StoreError::Table { .. }) => AGAIN,
+                VerifyError::Replay(ReplayError::OtherMeaning { .. }) => {
+                    "what changed makes another trial; put it back as it was, or run the experiment anew"
+                }
                 _ => "`runner verify` takes a folder that `runner FILE` made",
             };
             fail(error, Some(help), Exit::Request)
@@ -79,28 +75,33 @@ fn verified(args: &VerifyArgs, crates: &[Crate]) -> Result<Exit, VerifyError> {
     let mut sources = Sources::default();
     let registry = replay::registry(&manifest, crates, &mut sources)?;
     if args.allow_programs {
-        registry.allow_programs();
+        // What a cache says is what the trials were trained on, and so confirms itself.
+        registry.allow_programs(None);
     }
     let rows = tables::summary(dir, &manifest)?;
     let chosen = spread(&rows, if args.all { rows.len() } else { args.sample as usize });
-    let ids: Vec<&str> = chosen.iter().map(|row| row.trial.as_str()).collect();
-    let stored = tables::losses(dir, &ids)?;
+    let stored = Stored::read(dir)?;
     let tolerance = tolerance(&manifest);
     let mut counts = [0; 3];
     for row in &chosen {
-        let again = once(&manifest, row, &registry, &mut sources)?;
-        let losses = stored.get(&row.trial).map_or(&[][..], Vec::as_slice);
-        let verdict = compare(dir, row, losses, &again, tolerance)?;
-        let (place, text) = match verdict {
-            Verdict::Identical { losses, tensors } => (0, format!("identical: {losses} losses, {tensors} tensors")),
-            Verdict::Within { largest } => (
+        let plan = replay::plan(&manifest, row, &registry, &mut sources)?;
+        let (record, weights) = on_device(&plan, &registry, &stored, &row.trial)?;
+        let again = Again { record: &record, weights: weights.as_ref(), columns: &plan.columns() };
+        let (place, text) = match stored.agrees(&again, tolerance)? {
+            Agreement::Identical { values, tensors } => {
+                (0, format!("identical: {values} values of tables, {tensors} tensors"))
+            }
+            Agreement::Within(largest) => (
                 1,
                 format!("within tolerance: the largest relative difference is {largest:.1e}, below {TOLERANCE:.0e}"),
             ),
-            Verdict::Different(what) => (2, format!("different: {what}")),
+            Agreement::Different(what) => (2, format!("different: {}", said(&what, &plan))),
         };
         counts[place] += 1;
         print(&format!("trial {} (seed {}): {text}\n", row.trial, row.seed));
+    }
+    for error in registry.stop_programs() {
+        complain(&format!("warning: {error}\n"));
     }
     let [identical, within, different] = counts;
     let text = format!("{identical} identical, {within} within tolerance, {different} different");
@@ -129,111 +130,30 @@ pub(super) fn tolerance(manifest: &Manifest) -> f64 {
     TOLERANCE
 }
 
-fn once(
-    manifest: &Manifest,
-    row: &SummaryRow,
-    registry: &Registry,
-    sources: &mut Sources,
-) -> Result<(Record, Option<Weights>), VerifyError> {
-    fn on<D: OnDevice>(
-        manifest: &Manifest,
-        row: &SummaryRow,
-        registry: &Registry,
-        sources: &mut Sources,
-    ) -> Result<(Record, Option<Weights>), VerifyError> {
-        Ok(replay::run::<D>(&replay::plan(manifest, row, registry, sources)?, registry)?)
-    }
-    match manifest.device() {
+/// Runs a trial again; its record, and whatever of it is stored.
+fn once<D: OnDevice>(plan: &Plan, registry: &Registry, stored: &Stored, trial: &str) -> Result<Finished, ReplayError> {
+    let keep = Keep {
+        traces: stored.has_traces(trial),
+        layers: stored.has_layers(trial),
+        weights: plan.spec.save == Save::All || stored.has_weights(trial),
+    };
+    replay::run::<D>(plan, registry, keep)
+}
+
+fn on_device(plan: &Plan, registry: &Registry, stored: &Stored, trial: &str) -> Result<Finished, VerifyError> {
+    match plan.device {
         #[cfg(feature = "cuda")]
-        "cuda" => on::<dfdx::prelude::Cuda>(manifest, row, registry, sources),
+        DeviceName::Cuda => Ok(once::<dfdx::prelude::Cuda>(plan, registry, stored, trial)?),
         #[cfg(not(feature = "cuda"))]
-        "cuda" => Err(VerifyError::NoCuda),
-        _ => on::<dfdx::prelude::Cpu>(manifest, row, registry, sources),
+        DeviceName::Cuda => Err(VerifyError::NoCuda),
+        DeviceName::Cpu => Ok(once::<Cpu>(plan, registry, stored, trial)?),
     }
 }
 
-/// Holds a trial against its rows and its weights.
-fn compare(
-    dir: &Path,
-    row: &SummaryRow,
-    stored: &Losses,
-    (record, weights): &(Record, Option<Weights>),
-    tolerance: f64,
-) -> Result<Verdict, VerifyError> {
-    if row.error != record.error {
-        let said = |error: &Option<String>| error.as_ref().map_or("completed".into(), |e| format!("failed ({e})"));
-        let text = format!("it {} in trials.parquet, and {} now", said(&row.error), said(&record.error));
-        return Ok(Verdict::Different(text));
+/// What differs, with the program that data came from, if they did.
+fn said(difference: &Difference, plan: &Plan) -> String {
+    match (difference, plan.configurations.first.dataset.dataset().program()) {
+        (Difference::Data, Some(program)) => format!("{program} gave other data than this trial was trained on"),
+        _ => difference.to_string(),
     }
-    let width = record.history_values.len() / record.history.len().max(1);
-    let now: Vec<(u64, f64)> =
-        record.history.iter().zip(record.history_values.chunks(width.max(1))).map(|(i, v)| (*i as u64, v[0])).collect();
-    let mut largest = 0.0_f64;
-    for (old, new) in stored.iter().zip(&now) {
-        let difference = if old.0 == new.0 { relative(old.1, new.1) } else { f64::INFINITY };
-        if difference > tolerance {
-            let text =
-                format!("the loss of iteration {} is {:?} in history.parquet, and {:?} now", old.0, old.1, new.1);
-            return Ok(Verdict::Different(text));
-        }
-        largest = largest.max(difference);
-    }
-    if stored.len() != now.len() {
-        let text = format!("history.parquet has {} losses of it, and now there are {}", stored.len(), now.len());
-        return Ok(Verdict::Different(text));
-    }
-    let last = [row.loss].into_iter().chain(row.metrics.iter().copied());
-    let last_now = record.loss.first().into_iter().chain(&record.metrics);
-    for (old, new) in last.zip(last_now) {
-        let difference = old.map_or(f64::INFINITY, |old| relative(old, *new));
-        if difference > tolerance {
-            return Ok(Verdict::Different(format!("trials.parquet has {old:?} where there is {new:?} now")));
-        }
-        largest = largest.max(difference);
-    }
-    let mut tensors = 0;
-    if let Some(weights) = weights {
-        let file = dir.join(store::weights_file(&row.trial));
-        let Some(old) = store::read_weights(&file)? else {
-            return Ok(Verdict::Different(format!("{} is missing", file.display())));
-        };
-        match weights_differ(&old, weights, tolerance) {
-            Ok(difference) => largest = largest.max(difference),
-            Err(text) => return Ok(Verdict::Different(text)),
-        }
-        tensors = old.len();
-    }
-    Ok(if largest > 0.0 { Verdict::Within { largest } } else { Verdict::Identical { losses: now.len(), tensors } })
-}
-
-/// The largest difference of weights, relative to the largest number of their tensor.
-fn weights_differ(old: &HashMap<String, Vec<f32>>, new: &Weights, tolerance: f64) -> Result<f64, String> {
-    let mut largest = 0.0_f64;
-    for (name, _, values) in &new.parameters {
-        let Some(held) = old.get(name).filter(|held| held.len() == values.len()) else {
-            return Err(format!("the weights have no `{name}` of {} numbers", values.len()));
-        };
-        let scale = held.iter().chain(values).fold(f64::MIN_POSITIVE, |scale, v| scale.max(f64::from(v.abs())));
-        let same = |(a, b): &(&f32, &f32)| a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan();
-        // What is not finite is near to nothing but itself.
-        let apart = |(a, b): (&f32, &f32)| match (f64::from(*a) - f64::from(*b)).abs() / scale {
-            apart if apart.is_finite() => apart.max(f64::MIN_POSITIVE),
-            _ => f64::INFINITY,
-        };
-        let difference = held.iter().zip(values).filter(|pair| !same(pair)).map(apart).fold(0.0, f64::max);
-        if difference > tolerance {
-            return Err(format!("`{name}` of the weights differs by {difference:.1e} of its largest number"));
-        }
-        largest = largest.max(difference);
-    }
-    Ok(largest)
-}
-
-/// How far two numbers are apart: 0 exactly where their bits are the same, or both are NaN.
-pub(super) fn relative(a: f64, b: f64) -> f64 {
-    if a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan() {
-        return 0.0;
-    }
-    let difference = (a - b).abs() / a.abs().max(b.abs());
-    if difference.is_nan() { f64::INFINITY } else { difference.max(f64::MIN_POSITIVE) }
 }

@@ -53,6 +53,11 @@ pub trait Dataset: Send + Sync {
         None
     }
 
+    /// The program that it comes from, as messages name it; such data cannot be known before they are given.
+    fn program(&self) -> Option<String> {
+        None
+    }
+
     /// Units fitted to these samples; none for a dataset that has none of its own.
     ///
     /// # Errors

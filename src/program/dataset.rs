@@ -1,7 +1,8 @@
-//! A dataset that a program produces: asked for once for its digest, keys and seed, then read from the cache.
+//! A dataset that a program produces: asked for once for its digest, keys and seed, then read from the cache, where there
+//! is one.
 
 use super::protocol::{Answer, Cube, Request};
-use super::{Failure, Program, cache};
+use super::{Failure, Manifest, Program};
 use crate::data::{Data, DataError, DataShape, Dataset};
 use crate::random::Draws;
 use crate::spec::tree::Table;
@@ -61,6 +62,11 @@ impl Dataset for ProgramDataset {
         }
     }
 
+    fn program(&self) -> Option<String> {
+        let Manifest { name, file, .. } = &self.program.manifest;
+        Some(format!("program `{name}` ({file})"))
+    }
+
     fn draw(&self, draws: &mut dyn Draws) -> Result<Data, DataError> {
         let (steps, samples) = (self.steps, self.samples);
         // Two draws of 24 bits each: the same whichever generator they come from.
@@ -71,8 +77,9 @@ impl Dataset for ProgramDataset {
         // Whoever comes second finds what the first one put into the cache.
         let mut state = self.program.lock();
         let request = |id| Request::Produce { id, seed, steps, samples, keys: self.keys.clone() };
-        let place = cache::place(&manifest.digest, &request(0));
-        if let Some(values) = place.as_deref().and_then(|place| cache::load(place, inputs + targets)) {
+        let cache = self.program.allowed.get().and_then(Option::as_ref);
+        let place = cache.map(|cache| cache.place(&manifest.digest, &request(0)));
+        if let Some(values) = place.as_ref().and_then(|place| place.load(inputs + targets)) {
             let (inputs, targets) = values.split_at(inputs);
             return Ok(Data::new(steps, samples, inputs.to_vec(), targets.to_vec()));
         }
@@ -86,7 +93,7 @@ impl Dataset for ProgramDataset {
         let data = (self.program.ask(&mut state, request, inputs + targets, read))
             .map_err(|error| DataError(error.to_string()))?;
         if let Some(place) = place {
-            cache::keep(&place, [&data.inputs, &data.targets]);
+            place.keep([&data.inputs, &data.targets]);
         }
         Ok(data)
     }

@@ -60,6 +60,8 @@ pub struct Manifest {
     pub unit: String,
     /// Whether a metric is better the lower it is.
     pub lower_is_better: bool,
+    /// The files that it consists of beside the manifest, as far as they are seen.
+    pub files: Vec<String>,
     /// Digest of the manifest and of the program's files.
     pub digest: String,
 }
@@ -135,7 +137,9 @@ impl Manifest {
             }
         }
         let folder = std::path::absolute(file.parent().unwrap_or(Path::new(""))).ok()?;
-        let (command, digest) = resolve(&checked, &folder, text, at, found)?;
+        let Resolved { command, files, digest } = resolve(&checked, &folder, text, at, found)?;
+        let beside = |name: String| file.with_file_name(name).display().to_string();
+        let files = files.into_iter().map(beside).collect();
         let file = file.display().to_string();
         if found.list.len() > before {
             return None;
@@ -156,6 +160,7 @@ impl Manifest {
             keys,
             inputs: texts("inputs"),
             targets: texts("targets"),
+            files,
             unit: checked.string("unit"),
             lower_is_better: !checked.flag("higher_is_better"),
             digest,
@@ -231,14 +236,19 @@ fn read_params(checked: &Table, fields: &mut Vec<Field>, found: &mut Diagnostics
     keys
 }
 
-/// The command with the path of its executable, and the digest of all that the program consists of.
-fn resolve(
-    checked: &Table,
-    folder: &Path,
-    text: &str,
-    at: Span,
-    found: &mut Diagnostics,
-) -> Option<(Vec<String>, String)> {
+/// What a program consists of.
+struct Resolved {
+    /// The command with the path of its executable.
+    command: Vec<String>,
+    /// Its files, as the manifest names them.
+    files: Vec<String>,
+    /// The digest of the manifest and of these.
+    digest: String,
+}
+
+/// Finds the files of a program.
+fn resolve(checked: &Table, folder: &Path, text: &str, at: Span, found: &mut Diagnostics) -> Option<Resolved> {
+    let mut files = Vec::new();
     let words = checked.nodes("command");
     let mut hasher = blake3::Hasher::new_derive_key("runner 1 program");
     hasher.update(blake3::hash(text.as_bytes()).as_bytes());
@@ -252,7 +262,10 @@ fn resolve(
         let is_part = i >= words.len() || (i == 0 && name.contains('/'));
         if is_part || path.is_file() {
             match digest(&path) {
-                Ok(digest) => drop(hasher.update(name.as_bytes()).update(digest.as_bytes())),
+                Ok(digest) => {
+                    hasher.update(name.as_bytes()).update(digest.as_bytes());
+                    files.push(name.to_string());
+                }
                 Err(error) => missing(node, error),
             }
         }
@@ -266,7 +279,7 @@ fn resolve(
     if first.contains('/') {
         *first = folder.join(&*first).display().to_string();
     }
-    Some((command, hasher.finalize().to_hex().to_string()))
+    Some(Resolved { command, files, digest: hasher.finalize().to_hex().to_string() })
 }
 
 fn digest(path: &Path) -> io::Result<blake3::Hash> {

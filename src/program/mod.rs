@@ -15,6 +15,7 @@ mod metric;
 mod process;
 pub mod protocol;
 
+pub use cache::{Cache, NoCache};
 pub use dataset::ProgramDataset;
 pub use manifest::{Manifest, Provides};
 pub use metric::ProgramMetric;
@@ -22,8 +23,7 @@ pub use process::kill_all;
 
 use process::Process;
 use protocol::{Answer, PROTOCOL, Request};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 /// Bytes of an answer beside its numbers.
@@ -99,7 +99,7 @@ pub enum Failure {
 
 /// What a program did wrong, and which.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
-#[error("program `{name}` ({file}) {failure}{words}")]
+#[error("program `{name}` ({file}) {}{words}", plain(&failure.to_string()))]
 pub struct ProgramError {
     /// Its name.
     pub name: String,
@@ -115,7 +115,8 @@ pub struct ProgramError {
 pub struct Program {
     /// What is known of it.
     pub manifest: Manifest,
-    allowed: AtomicBool,
+    /// Set where it may run: what it gave is kept there, if anywhere.
+    allowed: OnceLock<Option<Arc<Cache>>>,
     state: Mutex<State>,
 }
 
@@ -131,12 +132,13 @@ struct State {
 impl Program {
     /// A program that does not run, and may not.
     pub fn new(manifest: Manifest) -> Program {
-        Program { manifest, allowed: AtomicBool::new(false), state: Mutex::default() }
+        Program { manifest, allowed: OnceLock::new(), state: Mutex::default() }
     }
 
-    /// Lets it run: whoever started this run said so.
-    pub fn allow(&self) {
-        self.allowed.store(true, Ordering::Relaxed);
+    /// Lets it run: whoever started this run said so. Without a cache it is asked for everything.
+    pub fn allow(&self, cache: Option<Arc<Cache>>) {
+        // Once allowed, it stays so.
+        let _ = self.allowed.set(cache);
     }
 
     /// Makes sure that it runs and is what its manifest says.
@@ -185,7 +187,7 @@ impl Program {
         if let Some(error) = &state.broken {
             return Err(error.clone());
         }
-        let allowed = self.allowed.load(Ordering::Relaxed);
+        let allowed = self.allowed.get().is_some();
         body(&mut Session { manifest: &self.manifest, allowed, state }).map_err(|failure| {
             let words = state.process.take().map_or(String::new(), Process::kill);
             let error = self.error(failure, &words);
@@ -197,10 +199,28 @@ impl Program {
     fn error(&self, failure: Failure, words: &str) -> ProgramError {
         let words = match words.trim() {
             "" => String::new(),
-            words => format!("; its standard error ends with: {words}"),
+            words => format!("; its standard error ends with: {}", plain(words)),
         };
         ProgramError { name: self.manifest.name.clone(), file: self.manifest.file.clone(), failure, words }
     }
+}
+
+/// Characters of a program's words that are shown.
+const SHOWN: usize = 400;
+
+/// What a program says, for people: not more than fits, and nothing that a terminal would obey.
+fn plain(text: &str) -> String {
+    let mut plain = String::new();
+    for c in text.chars().take(SHOWN) {
+        match c.is_control() || c.escape_debug().len() > 2 {
+            true => plain.extend(c.escape_debug()),
+            false => plain.push(c),
+        }
+    }
+    if text.chars().nth(SHOWN).is_some() {
+        plain += " ...";
+    }
+    plain
 }
 
 impl Drop for Program {

@@ -153,6 +153,10 @@ pub fn answer(asked: &'static str, line: &[u8]) -> Result<Answer, Failure> {
         let has = |word: &[u8]| line.windows(word.len()).any(|part| part == word);
         match error.is_data() {
             true => Failure::Wrong { asked, why: what_is_wrong(&error, line) },
+            // A number that JSON can say and double precision cannot, such as 1e999.
+            false if error.to_string().starts_with("number out of range") => {
+                Failure::Wrong { asked, why: "a number is too large for double precision".into() }
+            }
             false if has(b"NaN") || has(b"Infinity") => {
                 Failure::NotJson { asked, why: "it has no NaN and no Infinity".into() }
             }
@@ -170,7 +174,7 @@ fn what_is_wrong(error: &serde_json::Error, line: &[u8]) -> String {
     }
     let said = error.to_string();
     let said = said.split(" at line ").next().unwrap_or_default();
-    ["u64", "u32", "f64"]
+    [("u64", "a whole number from 0 on"), ("u32", "a whole number from 0 on"), ("f64", "a number")]
         .iter()
-        .fold(said.to_string(), |said, ty| said.replace(&format!("expected {ty}"), "expected a number"))
+        .fold(said.to_string(), |said, (ty, word)| said.replace(&format!("expected {ty}"), &format!("expected {word}")))
 }

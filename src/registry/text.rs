@@ -5,7 +5,7 @@ use crate::data::function::FunctionModel;
 use crate::neuron::{Model, Surrogate, describe, program};
 use crate::nn::neurons;
 use crate::program::{Manifest, Program, ProgramDataset, ProgramMetric, Provides};
-use crate::spec::component::{Info, Kind, OWN_FUNCTIONS, Origin};
+use crate::spec::component::{Broken, Info, Kind, OWN_FUNCTIONS, Origin};
 use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem};
 use crate::spec::source::{self, Sources, Span};
 use crate::spec::tree::{self, Table};
@@ -16,19 +16,29 @@ use std::sync::Arc;
 const MAX_BYTES: u64 = 64 * 1024;
 
 impl Registry {
-    /// Reads the text plugins of a folder, if it is there: every `*.toml` in it, sorted by name.
-    pub fn add_folder(&mut self, folder: &Path, sources: &mut Sources, found: &mut Diagnostics) {
+    /// Reads the text plugins of a folder, if it is there: every `*.toml` in it, sorted by name. One that cannot be used,
+    /// such as one that is half written, is left to be reported to whoever names it.
+    pub fn add_folder(&mut self, folder: &Path, sources: &mut Sources) {
         let Ok(entries) = std::fs::read_dir(folder) else { return };
         let mut files: Vec<PathBuf> = entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
         files.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
         files.sort();
         for path in files {
+            let mut found = Diagnostics::default();
+            let mut text = String::new();
             match source::read_plain(&path, MAX_BYTES) {
-                Ok(text) => {
-                    let source = sources.add(path.display().to_string(), text);
-                    self.add_plugin(source, Some(&path), sources, found);
+                Ok(read) => {
+                    text.clone_from(&read);
+                    let source = sources.add(path.display().to_string(), read);
+                    self.add_plugin(source, Some(&path), sources, &mut found);
                 }
-                Err(error) => found.push(Diagnostic::without_place(Problem::Unreadable { path, error })),
+                Err(error) => {
+                    let path = path.clone();
+                    found.push(Diagnostic::without_place(Problem::Unreadable { path, error }));
+                }
+            }
+            if !found.is_empty() {
+                self.broken.push(broken(&path, &text, found.list));
             }
         }
     }
@@ -133,6 +143,21 @@ impl Registry {
             }
         }
     }
+}
+
+/// What a file that cannot be used may have been meant to be. Its lines are read alone, since it may be no TOML.
+fn broken(path: &Path, text: &str, list: Vec<Diagnostic>) -> Broken {
+    let given = |key: &str| {
+        let value = |line: &str| {
+            let value = line.trim().strip_prefix(key)?.trim_start().strip_prefix('=')?.trim_start();
+            let quote = value.chars().next().filter(|quote| "\"'".contains(*quote))?;
+            Some(value[1..].split_once(quote)?.0.to_string())
+        };
+        text.lines().take_while(|line| !line.trim_start().starts_with('[')).find_map(value)
+    };
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let name = given("name").filter(|name| crate::spec::check::is_name(name)).unwrap_or_else(|| stem.clone());
+    Broken { file: path.display().to_string(), name, stem, kind: given("kind"), list }
 }
 
 /// Adds a plugin. One that takes the name of another component must say so; two plugins of one name are an error.

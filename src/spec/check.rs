@@ -293,7 +293,7 @@ impl<'a> Checker<'a> {
             return None;
         };
         let Some(info) = self.registry.info(kind, name) else {
-            self.found.push(unknown_component(self.registry, kind, name, entry.node.span));
+            unknown_component(self.registry, kind, name, entry.node.span, self.found);
             return None;
         };
         Some(&info.fields)
@@ -401,8 +401,16 @@ pub fn is_name(text: &str) -> bool {
         && chars.all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
 }
 
-/// A name that the registry does not have, with the nearest ones.
-pub fn unknown_component(registry: &dyn Components, kind: Kind, name: &str, span: Span) -> Diagnostic {
+/// A name that the registry does not have, with the nearest ones, or with what is wrong with the file that may have it.
+pub fn unknown_component(registry: &dyn Components, kind: Kind, name: &str, span: Span, found: &mut Diagnostics) {
+    let problem = Problem::UnknownName { what: kind.to_string(), name: name.into() };
+    let broken = registry.broken(kind, name);
+    if let Some(one) = broken.first() {
+        found.list.extend(broken.iter().flat_map(|broken| &broken.list).cloned());
+        let label = format!("{} may mean it, and cannot be used", one.file);
+        let help = format!("mend or remove {}", one.file);
+        return found.push(Diagnostic::new(problem, span).label(label).help(help));
+    }
     let names = registry.names(kind);
     let help = match nearest(name, names.iter().copied()) {
         Some(near) => format!("did you mean `{near}`? `runner list` shows them all"),
@@ -412,9 +420,7 @@ pub fn unknown_component(registry: &dyn Components, kind: Kind, name: &str, span
         Kind::Layer => "no layer or neuron of this name is registered".to_string(),
         _ => format!("no {kind} of this name is registered"),
     };
-    Diagnostic::new(Problem::UnknownName { what: kind.to_string(), name: name.into() }, span)
-        .label(registered)
-        .help(help)
+    found.push(Diagnostic::new(problem, span).label(registered).help(help));
 }
 
 /// Says of which layer a table is, if it is one.

@@ -1,5 +1,6 @@
 //! What the check needs to know of the registry: which components there are, and which keys each takes.
 
+use super::diagnostic::Diagnostic;
 use super::fields::Field;
 use std::fmt;
 
@@ -181,10 +182,50 @@ impl Origin {
     }
 }
 
+/// A file that should hold a component and does not: nobody knows what it will be, so that only its name is refused.
+#[derive(Debug, Clone)]
+pub struct Broken {
+    /// The file.
+    pub file: String,
+    /// The name that it gives, or else that of the file.
+    pub name: String,
+    /// The name of the file without its ending.
+    pub stem: String,
+    /// The kind that it gives, as it stands there.
+    pub kind: Option<String>,
+    /// What is wrong with it.
+    pub list: Vec<Diagnostic>,
+}
+
+impl Broken {
+    /// Whether a name of a kind means this, whatever else has the name.
+    pub fn takes(&self, kind: Kind, name: &str) -> bool {
+        self.name == name && self.may_be_of(kind)
+    }
+
+    /// Whether a name of a kind that nothing else has may mean this.
+    pub fn may_be(&self, kind: Kind, name: &str) -> bool {
+        (self.name == name || self.stem == name) && self.may_be_of(kind)
+    }
+
+    fn may_be_of(&self, kind: Kind) -> bool {
+        let kinds: &[Kind] = match self.kind.as_deref() {
+            Some("neuron") => &[Kind::Layer, Kind::Neuron],
+            Some("surrogate") => &[Kind::Surrogate],
+            Some("dataset") => &[Kind::Dataset],
+            Some("program") => &[Kind::Dataset, Kind::Metric],
+            _ => &[Kind::Layer, Kind::Neuron, Kind::Surrogate, Kind::Dataset, Kind::Metric],
+        };
+        kinds.contains(&kind)
+    }
+}
+
 /// A set of components, looked up by name.
 pub trait Components {
-    /// What is known of a component. A layer may be a layer or a neuron.
+    /// What is known of a component. A layer may be a layer or a neuron. Nothing is known where a broken file may mean it.
     fn info(&self, kind: Kind, name: &str) -> Option<&Info>;
     /// All names of a kind, sorted.
     fn names(&self, kind: Kind) -> Vec<&str>;
+    /// The files that may mean a component, and are broken.
+    fn broken(&self, kind: Kind, name: &str) -> Vec<&Broken>;
 }

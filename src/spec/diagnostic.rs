@@ -3,6 +3,7 @@
 use super::source::{ReadError, Span};
 use crate::formula::FormulaError;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// One thing that is wrong with a file or an option.
 #[derive(Debug, thiserror::Error)]
@@ -80,10 +81,10 @@ pub enum Problem {
 }
 
 /// A problem with its place, a word beside the underline, and a next step.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Diagnostic {
     /// What is wrong.
-    pub problem: Box<Problem>,
+    pub problem: Arc<Problem>,
     /// Where; none for a file that could not be read.
     pub span: Option<Span>,
     /// Text beside the underline; may be empty.
@@ -102,7 +103,7 @@ impl Diagnostic {
 
     /// A problem of a file as a whole.
     pub fn without_place(problem: Problem) -> Self {
-        Diagnostic { problem: Box::new(problem), span: None, label: String::new(), help: None, also: None }
+        Diagnostic { problem: Arc::new(problem), span: None, label: String::new(), help: None, also: None }
     }
 
     /// Says something beside the underline.

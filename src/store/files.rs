@@ -43,7 +43,8 @@ pub fn sync_folder_of(path: &Path) -> Result<(), StoreError> {
     synced.map_err(|error| StoreError::Io { path: folder.into(), error })
 }
 
-fn replace_with(path: &Path, write: impl FnOnce(&mut File) -> std::io::Result<()>) -> Result<(), StoreError> {
+/// As [`replace`], by whatever writes the file.
+pub fn replace_with(path: &Path, write: impl FnOnce(&mut File) -> std::io::Result<()>) -> Result<(), StoreError> {
     let failed = |error| StoreError::Io { path: path.into(), error };
     let (temporary, mut file) = temporary(path).map_err(failed)?;
     write(&mut file).and_then(|()| fs::rename(&temporary, path)).map_err(|error| {

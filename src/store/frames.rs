@@ -1,5 +1,6 @@
 //! Records of the journal as the rows of each table.
 
+use super::agreement::DATA_DIGEST;
 use super::record::Record;
 use super::tables::Columns;
 use polars::prelude::*;
@@ -47,6 +48,10 @@ pub fn trials_of(records: &[Record], columns: &Columns) -> PolarsResult<DataFram
         column("seed", records.iter().map(|r| r.seed).collect::<Vec<u64>>()),
     ];
     columns.extend(swept.iter().map(|name| param(name, records)));
+    if records.iter().any(|record| record.data_digest.is_some()) {
+        columns
+            .push(column(DATA_DIGEST, records.iter().map(|r| r.data_digest.clone()).collect::<Vec<Option<String>>>()));
+    }
     columns.extend([
         column("status", text(&status)),
         column("error", records.iter().map(|r| r.error.clone()).collect::<Vec<Option<String>>>()),

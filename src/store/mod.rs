@@ -4,6 +4,7 @@
 //! when the run ends, `trials.parquet` last, after which the journal goes. Whatever the moment at which the process
 //! is killed, what had finished is found again. Readers take no lock.
 
+pub mod agreement;
 pub mod checkpoint;
 pub mod columns;
 pub mod environment;
@@ -22,7 +23,7 @@ pub mod tables;
 
 use crate::data::scale::Scale;
 use crate::spec::Save;
-use crate::spec::source::{MAX_LARGE, read_large, read_plain};
+use crate::spec::source::{MAX_LARGE, read_plain};
 pub use files::replace;
 use files::{
     check_inside, check_no_folder, create_folder, create_inside, is_file, is_id, is_temporary, remove,
@@ -425,9 +426,14 @@ impl Weights {
             view.map(|view| (name.clone(), view)).map_err(|e| failed(e.to_string()))
         });
         let views = views.collect::<Result<HashMap<_, _>, _>>()?;
-        let units = self.scale.as_deref().map(serde_json::to_string).transpose().map_err(|e| failed(e.to_string()))?;
-        let metadata = units.map(|units| HashMap::from([(SCALE.to_string(), units)]));
+        let metadata = self.units(path)?.map(|units| HashMap::from([(SCALE.to_string(), units)]));
         safetensors::serialize(&views, metadata).map_err(|e| failed(e.to_string()))
+    }
+
+    /// Its units, as JSON.
+    fn units(&self, path: &Path) -> Result<Option<String>, StoreError> {
+        let failed = |error: serde_json::Error| StoreError::Table { dir: path.into(), error: error.to_string() };
+        self.scale.as_deref().map(serde_json::to_string).transpose().map_err(failed)
     }
 }
 
@@ -437,19 +443,6 @@ fn little_endian(values: &[f32]) -> Vec<u8> {
         return bytemuck::cast_slice(values).to_vec();
     }
     values.iter().flat_map(|value| value.to_le_bytes()).collect()
-}
-
-/// Reads weights: values by path; none if the file is not there.
-pub fn read_weights(path: &Path) -> Result<Option<HashMap<String, Vec<f32>>>, StoreError> {
-    let bytes = match read_large(path).map_err(std::io::Error::from) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(StoreError::Io { path: path.into(), error }),
-    };
-    let tensors = safetensors::SafeTensors::deserialize(&bytes)
-        .map_err(|error| StoreError::Table { dir: path.into(), error: error.to_string() })?;
-    let floats = |data: &[u8]| data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
-    Ok(Some(tensors.tensors().into_iter().map(|(name, view)| (name, floats(view.data()))).collect()))
 }
 
 /// Reads the manifest of a folder that has one.

@@ -20,6 +20,9 @@ pub struct Record {
     pub params: Vec<(String, String)>,
     /// Its seed.
     pub seed: u64,
+    /// Digest of its data, where a program gave them.
+    #[serde(default)]
+    pub data_digest: Option<String>,
     /// Why it failed; none if it completed.
     pub error: Option<String>,
     /// The loss after training, of the kept weights.
@@ -214,6 +217,7 @@ mod tests {
             config: "b".into(),
             params: vec![("optimizer.lr".into(), "0.001".into())],
             seed: u64::MAX,
+            data_digest: Some("c".into()),
             error: Some("the loss is NaN".into()),
             loss: vec![f64::NAN],
             metrics: vec![f64::INFINITY, -0.0, 0.1 + 0.2],

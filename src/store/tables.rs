@@ -90,26 +90,6 @@ fn keys_of(trials: &Table) -> Result<Vec<Key>, StoreError> {
     Ok(rows.map(key).collect())
 }
 
-/// Iterations of a trial with their losses.
-pub type Losses = [(u64, f64)];
-
-/// The losses of some trials, as the history has them; those that are missing are not numbers.
-pub fn losses(dir: &Path, trials: &[&str]) -> Result<HashMap<String, Vec<(u64, f64)>>, StoreError> {
-    let history = Table::read(dir, HISTORY, Some(&["trial", "iteration", "loss"]))?;
-    let wanted: HashSet<&str> = trials.iter().copied().collect();
-    let mut found: HashMap<String, Vec<(u64, f64)>> = HashMap::new();
-    if history.is_empty() {
-        return Ok(found);
-    }
-    let (iterations, losses) = (history.counts("iteration")?, history.numbers("loss")?);
-    let runs = history.runs("trial", usize::MAX)?;
-    for (id, rows) in runs.into_iter().filter(|(id, _)| wanted.contains(id.as_str())) {
-        let losses = losses[rows.clone()].iter().map(|loss| loss.unwrap_or(f64::NAN));
-        found.entry(id).or_default().extend(iterations[rows].iter().copied().zip(losses));
-    }
-    Ok(found)
-}
-
 /// Each trial's row of a folder, for a summary.
 pub fn summary(dir: &Path, manifest: &Manifest) -> Result<Vec<SummaryRow>, StoreError> {
     summary_of(&Table::read(dir, TRIALS, None)?, manifest)
@@ -187,6 +167,17 @@ impl Tables {
             baselines: read(BASELINES)?,
             trials: read(TRIALS)?,
         })
+    }
+
+    /// Each table with the name of its file.
+    pub fn named(&self) -> [(&'static str, &Table); 5] {
+        [
+            (TRIALS, &self.trials),
+            (HISTORY, &self.history),
+            (TRACES, &self.traces),
+            (LAYERS, &self.layers),
+            (BASELINES, &self.baselines),
+        ]
     }
 
     /// The trials.

@@ -439,10 +439,13 @@ pub fn content_of(spec: &Spec, registry: &Registry, sources: &Sources) -> Result
     Ok(content(dataset.content(), weights.map(|bytes| blake3::hash(&bytes).to_hex().to_string())))
 }
 
+/// Stands between the digests of data and weights.
+pub const WEIGHTS: &str = ", weights ";
+
 /// Digests of what is read beside the experiment, as one.
 fn content(data: Option<String>, weights: Option<String>) -> Option<String> {
     match (data, weights) {
         (data, None) => data,
-        (data, Some(weights)) => Some(format!("{}, weights {weights}", data.unwrap_or_default())),
+        (data, Some(weights)) => Some(format!("{}{WEIGHTS}{weights}", data.unwrap_or_default())),
     }
 }

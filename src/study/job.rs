@@ -151,6 +151,7 @@ impl Job<'_> {
         let mut record = blank(plan, planned, 0);
         record.iterations = trial.iteration();
         record.duration_s = vec![duration];
+        record.data_digest = configuration.dataset.dataset().program().map(|_| trial.parts().digest());
         let names = configuration.spec.train.watch.then(|| Watched::new(&configuration.network).names());
         let column = |(i, name)| (name, trial.history.iter().map(|row| row.watched[i]).collect());
         record.watched = names.into_iter().flatten().enumerate().map(column).collect();
@@ -221,6 +222,7 @@ fn blank(plan: &Plan, planned: &TrialPlan, started: i64) -> Record {
         config: configuration.id.clone(),
         params: configuration.params.clone(),
         seed: planned.seed,
+        data_digest: None,
         error: None,
         loss: Vec::new(),
         metrics: Vec::new(),

@@ -7,7 +7,7 @@ pub mod configuration;
 pub mod differences;
 pub mod explain;
 pub mod identity;
-mod job;
+pub mod job;
 pub mod memory;
 pub mod plan;
 pub mod predict;

@@ -13,10 +13,11 @@ use crate::spec::diagnostic::Diagnostics;
 use crate::spec::print::{Formulas, toml, without_defaults};
 use crate::spec::source::{Sources, Span};
 use crate::spec::tree::{Node, Table, Value};
+use crate::store::tables::Columns;
 use crate::tensor::DeviceName;
 use std::collections::BTreeSet;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A trial that is to be run.
@@ -130,6 +131,12 @@ impl Plan {
         self.quantities().iter().filter(|quantity| of_training(quantity)).map(Measured::name).collect()
     }
 
+    /// The columns that this study gives its tables.
+    pub fn columns(&self) -> Columns {
+        let metrics = self.quantities().iter().map(Measured::name).collect();
+        Columns { metrics, recorded: self.recorded(), swept: self.swept.clone() }
+    }
+
     /// Trials that a configuration may have.
     pub fn per_configuration(&self) -> usize {
         self.spec.seeds.len() + fresh(&self.spec)
@@ -200,6 +207,17 @@ impl Plan {
     /// The resolved study as TOML: defaults written out, formulas and sweep kept.
     pub fn study_toml(&self) -> String {
         toml(&self.spec_table(), Formulas::Kept)
+    }
+
+    /// The files that a configuration of this study reads, by the keys that name them.
+    pub fn files(&self, spec: &Spec, registry: &Registry) -> Vec<(String, PathBuf)> {
+        let file = |place: String| {
+            let (section, key) = place.split_once('.')?;
+            let node = spec.resolved.get(section)?.as_table()?.get(key)?;
+            let path = self.sources.folder(node.span).join(node.as_text()?);
+            Some((place, path))
+        };
+        identity::places(&spec.data.kind, registry).into_iter().filter_map(file).collect()
     }
 
     /// The resolved study; without the defaults of components where it varies their kinds.

@@ -8,7 +8,6 @@ use super::rule::Rule;
 use super::runs::Executor;
 use super::schedule::Schedule;
 use crate::registry::{OnDevice, Registry};
-use crate::spec::Save;
 use crate::store::checkpoint;
 use crate::store::record::Record;
 use crate::store::{Store, StoreError};
@@ -201,9 +200,13 @@ fn pool(plan: &Plan) -> Result<rayon::ThreadPool, TrainError> {
     built.map_err(|error| TrainError::Threads(error.to_string()))
 }
 
-/// Trains one trial and leaves nothing on disk: its record without traces, and its weights if they are stored.
-pub fn once<D: OnDevice>(plan: &Plan, registry: &Registry, planned: &TrialPlan) -> Result<Finished, TrainError> {
-    let keep = Keep { traces: false, layers: false, weights: plan.spec.save == Save::All };
+/// Trains one trial and leaves nothing on disk: its record and its weights, as far as they are to be kept.
+pub fn once<D: OnDevice>(
+    plan: &Plan,
+    registry: &Registry,
+    planned: &TrialPlan,
+    keep: Keep,
+) -> Result<Finished, TrainError> {
     let stop = AtomicBool::new(false);
     let job = Job { plan, registry, planned, keep, dir: None, stop: &stop, watch: &Silent };
     Ok(pool(plan)?.install(|| job.run::<D>(&mut None)).ok_or(TrainError::Stopped)??)

@@ -31,7 +31,7 @@ fn what_was_stored_is_verified_bit_for_bit_without_the_file() {
         "{}",
         ran.stdout
     );
-    assert!(ran.stdout.contains("identical: 20 losses, 8 tensors"), "{}", ran.stdout);
+    assert!(ran.stdout.contains(" values of tables, 8 tensors"), "{}", ran.stdout);
     let ran = sandbox.fine(["verify", "results/small", "--all"]);
     assert!(ran.stdout.contains("5 of 5 trials run again: 5 identical"), "{}", ran.stdout);
 }
@@ -60,7 +60,7 @@ fn a_loss_that_was_changed_on_disk_is_found_with_its_iteration() {
     });
     let ran = sandbox.runner(["verify", "results/small"]);
     assert_eq!(ran.status, 1);
-    assert!(ran.stdout.contains("different: the loss of iteration 13 is "), "{}", ran.stdout);
+    assert!(ran.stdout.contains("different: `loss` of iteration 13 is "), "{}", ran.stdout);
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn weights_that_were_changed_or_removed_are_found() {
     std::fs::write(&path, bytes).unwrap();
     let ran = sandbox.runner(["verify", "results/small"]);
     assert_eq!(ran.status, 1);
-    assert!(ran.stdout.contains("of the weights differs by"), "{}", ran.stdout);
+    assert!(ran.stdout.contains(".safetensors: number "), "{}", ran.stdout);
     std::fs::remove_file(&path).unwrap();
     let ran = sandbox.runner(["verify", "results/small"]);
     assert!(ran.status == 1 && ran.stdout.contains("is missing"), "{}", ran.stdout);

@@ -162,14 +162,14 @@ fn a_mistake_in_a_plugin_is_underlined_in_its_own_file() {
         mem = beta * prev.mme + current\nspk = spike(mem - treshold)\n\"\"\"\n[params]\nbeta = { default = 0.9 }\n\
         threshold = { default = 1.0 }\n";
     sandbox.write("plugins/mine.toml", text);
-    insta::assert_snapshot!(refusal(&sandbox, &["small.toml"]));
+    insta::assert_snapshot!(refusal(&sandbox, &["show", "mine"]));
 }
 
 #[test]
 fn a_plugin_that_takes_a_builtin_name_must_say_so() {
     let sandbox = Sandbox::with("small.toml", SMALL);
     sandbox.write("plugins/mse.toml", "kind = \"surrogate\"\nname = \"atan\"\nderivative = \"1\"\n");
-    insta::assert_snapshot!(refusal(&sandbox, &["small.toml"]));
+    insta::assert_snapshot!(refusal(&sandbox, &["show", "atan"]));
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod executors;
 mod finite;
 mod folder;
 mod foreign_folders;
+mod half_written;
 mod held;
 mod kept_weights;
 mod laying;
@@ -18,6 +19,7 @@ mod plugins;
 mod print_back;
 mod probe;
 mod programs;
+mod programs_again;
 mod protocol;
 mod registry;
 mod report;
@@ -112,11 +114,16 @@ impl Sandbox {
         self.command().args(arguments).output().unwrap().into()
     }
 
-    /// As [`Sandbox::fine`], with the `PATH` that programs are found by.
-    fn fine_with_path<const N: usize>(&self, arguments: [&str; N]) -> Ran {
+    /// A command with the `PATH` that programs are found by, and a place for what they give.
+    fn command_with_path(&self) -> Command {
         let mut command = self.command();
-        let path = std::env::var("PATH").unwrap();
-        let ran: Ran = command.args(arguments).env("PATH", path).output().unwrap().into();
+        command.env("PATH", std::env::var("PATH").unwrap()).env("XDG_CACHE_HOME", self.path("cache"));
+        command
+    }
+
+    /// As [`Sandbox::fine`], with [`Sandbox::command_with_path`].
+    fn fine_with_path<const N: usize>(&self, arguments: [&str; N]) -> Ran {
+        let ran: Ran = self.command_with_path().args(arguments).output().unwrap().into();
         assert_eq!(ran.status, 0, "{arguments:?}\n{}\n{}", ran.stdout, ran.stderr);
         ran
     }

@@ -162,12 +162,13 @@ fn a_metric_is_not_called_like_a_column_of_a_table() {
         "finished",
         "duration_s",
         "baseline",
+        "data_digest",
     ] {
         let sandbox = Sandbox::empty();
         sandbox.write("plugins/m.sh", "");
         let text = manifest(name, "metric", "").replace(&format!("{name}.sh"), "m.sh");
         sandbox.write("plugins/m.toml", text);
-        let ran = sandbox.runner(["list"]);
+        let ran = sandbox.runner(["show", name]);
         assert_eq!(ran.status, 2, "{name}: {}", ran.stderr);
         assert!(ran.stderr.contains(&format!("a metric cannot be called `{name}`")), "{}", ran.stderr);
         let register = |to: &mut runner::registry::Additions<'_>| {
@@ -184,7 +185,7 @@ fn a_metric_is_not_called_like_a_column_of_a_table() {
     for name in ["param.x", "Train", "a b"] {
         let sandbox = Sandbox::empty();
         sandbox.write("plugins/m.toml", manifest(name, "metric", ""));
-        assert_eq!(sandbox.runner(["list"]).status, 2, "{name}");
+        assert_eq!(sandbox.runner(["show", name]).status, 2, "{name}");
     }
 }
 
@@ -199,7 +200,7 @@ fn a_parameter_does_not_take_a_key_of_a_projection() {
     };
     for param in ["recurrent_init", "recurrent_weight", "recurrent_bias"] {
         let sandbox = Sandbox::with("plugins/own.toml", &neuron(param));
-        let ran = sandbox.runner(["list"]);
+        let ran = sandbox.runner(["show", "own"]);
         assert_eq!(ran.status, 2, "{}", ran.stderr);
         assert!(ran.stderr.contains(&format!("`{param}` belongs to the projection `recurrent`")), "{}", ran.stderr);
     }

@@ -48,7 +48,7 @@ fn two_plugins_of_one_name_are_an_error_that_names_both_files() {
     let sandbox = Sandbox::with("small.toml", SMALL);
     sandbox.write("plugins/one.toml", neuron("tired", "", ""));
     sandbox.write("plugins/two.toml", neuron("tired", "", ""));
-    let ran = sandbox.runner(["small.toml"]);
+    let ran = sandbox.runner(["show", "tired"]);
     assert_eq!(ran.status, 2);
     insta::assert_snapshot!(ran.stderr);
 }
@@ -57,7 +57,8 @@ fn two_plugins_of_one_name_are_an_error_that_names_both_files() {
 fn a_built_in_name_is_taken_only_where_that_is_said() {
     let sandbox = Sandbox::with("small.toml", SMALL);
     sandbox.write("plugins/leaky.toml", neuron("leaky", "", ""));
-    let ran = sandbox.runner(["small.toml"]);
+    assert_eq!(sandbox.runner(["small.toml"]).status, 2);
+    let ran = sandbox.runner(["show", "leaky"]);
     assert_eq!(ran.status, 2);
     insta::assert_snapshot!(ran.stderr);
     sandbox.write("plugins/leaky.toml", neuron("leaky", "[params]", "[params]\nbias_current = { default = 0 }"));
@@ -80,7 +81,7 @@ fn hostile(text: &str) -> String {
     let sandbox = Sandbox::with("small.toml", SMALL);
     sandbox.write("plugins/bad.toml", text);
     let mut command = std::process::Command::new("sh");
-    let limited = "ulimit -v 1048576; ulimit -t 2; exec \"$0\" check small.toml";
+    let limited = "ulimit -v 1048576; ulimit -t 2; exec \"$0\" show bad";
     command.args(["-c", limited, env!("CARGO_BIN_EXE_runner")]).current_dir(sandbox.folder.path()).env_clear();
     let ran: Ran = command.env("PATH", std::env::var("PATH").unwrap()).output().unwrap().into();
     assert_eq!(ran.status, 2, "{}", ran.stderr);
@@ -203,7 +204,7 @@ fn names_of_a_neuron_may_not_collide_with_keys_of_its_layer() {
         "[params]\nsize = { default = 1 }\nexp = { default = 1 }\n\"two words\" = { default = 1 }",
     );
     sandbox.write("plugins/tired.toml", text);
-    let ran = sandbox.runner(["small.toml"]);
+    let ran = sandbox.runner(["show", "tired"]);
     assert_eq!(ran.status, 2);
     insta::assert_snapshot!(ran.stderr);
 }
@@ -213,7 +214,7 @@ fn options_are_checked_in_every_combination() {
     let sandbox = Sandbox::with("small.toml", SMALL);
     let options = "[options.gate]\nopen = { gain = \"1\" }\nshut = { gain = \"half\" }\n[options.kind_of]\nplain = { half = \"0.5\" }\nnone = { other = \"1\" }\n";
     sandbox.write("plugins/bad.toml", step("mem = gain * current") + options);
-    let ran = sandbox.runner(["small.toml"]);
+    let ran = sandbox.runner(["show", "bad"]);
     assert_eq!(ran.status, 2);
     insta::assert_snapshot!(ran.stderr);
 }
@@ -225,7 +226,7 @@ fn a_pipe_among_the_plugins_is_refused() {
     sandbox.write("plugins/x", "");
     let made = std::process::Command::new("mkfifo").arg(sandbox.path("plugins/pipe.toml")).status().unwrap();
     assert!(made.success());
-    let ran = sandbox.runner(["check", "small.toml"]);
+    let ran = sandbox.runner(["show", "pipe"]);
     assert_eq!(ran.status, 2);
     insta::assert_snapshot!(ran.stderr);
 }
@@ -283,10 +284,10 @@ fn the_readmes_neuron_trains_and_shows_everywhere() {
 
 #[test]
 fn the_readmes_mistake_is_underlined_as_it_says() {
-    let (sandbox, _) = izhikevich();
+    let (sandbox, words) = izhikevich();
     let text = std::fs::read_to_string(sandbox.path("plugins/izhikevich.toml")).unwrap();
     sandbox.write("plugins/izhikevich.toml", text.replace("gain * current", "gain * curent"));
-    let ran = sandbox.runner(["experiments/sqrt.toml"]);
+    let ran: Ran = sandbox.command().args(words).output().unwrap().into();
     assert_eq!(ran.status, 2);
     let shown = fenced(README, "").into_iter().find(|text| text.contains("`curent`")).unwrap();
     assert!(ran.stderr.starts_with(&format!("{shown}\n")), "{}\n{shown}", ran.stderr);

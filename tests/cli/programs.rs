@@ -18,7 +18,7 @@ const DESCRIBED: &str = r#"read line; echo '{"type":"description","keys":["gain"
 const DATA: &str = r#"echo '{"type":"data","id":1,"inputs":[[[0.5]],[[1]]],"targets":[[[0.25]],[[0.5]]]}'"#;
 
 /// A small experiment on `walk`, a program that does this after it said which process it is.
-fn dataset(script: &str) -> Sandbox {
+pub fn dataset(script: &str) -> Sandbox {
     let data = "kind = \"walk\"\nsteps = 2\ngain = 2.5";
     let sandbox = Sandbox::with("small.toml", &SMALL.replace("kind = \"sqrt\"\nsteps = 12", data));
     let more =
@@ -28,9 +28,16 @@ fn dataset(script: &str) -> Sandbox {
     sandbox
 }
 
+/// A well-behaved dataset that answers every request, with this as its first target.
+pub fn echoing(target: &str) -> String {
+    let data = DATA.replace("0.25", &format!("'\"{target}\"'"));
+    let data = data.replace("\"id\":1", "\"id\":'$(echo \"$line\" | sed 's/.*\"id\":\\([0-9]*\\).*/\\1/')'");
+    format!("{HELLO}; {DESCRIBED}; while read line; do case $line in *produce*) {data};; *) exit 0;; esac; done")
+}
+
 fn run(sandbox: &Sandbox) -> Ran {
-    let mut command = sandbox.command();
-    command.args(["small.toml", "--allow-programs", "--quiet"]).env("PATH", std::env::var("PATH").unwrap());
+    let mut command = sandbox.command_with_path();
+    command.args(["small.toml", "--allow-programs", "--quiet"]);
     command.output().unwrap().into()
 }
 
@@ -41,7 +48,7 @@ fn lives(pid: &str) -> bool {
 }
 
 /// No process that wrote its number is left; the kernel may take a moment for it.
-fn assert_none_left(sandbox: &Sandbox, expected: usize) {
+pub fn assert_none_left(sandbox: &Sandbox, expected: usize) {
     let text = std::fs::read_to_string(sandbox.path("plugins/pids")).unwrap_or_default();
     let pids: Vec<&str> = text.lines().collect();
     assert_eq!(pids.len(), expected, "{pids:?}");
@@ -244,8 +251,8 @@ fn a_run_that_is_told_twice_to_stop_takes_its_programs_with_it() {
     let sandbox = dataset("sleep 100 & echo $! >> pids; wait");
     let manifest = std::fs::read_to_string(sandbox.path("plugins/walk.toml")).unwrap();
     sandbox.write("plugins/walk.toml", manifest.replace("timeout_s = 0.5", "timeout_s = 100"));
-    let mut command = sandbox.command();
-    command.args(["small.toml", "--allow-programs", "--quiet"]).env("PATH", std::env::var("PATH").unwrap());
+    let mut command = sandbox.command_with_path();
+    command.args(["small.toml", "--allow-programs", "--quiet"]);
     let mut child = command.spawn().unwrap();
     let started = || std::fs::read_to_string(sandbox.path("plugins/pids")).is_ok_and(|pids| pids.lines().count() == 2);
     while !started() {
@@ -266,9 +273,9 @@ fn a_run_that_is_told_twice_to_stop_takes_its_programs_with_it() {
 #[test]
 fn a_program_that_failed_is_not_asked_again() {
     let sandbox = dataset("exec sleep 100");
-    let mut command = sandbox.command();
+    let mut command = sandbox.command_with_path();
     command.args(["small.toml", "--allow-programs", "--quiet", "--seeds", "0..40"]);
-    let ran: Ran = command.env("PATH", std::env::var("PATH").unwrap()).output().unwrap().into();
+    let ran: Ran = command.output().unwrap().into();
     assert_eq!(ran.status, 1);
     assert!(ran.stderr.ends_with("error: 40 trials failed in all\n"), "{}", ran.stderr);
     assert_none_left(&sandbox, 1);
@@ -293,7 +300,7 @@ fn programs_run_only_where_that_is_allowed() {
 fn verify_starts_a_program_only_where_that_is_allowed() {
     let sandbox = dataset(&format!("{HELLO}; {DESCRIBED}; read line; {DATA}; read line"));
     assert_eq!(run(&sandbox).status, 0);
-    std::fs::remove_dir_all(sandbox.path(".runner-cache")).unwrap();
+    std::fs::remove_dir_all(sandbox.path("cache/runner")).unwrap();
     let ran = sandbox.runner(["verify", "results/small"]);
     assert_ne!(ran.status, 0);
     assert!(
@@ -315,9 +322,9 @@ fn a_dataset_is_fetched_once_for_its_digest_keys_and_seed() {
     let sandbox = dataset(&script);
     let asked = || std::fs::read_to_string(sandbox.path("plugins/asked")).unwrap_or_default().lines().count();
     let again = |arguments: &[&str]| {
-        let mut command = sandbox.command();
+        let mut command = sandbox.command_with_path();
         command.args(["small.toml", "--allow-programs", "--quiet"]).args(arguments);
-        let ran: Ran = command.env("PATH", std::env::var("PATH").unwrap()).output().unwrap().into();
+        let ran: Ran = command.output().unwrap().into();
         assert_eq!((ran.status, ran.stderr.as_str()), (0, ""));
     };
     // Three seeds, each on four learning rates, on as many workers as there are.
@@ -344,7 +351,7 @@ fn a_dataset_is_fetched_once_for_its_digest_keys_and_seed() {
 fn a_damaged_cache_is_fetched_again() {
     let sandbox = dataset(&format!("{HELLO}; {DESCRIBED}; read line; {DATA}; read line"));
     assert_eq!(run(&sandbox).status, 0);
-    let file = std::fs::read_dir(sandbox.path(".runner-cache")).unwrap().next().unwrap().unwrap().path();
+    let file = std::fs::read_dir(sandbox.path("cache/runner")).unwrap().next().unwrap().unwrap().path();
     let mut bytes = std::fs::read(&file).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
     std::fs::write(&file, bytes).unwrap();
@@ -382,8 +389,8 @@ pub fn metric(score: &str) -> Sandbox {
 fn a_metric_is_scored_after_training_over_one_process() {
     let sandbox = metric(r#"echo "{\"type\":\"score\",\"id\":$n,\"value\":0.125}""#);
     let set = ["--seeds", "0..5", "--set", "train.metrics=[\"worst\"]"];
-    let mut command = sandbox.command();
-    command.args(["small.toml", "--allow-programs"]).args(set).env("PATH", std::env::var("PATH").unwrap());
+    let mut command = sandbox.command_with_path();
+    command.args(["small.toml", "--allow-programs"]).args(set);
     let ran: Ran = command.output().unwrap().into();
     assert_eq!(ran.status, 0, "{}", ran.stderr);
     assert!(ran.stdout.contains("worst (target)") && ran.stdout.contains("0.12500"), "{}", ran.stdout);
@@ -430,7 +437,9 @@ fn mistakes_in_a_manifest_are_underlined() {
         "kind = \"program\"\nprovides = \"dataset\"\nname = \"zig\"\ncommand = [\"./zag\"]\nfiles = [\"none.py\"]\n\
          inputs = []\ntargets = [\"y\"]\n[params]\nsteps = { default = 1 }\nexp = { default = 1 }\nmiss = { about = \"\" }\n",
     );
-    let ran = sandbox.runner(["list"]);
-    assert_eq!(ran.status, 2);
-    insta::assert_snapshot!(ran.stderr);
+    let said = ["walk", "zig"].map(|name| sandbox.runner(["show", name])).map(|ran| {
+        assert_eq!(ran.status, 2);
+        ran.stderr
+    });
+    insta::assert_snapshot!(said.concat());
 }

@@ -38,8 +38,8 @@ fn replay(sandbox: &Sandbox, (requests, answers): &(Vec<String>, Vec<String>)) -
         "n=0; while read -r line; do printf '%s\\n' \"$line\" >> heard; n=$((n + 1)); sed -n ${n}p answers; done";
     sandbox.write("plugins/replay.sh", script);
     sandbox.write("plugins/answers", answers.join("\n") + "\n");
-    let mut command = sandbox.command();
-    command.args(["small.toml", "--allow-programs", "--quiet"]).env("PATH", std::env::var("PATH").unwrap());
+    let mut command = sandbox.command_with_path();
+    command.args(["small.toml", "--allow-programs", "--quiet"]);
     let ran: Ran = command.output().unwrap().into();
     let heard = std::fs::read_to_string(sandbox.path("plugins/heard")).unwrap();
     let mut heard: Vec<Value> = heard.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
