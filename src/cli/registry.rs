@@ -1,6 +1,6 @@
 //! `runner list`, `runner show` and `runner schema`: what the registry has.
 
-use super::{Exit, PluginArgs, fail, load_registry, print, refuse};
+use super::{Exit, PluginArgs, fail, load_registry, print, print_code, refuse};
 use crate::registry::{Crate, Registry};
 use crate::spec::component::{Components, Info, Kind};
 use crate::spec::diagnostic::nearest;
@@ -68,7 +68,7 @@ pub fn show(args: &ShowArgs, crates: &[Crate]) -> Exit {
 /// Prints the JSON Schema of experiment files.
 pub fn schema(args: &PluginArgs, crates: &[Crate]) -> Exit {
     with_registry(args, crates, |registry| {
-        print(&format!("{:#}\n", json_schema(registry)));
+        print_code(&format!("{:#}\n", json_schema(registry)));
         Exit::Fine
     })
 }

@@ -4,8 +4,7 @@ use super::manifest::{manifest, timestamp};
 use super::progress::Progress;
 use super::settled::{self, Settled};
 use super::summary::{Printing, summarise};
-use super::{Exit, PluginArgs, complain, fail, load_registry, refuse, tell_notes};
-use crate::program;
+use super::{Exit, PluginArgs, complain, fail, full, load_registry, refuse, signals, tell_notes};
 use crate::registry::{Crate, OnDevice, Registry};
 use crate::report;
 use crate::spec::component::Info;
@@ -22,8 +21,6 @@ use clap::{Args, ValueEnum};
 use dfdx::prelude::Cpu;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 /// Options of `runner run`.
@@ -134,24 +131,13 @@ pub fn run(args: &RunArgs, crates: &[Crate]) -> Exit {
         Ok(requests) => requests,
         Err(exit) => return exit,
     };
-    let stop = Arc::new(AtomicBool::new(false));
-    let handler = stop.clone();
-    let handled = ctrlc::set_handler(move || {
-        if handler.swap(true, Ordering::Relaxed) {
-            program::kill_all();
-            std::process::exit(Exit::Interrupted as i32);
-        }
-    });
-    if let Err(error) = handled {
-        return fail(format!("signals cannot be handled: {error}"), None, Exit::Request);
-    }
     let mut worst = Exit::Fine;
     for asked in &requests {
         let exit = match (asked, args.device) {
             (Asked::Settled(settled), _) => settled.say(args.printing()),
-            (Asked::Planned(request), DeviceArg::Cpu) => run_one::<Cpu>(args, request, &stop),
+            (Asked::Planned(request), DeviceArg::Cpu) => run_one::<Cpu>(args, request),
             #[cfg(feature = "cuda")]
-            (Asked::Planned(request), DeviceArg::Cuda) => run_one::<dfdx::prelude::Cuda>(args, request, &stop),
+            (Asked::Planned(request), DeviceArg::Cuda) => run_one::<dfdx::prelude::Cuda>(args, request),
             #[cfg(not(feature = "cuda"))]
             (Asked::Planned(_), DeviceArg::Cuda) => fail(DeviceError::NotBuilt, None, Exit::Request),
         };
@@ -252,7 +238,7 @@ fn open_device(device: DeviceArg) -> Result<DeviceName, DeviceError> {
     }
 }
 
-fn run_one<D: OnDevice>(args: &RunArgs, request: &Request, stop: &AtomicBool) -> Exit {
+fn run_one<D: OnDevice>(args: &RunArgs, request: &Request) -> Exit {
     let sync = match args.sync {
         SyncArg::Group => store::Sync::Group,
         SyncArg::Every => store::Sync::Every,
@@ -265,13 +251,16 @@ fn run_one<D: OnDevice>(args: &RunArgs, request: &Request, stop: &AtomicBool) ->
     if !args.quiet {
         store.notes.iter().for_each(|note| complain(&format!("warning: {note}\n")));
     }
-    match train_and_store::<D>(args, request, &mut store, stop) {
+    match train_and_store::<D>(args, request, &mut store) {
         Ok(exit) => exit,
         Err(error) => fail(error, Some("finished trials are kept; run the same command again to go on"), Exit::Storage),
     }
 }
 
 fn refuse_folder(error: &StoreError) -> Exit {
+    if let Some(exit) = full(error) {
+        return exit;
+    }
     let help = match error {
         StoreError::OtherExperiment(_) => {
             Some("`--out DIR` keeps both; `--fresh` deletes what is there and begins anew")
@@ -293,7 +282,6 @@ fn train_and_store<D: OnDevice>(
     args: &RunArgs,
     request: &Request,
     store: &mut Store,
-    stop: &AtomicBool,
 ) -> Result<Exit, TrainError> {
     let plan = &request.plan;
     let (file, device, executor) = (request.file.clone(), D::NAME.as_str(), plan.executor.as_str());
@@ -320,7 +308,9 @@ fn train_and_store<D: OnDevice>(
     let missing: Vec<&TrialPlan> = due.iter().map(|place| &plan.trials[*place]).collect();
     let progress = Progress::new(missing.len(), plan.iterations(&missing), args.quiet);
     let jobs = args.jobs.map_or_else(processors, |jobs| jobs as usize);
-    let finished = train::<D>(&request.registry, store, &mut schedule, due, jobs, stop, &progress);
+    let finished = signals::while_training(|| {
+        train::<D>(&request.registry, store, &mut schedule, due, jobs, signals::stop(), &progress)
+    });
     progress.finish();
     for error in request.registry.stop_programs() {
         complain(&format!("warning: {error}\n"));

@@ -10,6 +10,7 @@ pub mod probe;
 use super::baselines::Comparison;
 use super::tables::Results;
 use super::{Figure, ReportError};
+use crate::spec::shown::shown;
 use crate::store::manifest::Manifest;
 use plotters::prelude::*;
 use plotters::style::{FontDesc, RGBColor};
@@ -65,7 +66,8 @@ fn draw(
         name: name.into(),
         error: error.to_string(),
     })?;
-    Ok(svg)
+    // Controls are no characters of XML.
+    Ok(shown(&svg).into_owned())
 }
 
 fn font(size: u32) -> FontDesc<'static> {
