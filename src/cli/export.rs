@@ -54,8 +54,9 @@ pub fn export(args: &ExportArgs) -> Exit {
             files.iter().for_each(|file| print(&format!("{}\n", file.display())));
             Exit::Fine
         }
-        Err(error @ (StoreError::Io { .. } | StoreError::Outside { .. } | StoreError::NotOurs { .. })) => full(&error)
-            .unwrap_or_else(|| fail(error, Some("`--out DIR` names another folder"), Exit::Request)),
+        Err(error @ (StoreError::Io { .. } | StoreError::Outside { .. } | StoreError::NotOurs { .. })) => {
+            full(&error).unwrap_or_else(|| fail(error, Some("`--out DIR` names another folder"), Exit::Request))
+        }
         Err(error) => refuse_unreadable(&error, "export` takes a folder"),
     }
 }

@@ -140,6 +140,7 @@ pub fn run(crates: &[Crate]) -> u8 {
         Some(Command::Diff(args)) => diff::diff(&args),
         Some(Command::Export(args)) => export::export(&args),
     };
+    signals::let_end();
     printed(exit) as u8
 }
 

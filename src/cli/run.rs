@@ -278,11 +278,7 @@ fn refuse_folder(error: &StoreError) -> Exit {
     fail(error, help, Exit::Request)
 }
 
-fn train_and_store<D: OnDevice>(
-    args: &RunArgs,
-    request: &Request,
-    store: &mut Store,
-) -> Result<Exit, TrainError> {
+fn train_and_store<D: OnDevice>(args: &RunArgs, request: &Request, store: &mut Store) -> Result<Exit, TrainError> {
     let plan = &request.plan;
     let (file, device, executor) = (request.file.clone(), D::NAME.as_str(), plan.executor.as_str());
     let known = store.rows()?;

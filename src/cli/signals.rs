@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 /// How long tables and page may take once trials are put down.
 const MOMENT: Duration = Duration::from_millis(800);
-/// How long trials may take to be put down; an iteration of a large network takes a while.
+/// How long trials may take to be put down, so that none of their work is lost; a large network takes a while.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a last message may take: nobody may be reading.
 const LAST_WORDS: Duration = Duration::from_millis(100);
@@ -19,6 +19,8 @@ const LOOK: Duration = Duration::from_millis(5);
 
 static STOP: AtomicBool = AtomicBool::new(false);
 static TRAINING: AtomicBool = AtomicBool::new(false);
+/// Whether the process is being left.
+static LEFT: AtomicBool = AtomicBool::new(false);
 /// Whether there are results that a run of the same command finds.
 static KEPT: AtomicBool = AtomicBool::new(false);
 
@@ -50,23 +52,35 @@ pub fn while_training<T>(train: impl FnOnce() -> T) -> T {
     trained
 }
 
+/// Does not come back where a signal is ending the process, which then has its status.
+pub fn let_end() {
+    while LEFT.load(Ordering::SeqCst) {
+        std::thread::park();
+    }
+}
+
 /// Waits for trials to be put down, and a moment longer.
 fn put_down() {
     let begun = Instant::now();
     let mut said = false;
-    while TRAINING.load(Ordering::SeqCst) && begun.elapsed() < PATIENCE {
+    // What a program takes to answer may be anything.
+    let patience = if program::are_running() { MOMENT } else { PATIENCE };
+    while TRAINING.load(Ordering::SeqCst) && begun.elapsed() < patience {
         if !said && begun.elapsed() > MOMENT {
             complain("stopping when the iterations that are computed end; a second signal ends at once\n");
             said = true;
         }
         std::thread::sleep(LOOK);
     }
-    std::thread::sleep(MOMENT);
+    if !TRAINING.load(Ordering::SeqCst) {
+        std::thread::sleep(MOMENT);
+    }
     leave();
 }
 
 /// Ends the process; its programs and half-written files with it.
 fn leave() -> ! {
+    LEFT.store(true, Ordering::SeqCst);
     program::kill_all();
     let _held = remove_unfinished();
     let kept = if KEPT.load(Ordering::SeqCst) { ": finished trials are kept; the same command goes on" } else { "" };

@@ -8,7 +8,7 @@ use crate::spec::component::{Components, Info, Origin};
 use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem};
 use crate::spec::fields::{Field, Range, Type};
 use crate::spec::merge::wrong_type;
-use crate::spec::source::Span;
+use crate::spec::source::{Span, text_of};
 use crate::spec::tree::{Entry, Node, Table, Value};
 use serde_json::{Map, Value as Json};
 use std::io;
@@ -136,7 +136,7 @@ impl Manifest {
         }
         let folder = std::path::absolute(file.parent().unwrap_or(Path::new(""))).ok()?;
         let (command, digest) = resolve(&checked, &folder, text, at, found)?;
-        let file = file.display().to_string();
+        let file = text_of(file);
         if found.list.len() > before {
             return None;
         }
@@ -264,7 +264,7 @@ fn resolve(
         return None;
     };
     if first.contains('/') {
-        *first = folder.join(&*first).display().to_string();
+        *first = text_of(&folder.join(&*first));
     }
     Some((command, hasher.finalize().to_hex().to_string()))
 }

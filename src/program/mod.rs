@@ -18,7 +18,7 @@ pub mod protocol;
 pub use dataset::ProgramDataset;
 pub use manifest::{Manifest, Provides};
 pub use metric::ProgramMetric;
-pub use process::kill_all;
+pub use process::{are_running, kill_all};
 
 use process::Process;
 use protocol::{Answer, PROTOCOL, Request};

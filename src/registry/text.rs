@@ -26,7 +26,7 @@ impl Registry {
         for path in files {
             match source::read_plain(&path, MAX_BYTES) {
                 Ok(text) => {
-                    let source = sources.add(path.display().to_string(), text);
+                    let source = sources.add(source::text_of(&path), text);
                     self.add_plugin(source, Some(&path), sources, found);
                 }
                 Err(error) => found.push(Diagnostic::without_place(Problem::Unreadable { path, error })),
@@ -37,7 +37,7 @@ impl Registry {
     /// Adds a text plugin that lay in a file of this name.
     pub fn add_text(&mut self, name: &str, text: &str, sources: &mut Sources, found: &mut Diagnostics) {
         let source = sources.add(name, text);
-        self.add_plugin(source, Some(Path::new(name)), sources, found);
+        self.add_plugin(source, Some(&source::path_of(name)), sources, found);
     }
 
     /// Reads one text plugin; `path` where it is not built in.
@@ -61,7 +61,7 @@ impl Registry {
             return;
         };
         let origin = path.map_or(Origin::BuiltIn, |path| Origin::Text {
-            file: path.display().to_string(),
+            file: source::text_of(path),
             text: sources.get(at).text.clone(),
         });
         match table.text("kind") {
@@ -103,8 +103,8 @@ impl Registry {
 impl Registry {
     /// Reads the manifest of a program.
     fn add_program(&mut self, table: &Table, at: Span, sources: &Sources, found: &mut Diagnostics) {
-        let source = sources.get(at);
-        let Some(manifest) = Manifest::read(table, at, Path::new(&source.name), &source.text, self, found) else {
+        let of = sources.get(at);
+        let Some(manifest) = Manifest::read(table, at, &source::path_of(&of.name), &of.text, self, found) else {
             return;
         };
         let (info, provides) = (manifest.info.clone(), manifest.provides);

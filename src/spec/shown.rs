@@ -1,5 +1,6 @@
 //! Text of strangers as a terminal, a page or a picture may have it: what would steer them is shown, not sent.
 
+use super::source::BYTES;
 use std::borrow::Cow;
 
 /// Whether a character steers a terminal instead of being seen: a control other than end of line and tab, or one that
@@ -8,22 +9,23 @@ fn steers(c: char) -> bool {
     c.is_control() && !matches!(c, '\n' | '\t') || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// A text for people: such characters as `\u{1b}`.
+/// A text for people: such characters as `\u{1b}`, and what belongs to no character as the replacement character.
 pub fn shown(text: &str) -> Cow<'_, str> {
-    replaced(text, |c| c.escape_unicode().to_string())
+    let unseen = |c: char| steers(c) || BYTES.contains(&c);
+    replaced(text, unseen, |c| if steers(c) { c.escape_unicode().to_string() } else { "\u{fffd}".into() })
 }
 
 /// Lines of JSON or TOML, which hold such characters in strings alone: these as both escape them, `\u001b`.
 pub fn escaped(text: &str) -> Cow<'_, str> {
-    replaced(text, |c| format!("\\u{:04x}", u32::from(c)))
+    replaced(text, steers, |c| format!("\\u{:04x}", u32::from(c)))
 }
 
-fn replaced(text: &str, by: impl Fn(char) -> String) -> Cow<'_, str> {
-    if !text.contains(steers) {
+fn replaced(text: &str, which: impl Fn(char) -> bool, by: impl Fn(char) -> String) -> Cow<'_, str> {
+    if !text.contains(&which) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len());
-    text.chars().for_each(|c| if steers(c) { out += &by(c) } else { out.push(c) });
+    text.chars().for_each(|c| if which(c) { out += &by(c) } else { out.push(c) });
     Cow::Owned(out)
 }
 

@@ -109,10 +109,10 @@ pub fn advice(seeds: impl IntoIterator<Item = (usize, Verdict)>) -> Option<Strin
     };
     let enough = (1..=EXACT).find(|n| least(*n) * comparisons as f64 <= LEVEL);
     let enough = match enough {
-        Some(enough) => format!("{enough} common seeds would do"),
+        Some(enough) => format!("{enough} in common would do"),
         None => "no number of seeds would do; compare fewer".into(),
     };
-    Some(format!("too few seeds: with {n} that all agree p is {}{correction}; {enough}", shown(least(n))))
+    Some(format!("too few seeds: with {n} in common p is {} at least{correction}; {enough}", shown(least(n))))
 }
 
 /// Compares two quantities, seed by seed; pairs with a value that is not finite are left out. `of` is the mean that says
@@ -223,6 +223,37 @@ mod tests {
         let exact = sign_flip(&differences);
         let drawn = sign_flip(&[differences.as_slice(), &[0.0]].concat());
         assert!((exact - drawn).abs() < 0.005, "{exact} {drawn}");
+    }
+
+    #[test]
+    fn seeds_are_too_few_by_the_correction_that_is_shown() {
+        let test = |n: usize, p: f64| Paired { n, mean: 1.0, ratio: false, p, least: least(n), correlation: None };
+        let verdicts = |tests: &[Paired]| -> Vec<(f64, Verdict)> {
+            let judged = judged(&tests.iter().map(Some).collect::<Vec<_>>());
+            judged.iter().map(|judged| (judged.p, judged.verdict)).collect()
+        };
+        // The last in order is corrected by nothing, so that seven seeds are enough for it.
+        let long = || test(20, least(20));
+        let with_long = [long(), long(), long(), test(7, 0.015625)];
+        assert_eq!(verdicts(&with_long)[3], (0.015625, Verdict::Differs));
+        let with_long = [long(), long(), long(), test(7, 0.5)];
+        assert_eq!(verdicts(&with_long)[3], (0.5, Verdict::Chance));
+        // Four that have seven seeds each could not have differed.
+        let four: Vec<Paired> = (0..4).map(|_| test(7, 0.015625)).collect();
+        assert!(verdicts(&four).iter().all(|one| *one == (0.0625, Verdict::TooFew)));
+        assert_eq!(verdicts(&[test(5, 0.0625)]), [(0.0625, Verdict::TooFew)]);
+        assert_eq!(verdicts(&[test(6, 0.03125)]), [(0.03125, Verdict::Differs)]);
+    }
+
+    #[test]
+    fn as_many_seeds_as_are_advised_are_enough() {
+        for comparisons in [1, 2, 3, 10, 1000] {
+            let words = advice(vec![(3, Verdict::TooFew); comparisons]).unwrap();
+            let enough: usize = words.rsplit("; ").next().unwrap().split(' ').next().unwrap().parse().unwrap();
+            assert!(least(enough) * comparisons as f64 <= LEVEL && least(enough - 1) * comparisons as f64 > LEVEL);
+        }
+        assert!(advice(vec![(3, Verdict::TooFew); 100_000]).unwrap().ends_with("compare fewer"));
+        assert_eq!(advice([(9, Verdict::Differs), (9, Verdict::Chance)]), None);
     }
 
     #[test]

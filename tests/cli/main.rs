@@ -8,6 +8,7 @@ mod folder;
 mod held;
 mod laying;
 mod limits;
+mod manners;
 mod own_units;
 mod plugins;
 mod print_back;
