@@ -1,7 +1,7 @@
 //! `runner check`: everything that can be known without computing.
 
 use super::run::{ExecutorArg, processors};
-use super::{Exit, PluginArgs, load_registry, print, refuse, tell_broken, tell_notes};
+use super::{Exit, PluginArgs, load_registry, print, print_code, refuse, tell_broken, tell_notes};
 use crate::registry::{Crate, Registry};
 use crate::spec::diagnostic::Diagnostics;
 use crate::spec::source::Sources;
@@ -73,10 +73,10 @@ pub fn check(args: &CheckArgs, crates: &[Crate]) -> Exit {
 fn show(plan: &Plan, what: Option<Printed>, file: &Path, registry: &Registry) -> Result<(), Diagnostics> {
     match what {
         None => print(&format!("{}: fine\n\n{}\n", file.display(), summary(plan))),
-        Some(Printed::Study) => print(&format!("# study {}\n{}", plan.identity, plan.study_toml())),
+        Some(Printed::Study) => print_code(&format!("# study {}\n{}", plan.identity, plan.study_toml())),
         Some(Printed::Trials) => {
             for trial in &plan.trials {
-                print(&format!("# trial {}\n{}\n", trial.id, plan.trial_toml(trial, registry)?));
+                print_code(&format!("# trial {}\n{}\n", trial.id, plan.trial_toml(trial, registry)?));
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use super::summary::{aligned, figure};
 use super::{Exit, fail, print, refuse_unreadable};
-use crate::report::contrast::against;
+use crate::report::contrast::{advice, against};
 use crate::spec::sweep::split;
 use crate::statistics::pairs::shown;
 use crate::statistics::{LEVEL, median_of};
@@ -107,13 +107,13 @@ fn table(baseline: &Ranked, ranked: &[Ranked], manifest: &Manifest) -> String {
     ];
     for (one, contrast) in others.iter().zip(&contrasts).take(LISTED) {
         let cells = match &contrast.test {
-            None => ["0".into(), "-".into(), "-".into(), "-".into(), contrast.verdict.into(), "-".into()],
+            None => ["0".into(), "-".into(), "-".into(), "-".into(), contrast.verdict.to_string(), "-".into()],
             Some(test) => [
                 test.n.to_string(),
                 figure(contrast.median),
                 test.change(),
                 shown(contrast.p),
-                contrast.verdict.into(),
+                contrast.verdict.to_string(),
                 test.correlation.map_or("-".into(), |r| format!("{r:.2}")),
             ],
         };
@@ -123,8 +123,9 @@ fn table(baseline: &Ranked, ranked: &[Ranked], manifest: &Manifest) -> String {
     lines.insert(0, heading.map(String::from).to_vec());
     let more = others.len().saturating_sub(LISTED);
     let more = if more > 0 { format!("... and {more} more configurations\n") } else { String::new() };
+    let advice = advice(&contrasts).map_or(String::new(), |advice| format!("{advice}\n"));
     format!(
-        "{}{more}medians over the seeds that the configuration and the baseline have; against it: geometric mean of ratios (x), or mean of differences, seed by seed; p: sign-flip test \
+        "{}{more}{advice}medians over the seeds that the configuration and the baseline have; against it: geometric mean of ratios (x), or mean of differences, seed by seed; p: sign-flip test \
          with Holm's\ncorrection for {} comparisons, at the level {LEVEL}; correlation: over seeds, what comparing seed by seed \
          gains from\n",
         aligned(&lines),

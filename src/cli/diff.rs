@@ -2,7 +2,7 @@
 
 use super::summary::{aligned, figure};
 use super::{Exit, print, refuse_unreadable};
-use crate::statistics::pairs::{Paired, holm, paired, shown, verdict};
+use crate::statistics::pairs::{Paired, advice, judged, paired, shown};
 use crate::statistics::{Mean, median_of};
 use crate::store::lost::manifest_with;
 use crate::store::manifest::Manifest;
@@ -94,22 +94,25 @@ fn results(a: &Side, b: &Side) -> String {
     if compared.is_empty() {
         return text + "  no seed completed in both\n";
     }
-    let corrected = holm(&compared.iter().map(|one| one.test.p).collect::<Vec<_>>());
+    let judged = judged(&compared.iter().map(|one| Some(&one.test)).collect::<Vec<_>>());
     let heading = ["", "seeds", "median of A", "median of B", "B against A", "p", "verdict", "correlation"];
     let mut lines = vec![heading.map(String::from).to_vec()];
-    for (Compared { name, medians, test: one }, p) in compared.iter().zip(&corrected) {
+    for (Compared { name, medians, test: one }, judged) in compared.iter().zip(&judged) {
         lines.push(vec![
             format!("  {name}"),
             one.n.to_string(),
             figure(medians[0]),
             figure(medians[1]),
             one.change(),
-            shown(*p),
-            verdict(one, *p, compared.len()).into(),
+            shown(judged.p),
+            judged.verdict.to_string(),
             one.correlation.map_or("-".into(), |r| format!("{r:.2}")),
         ]);
     }
+    let seeds = compared.iter().zip(&judged).map(|(one, judged)| (one.test.n, judged.verdict));
+    let advice = advice(seeds).map_or(String::new(), |advice| format!("  {advice}\n"));
     text + &aligned(&lines)
+        + &advice
         + "  B against A: geometric mean of ratios (x), or mean of differences, seed by seed; p: sign-flip test, Holm's\n  \
            correction for all rows; correlation: of A and B over seeds, what comparing seed by seed gains from\n"
 }

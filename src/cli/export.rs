@@ -1,6 +1,6 @@
 //! `runner export`: the tables of a result folder as CSV, or as event files that TensorBoard reads.
 
-use super::{Exit, fail, print, refuse_unreadable};
+use super::{Exit, fail, full, print, refuse_unreadable};
 use crate::store::files::check_inside;
 use crate::store::lost::manifest_with;
 use crate::store::{FILES, StoreError, export};
@@ -37,9 +37,9 @@ pub fn export(args: &ExportArgs) -> Exit {
         return fail(text, Some("`--out DIR` names another folder"), Exit::Request);
     }
     let out = |name: &str| args.out.clone().unwrap_or_else(|| args.dir.join(name));
-    let name = match args.format {
-        Format::Csv => "csv",
-        Format::Tensorboard => "tensorboard",
+    let (name, what) = match args.format {
+        Format::Csv => ("csv", "tables"),
+        Format::Tensorboard => ("tensorboard", "losses of iterations"),
     };
     let inside = || if args.out.is_none() { check_inside(&args.dir, name) } else { Ok(()) };
     let tables = match args.format {
@@ -51,12 +51,16 @@ pub fn export(args: &ExportArgs) -> Exit {
         Format::Tensorboard => export::tensorboard(&args.dir, &out(name)),
     });
     match written {
+        Ok(files) if files.is_empty() => {
+            let text = format!("{} has no {what} yet; nothing was written", args.dir.display());
+            fail(text, Some("a run makes its tables when it ends; `runner results` says how far it is"), Exit::Request)
+        }
         Ok(files) => {
             files.iter().for_each(|file| print(&format!("{}\n", file.display())));
             Exit::Fine
         }
         Err(error @ (StoreError::Io { .. } | StoreError::Outside { .. } | StoreError::NotOurs { .. })) => {
-            fail(error, Some("`--out DIR` names another folder"), Exit::Request)
+            full(&error).unwrap_or_else(|| fail(error, Some("`--out DIR` names another folder"), Exit::Request))
         }
         Err(error) => refuse_unreadable(&error, "export` takes a folder"),
     }

@@ -1,7 +1,8 @@
 //! `runner init`: a first experiment, the gallery and a plugin template in a folder, from the binary alone.
 
-use super::{Exit, fail, print};
-use crate::store::replace;
+use super::{Exit, fail, full, print};
+use crate::store::files::{check_inside, create_folder, remove};
+use crate::store::{StoreError, replace};
 use clap::Args;
 use std::path::{Path, PathBuf};
 
@@ -34,23 +35,33 @@ const FILES: [(&str, &str); 17] = [
     ("gallery/data/sunspots_monthly.csv", include_str!("../../experiments/data/sunspots_monthly.csv")),
 ];
 
-/// Writes the files; if any of them is there already, none is written.
+/// Folders of these, by path in the folder.
+const FOLDERS: [&str; 3] = ["plugins", "gallery", "gallery/data"];
+
+/// Writes the files; if any of them is there already, or would lie elsewhere, none is written.
 pub fn init(args: &InitArgs) -> Exit {
-    if let Some((name, _)) = FILES.iter().find(|(name, _)| args.dir.join(name).exists()) {
+    let is_there = |name: &&(&str, &str)| args.dir.join(name.0).symlink_metadata().is_ok();
+    if let Some((name, _)) = FILES.iter().find(is_there) {
         let text = format!("{} is there already; nothing was written", args.dir.join(name).display());
         return fail(text, Some("`runner init DIR` takes a new folder"), Exit::Request);
     }
-    for (name, text) in FILES {
-        let path = args.dir.join(name);
-        let folder = path.parent().unwrap_or(Path::new(""));
-        if let Err(error) = std::fs::create_dir_all(folder) {
-            return fail(format!("{}: {error}", folder.display()), None, Exit::Request);
-        }
-        if let Err(error) = replace(&path, text.as_bytes()) {
-            return fail(error, None, Exit::Request);
-        }
+    if let Err(error) = FOLDERS.iter().try_for_each(|name| check_inside(&args.dir, name)) {
+        return fail(error, Some("`runner init DIR` takes a new folder; nothing was written"), Exit::Request);
     }
+    if let Err(error) = write(&args.dir) {
+        // A second try finds the place as the first one did.
+        FILES.iter().for_each(|(name, _)| drop(remove(&args.dir.join(name))));
+        let help = "`runner init DIR` takes a folder that can be written; nothing was left in it";
+        return full(&error).unwrap_or_else(|| fail(error, Some(help), Exit::Request));
+    }
+    FILES.iter().for_each(|(name, _)| print(&format!("{}\n", args.dir.join(name).display())));
     let place = if args.dir == Path::new(".") { String::new() } else { format!("cd {} && ", args.dir.display()) };
     print(&format!("{} files in {}\n\nnext: {place}runner first.toml\n", FILES.len(), args.dir.display()));
     Exit::Fine
+}
+
+fn write(dir: &Path) -> Result<(), StoreError> {
+    create_folder(dir)?;
+    FOLDERS.iter().try_for_each(|name| create_folder(&dir.join(name)))?;
+    FILES.iter().try_for_each(|(name, text)| replace(&dir.join(name), text.as_bytes()))
 }

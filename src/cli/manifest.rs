@@ -1,6 +1,7 @@
 //! What a run says of itself in `manifest.json`.
 
 use crate::registry::Registry;
+use crate::spec::source::text_of;
 use crate::spec::{self, Save, Select};
 use crate::store::manifest::{
     DataSummary, Environment, FORMAT, LayerSummary, Manifest, Objective, Parts, Quantity, StudyStatus,
@@ -57,7 +58,7 @@ pub fn manifest(file: &Path, plan: &Plan, registry: &Registry, store: &Store, sc
         identity: plan.identity.clone(),
         request: plan.request.clone(),
         parts: parts(plan),
-        experiment: std::path::absolute(file).unwrap_or_else(|_| file.to_path_buf()).display().to_string(),
+        experiment: text_of(&std::path::absolute(file).unwrap_or_else(|_| file.to_path_buf())),
         spec: plan.stored_toml(file, registry),
         laying: spec::sweep::LAYING,
         plugins: plugins(&plan.configurations.used, registry),

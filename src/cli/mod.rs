@@ -19,11 +19,13 @@ mod report;
 mod results;
 mod run;
 mod settled;
+mod signals;
 mod summary;
 mod verify;
 
 use crate::registry::{Crate, Registry};
 use crate::spec::diagnostic::Diagnostics;
+use crate::spec::shown::{escaped, shown};
 use crate::spec::source::{Sources, Span};
 use crate::store::StoreError;
 use crate::study::Plan;
@@ -112,14 +114,16 @@ pub fn run(crates: &[Crate]) -> u8 {
         Ok(cli) => cli,
         Err(error) => {
             if error.use_stderr() {
-                // Nothing is left to say where even the message cannot be written.
-                let _ = error.print();
+                complain(&error.render().to_string());
                 return error.exit_code() as u8;
             }
             print(&error.render().to_string());
             return printed(Exit::Fine) as u8;
         }
     };
+    if let Err(error) = signals::handle() {
+        return fail(format!("signals cannot be handled: {error}"), None, Exit::Request) as u8;
+    }
     let exit = match cli.command {
         None => run::run(&cli.run, crates),
         Some(Command::Run(args)) => run::run(&args, crates),
@@ -139,6 +143,7 @@ pub fn run(crates: &[Crate]) -> u8 {
         Some(Command::Diff(args)) => diff::diff(&args),
         Some(Command::Export(args)) => export::export(&args),
     };
+    signals::let_end();
     printed(exit) as u8
 }
 
@@ -204,8 +209,18 @@ fn note(text: &str) {
     }
 }
 
-/// Prints to standard output. What goes wrong is said when the command ends; a reader that went away is no mistake.
+/// Prints words for people to standard output; what would steer a terminal is shown, not sent.
 fn print(text: &str) {
+    write_out(&shown(text));
+}
+
+/// Prints lines of JSON or TOML, which stay what they are for programs that read them.
+fn print_code(text: &str) {
+    write_out(&escaped(text));
+}
+
+/// What goes wrong is said when the command ends; a reader that went away is no mistake.
+fn write_out(text: &str) {
     if let Err(error) = std::io::stdout().lock().write_all(text.as_bytes())
         && let Ok(mut first) = UNWRITTEN.lock()
     {
@@ -218,14 +233,19 @@ fn tell_notes(plan: &Plan) {
     plan.configurations.notes.iter().for_each(|note| complain(&format!("note: {note}\n")));
 }
 
-/// Prints to standard error.
+/// Prints words for people to standard error; what would steer a terminal is shown, not sent.
 fn complain(text: &str) {
+    write_err(&shown(text));
+}
+
+fn write_err(text: &str) {
+    // Where this fails nothing is left to say so.
     let _ = std::io::stderr().lock().write_all(text.as_bytes());
 }
 
 /// Prints all that is wrong with a request.
 fn refuse(found: &Diagnostics, sources: &Sources) -> Exit {
-    complain(&render::diagnostics(found, sources));
+    write_err(&render::diagnostics(found, sources));
     Exit::Request
 }
 
@@ -235,6 +255,9 @@ const AGAIN: &str = "remove the file, and the command that made the folder makes
 /// Refuses a folder that cannot be read; `takes` is how a command is called and what it takes, such as
 /// "report` takes a folder".
 fn refuse_unreadable(error: &StoreError, takes: &str) -> Exit {
+    if let Some(exit) = full(error) {
+        return exit;
+    }
     let takes = || format!("`runner {takes} that `runner FILE` made");
     let help = match error {
         StoreError::NoResults(_) => Some(takes()),
@@ -242,6 +265,14 @@ fn refuse_unreadable(error: &StoreError, takes: &str) -> Exit {
         _ => None,
     };
     fail(error, help.as_deref(), Exit::Request)
+}
+
+/// Says so where a file could not be written for want of room, which is not the fault of the request.
+fn full(error: &StoreError) -> Option<Exit> {
+    use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    let StoreError::Io { error: io, .. } = error else { return None };
+    let help = "make room (`df`, `quota` and `ulimit -f` say how much there is), then give the same command again";
+    matches!(io.kind(), StorageFull | QuotaExceeded | FileTooLarge).then(|| fail(error, Some(help), Exit::Storage))
 }
 
 /// Prints one error that is not about a place in a file.

@@ -1,10 +1,11 @@
 //! `runner new`: a commented text plugin that works as it is, to start from.
 
-use super::{Exit, PluginArgs, fail, load_registry, print, refuse, tell_broken};
+use super::{Exit, PluginArgs, fail, full, load_registry, print, refuse, tell_broken};
 use crate::registry::Crate;
 use crate::spec::check::is_name;
 use crate::spec::component::{Components, Kind};
 use crate::spec::source::Sources;
+use crate::store::files::{check_inside, create_folder};
 use crate::store::replace;
 use clap::{Args, ValueEnum};
 use std::path::{Path, PathBuf};
@@ -16,9 +17,9 @@ pub struct NewArgs {
     kind: NewKind,
     /// Its name: a small letter, then small letters, digits and `_`
     name: String,
-    /// The folder that it is written to, where `runner` in the folder above finds it
-    #[arg(long, default_value = "plugins")]
-    dir: PathBuf,
+    /// The folder that it is written to, where `runner` in the folder above finds it [default: plugins]
+    #[arg(long)]
+    dir: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -65,13 +66,14 @@ pub fn new(args: &NewArgs, crates: &[Crate]) -> Exit {
         let help = "a small letter, then small letters, digits and `_`";
         return fail(format!("`{}` is not a name", name.escape_debug()), Some(help), Exit::Request);
     }
-    let path = args.dir.join(format!("{name}.toml"));
-    if path.exists() {
+    let dir = args.dir.clone().unwrap_or_else(|| "plugins".into());
+    let path = dir.join(format!("{name}.toml"));
+    if path.symlink_metadata().is_ok() {
         let text = format!("{} is there already; nothing was written", path.display());
         return fail(text, Some("another name makes another plugin"), Exit::Request);
     }
     let mut sources = Sources::default();
-    let registry = match load_registry(crates, &[], &PluginArgs { plugins: vec![args.dir.clone()] }, &mut sources) {
+    let registry = match load_registry(crates, &[], &PluginArgs { plugins: vec![dir.clone()] }, &mut sources) {
         Ok(registry) => registry,
         Err(found) => return refuse(&found, &sources),
     };
@@ -82,14 +84,15 @@ pub fn new(args: &NewArgs, crates: &[Crate]) -> Exit {
         let text = format!("a {taken} of the name `{name}` is {origin}; nothing was written");
         return fail(text, Some("another name keeps both"), Exit::Request);
     }
-    if let Err(error) = std::fs::create_dir_all(&args.dir) {
-        return fail(format!("{}: {error}", args.dir.display()), None, Exit::Request);
+    // A folder that is named may be a link; that of the working directory leads nowhere else.
+    let inside = if args.dir.is_some() { Ok(()) } else { check_inside(Path::new("."), "plugins") };
+    let written = inside.and_then(|()| create_folder(&dir));
+    if let Err(error) = written.and_then(|()| replace(&path, template.replace(old, name).as_bytes())) {
+        let help = "`--dir DIR` names a folder that can be written; nothing was written";
+        return full(&error).unwrap_or_else(|| fail(error, Some(help), Exit::Request));
     }
-    if let Err(error) = replace(&path, template.replace(old, name).as_bytes()) {
-        return fail(error, None, Exit::Request);
-    }
-    let found = if args.dir == Path::new("plugins") { "" } else { " --plugins " };
-    let folder = if found.is_empty() { String::new() } else { args.dir.display().to_string() };
+    let found = if dir == Path::new("plugins") { "" } else { " --plugins " };
+    let folder = if found.is_empty() { String::new() } else { dir.display().to_string() };
     print(&format!(
         "{}\n\nnext: `runner show {name}{found}{folder}`, and {} of an experiment\n",
         path.display(),

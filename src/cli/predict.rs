@@ -1,8 +1,8 @@
 //! `runner predict`: the kept weights of a trial on new rows, in the targets' own units.
 
-use super::{Exit, fail, print, refuse, refuse_unreadable};
+use super::{Exit, fail, full, print, refuse, refuse_unreadable};
 use crate::registry::Crate;
-use crate::spec::source::{Sources, open, read_large};
+use crate::spec::source::{Sources, open, read_large, text_of};
 use crate::store::lost::manifest_with;
 use crate::store::ranking::best;
 use crate::store::tables::summary;
@@ -22,7 +22,7 @@ pub struct PredictArgs {
     dir: PathBuf,
     /// Rows to predict, with the columns that the experiment reads as inputs: .csv, .parquet or .npy
     #[arg(long, value_name = "FILE")]
-    data: String,
+    data: PathBuf,
     /// Where predictions go: .csv, .parquet, or without an ending both [default: DIR/predictions]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -56,7 +56,7 @@ pub fn predict(args: &PredictArgs, crates: &[Crate]) -> Exit {
         Ok(registry) => registry,
         Err(error) => return fail(error, None, Exit::Request),
     };
-    match apply::<Cpu>(&args.dir, &manifest, trial, &args.data, &registry, &mut sources) {
+    match apply::<Cpu>(&args.dir, &manifest, trial, &text_of(&args.data), &registry, &mut sources) {
         Ok(predictions) => write(args, trial, &predictions),
         Err(PredictError::Request(found)) => refuse(&found, &sources),
         Err(error) => fail(error, None, Exit::TrialFailed),
@@ -77,7 +77,7 @@ fn write(args: &PredictArgs, trial: &SummaryRow, predictions: &Predictions) -> E
     let out = args.out.clone().unwrap_or_else(|| args.dir.join("predictions"));
     let files = match out.extension().map(|ending| ending.to_string_lossy().to_lowercase()).as_deref() {
         Some("csv" | "parquet") => vec![out],
-        _ => ["parquet", "csv"].map(|ending| PathBuf::from(format!("{}.{ending}", out.display()))).to_vec(),
+        _ => ["parquet", "csv"].map(|ending| ended(&out, ending)).to_vec(),
     };
     if let Some(file) = files.iter().find(|file| is_foreign(file)) {
         let text = format!("{} is there, and it holds no predictions; it is not overwritten", file.display());
@@ -89,13 +89,21 @@ fn write(args: &PredictArgs, trial: &SummaryRow, predictions: &Predictions) -> E
             _ => parquet(predictions, file).and_then(|bytes| replace(file, &bytes)),
         };
         if let Err(error) = written {
-            return fail(error, None, Exit::Storage);
+            let help = "`--out FILE` names a file that can be written";
+            return full(&error).unwrap_or_else(|| fail(error, Some(help), Exit::Storage));
         }
     }
     let names: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
     let (n, id, seed) = (predictions.rows.len(), &trial.trial, trial.seed);
     print(&format!("{n} predictions of trial {id} (seed {seed}): {}\n", names.join(", ")));
     Exit::Fine
+}
+
+/// A path with an ending added to its name.
+fn ended(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{ending}"));
+    name.into()
 }
 
 fn csv(predictions: &Predictions) -> String {

@@ -1,6 +1,6 @@
 //! Why a run refuses a folder, and what is to be done.
 
-use super::{Exit, fail};
+use super::{Exit, fail, full};
 use crate::registry::Registry;
 use crate::store::{StoreError, manifest_of};
 use crate::study::Plan;
@@ -27,6 +27,9 @@ pub fn refuse_folder(error: &StoreError) -> Exit {
 
 /// Refuses a folder; `more` stands between what is wrong and what helps.
 fn refuse_folder_with(error: &StoreError, more: &str) -> Exit {
+    if let Some(exit) = full(error) {
+        return exit;
+    }
     let help = match error {
         StoreError::OtherExperiment(_) => {
             Some("`--out DIR` keeps both; `--fresh` deletes what is there and begins anew")

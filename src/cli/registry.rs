@@ -1,6 +1,6 @@
 //! `runner list`, `runner show` and `runner schema`: what the registry has.
 
-use super::{Exit, PluginArgs, fail, load_registry, print, refuse, tell_broken};
+use super::{Exit, PluginArgs, fail, load_registry, print, print_code, refuse, tell_broken};
 use crate::registry::{Crate, Registry};
 use crate::spec::component::{Broken, Components, Info, Kind};
 use crate::spec::diagnostic::{Diagnostics, nearest};
@@ -76,7 +76,7 @@ pub fn show(args: &ShowArgs, crates: &[Crate]) -> Exit {
 pub fn schema(args: &PluginArgs, crates: &[Crate]) -> Exit {
     with_registry(args, crates, |registry, sources| {
         tell_broken(registry, sources);
-        print(&format!("{:#}\n", json_schema(registry)));
+        print_code(&format!("{:#}\n", json_schema(registry)));
         Exit::Fine
     })
 }

@@ -1,6 +1,7 @@
-//! Diagnostics as text, the way rustc writes them.
+//! Diagnostics as text, the way rustc writes them. Colours steer a terminal; nothing that came from a file does.
 
 use crate::spec::diagnostic::{Diagnostic, Diagnostics};
+use crate::spec::shown::shown;
 use crate::spec::source::{Sources, Span};
 use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{Annotation, AnnotationKind, Level, Renderer, Snippet};
@@ -28,8 +29,9 @@ pub fn diagnostics(found: &Diagnostics, sources: &Sources) -> String {
 
 fn one(diagnostic: &Diagnostic, sources: &Sources, renderer: &Renderer) -> String {
     let title = diagnostic.problem.to_string();
+    let title = shown(&title);
     let mut group = match diagnostic.span {
-        None => annotate_snippets::Group::with_title(Level::ERROR.primary_title(&title)),
+        None => annotate_snippets::Group::with_title(Level::ERROR.primary_title(title.as_ref())),
         Some(span) => {
             let mut own =
                 snippet(span, sources).annotation(place(span, &diagnostic.label, AnnotationKind::Primary, sources));
@@ -42,7 +44,7 @@ fn one(diagnostic: &Diagnostic, sources: &Sources, renderer: &Renderer) -> Strin
                     other = Some(snippet(*also, sources).annotation(annotation));
                 }
             }
-            let group = Level::ERROR.primary_title(&title).element(own);
+            let group = Level::ERROR.primary_title(title.as_ref()).element(own);
             match other {
                 Some(other) => group.element(other),
                 None => group,
@@ -50,20 +52,22 @@ fn one(diagnostic: &Diagnostic, sources: &Sources, renderer: &Renderer) -> Strin
         }
     };
     if let Some(help) = &diagnostic.help {
-        group = group.element(Level::HELP.message(help));
+        group = group.element(Level::HELP.message(shown(help)));
     }
     renderer.render(&[group])
 }
 
 fn snippet(span: Span, sources: &Sources) -> Snippet<'_, Annotation<'_>> {
     let source = sources.get(span);
-    Snippet::source(source.text.as_str()).path(source.name.as_str()).line_start(1)
+    // The renderer shows other controls itself; these are replaced by one of as many bytes, so that places stay right.
+    let text = source.text.replace(|c| matches!(c, '\u{80}'..='\u{9f}'), "\u{bf}");
+    Snippet::source(text).path(shown(&source.name)).line_start(1)
 }
 
 fn place<'a>(span: Span, label: &'a str, kind: AnnotationKind, sources: &'a Sources) -> Annotation<'a> {
     let range = underlined(span, &sources.get(span).text);
     let annotation = kind.span(range);
-    if label.is_empty() { annotation } else { annotation.label(label) }
+    if label.is_empty() { annotation } else { annotation.label(shown(label)) }
 }
 
 /// What is underlined: of a span over many lines the first line; never past the end of the text.

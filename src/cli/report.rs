@@ -1,10 +1,11 @@
 //! `runner report`: plots and page again, from a result folder alone.
 
-use super::{AGAIN, Exit, fail, print};
+use super::results::{Ended, ended};
+use super::{AGAIN, Exit, complain, fail, full, print};
 use crate::report::{self, ReportError};
-use crate::store::StoreError;
+use crate::store::{StoreError, lock, manifest_of};
 use clap::Args;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Options of `runner report`.
 #[derive(Args)]
@@ -15,14 +16,23 @@ pub struct ReportArgs {
 
 /// Makes plots and page of a folder again.
 pub fn report(args: &ReportArgs) -> Exit {
-    match report::write(&args.dir) {
-        Ok(written) => {
+    let running = running(&args.dir);
+    match (report::write(&args.dir), running) {
+        (Ok(written), running) => {
+            if let Some(running) = running {
+                complain(&format!("note: {running}; the page has those of them that are in tables already\n"));
+            }
             print(&format!("{}\n", written.page.display()));
             Exit::Fine
         }
-        Err(error) => {
+        (Err(ReportError::Unfinished(_)), Some(running)) => {
+            let help = "`runner results` says how far it is; the run itself makes the page when it ends";
+            fail(format!("{running}; it has no tables yet"), Some(help), Exit::Request)
+        }
+        (Err(error), _) => {
             let help = match &error {
                 ReportError::Unfinished(_) => "the command that made the folder goes on where it was stopped",
+                ReportError::Store(error) if let Some(exit) = full(error) => return exit,
                 ReportError::Store(StoreError::Lost { .. }) => return fail(error, None, Exit::Request),
                 ReportError::Store(StoreError::Table { .. }) => AGAIN,
                 ReportError::Store(_) | ReportError::Plot { .. } | ReportError::Page(_) => {
@@ -32,4 +42,13 @@ pub fn report(args: &ReportArgs) -> Exit {
             fail(error, Some(help), Exit::Request)
         }
     }
+}
+
+/// How far a study is that another process runs now.
+fn running(dir: &Path) -> Option<String> {
+    let holder = lock::holder(dir)?;
+    let manifest = manifest_of(dir).ok()?;
+    let Ended { completed, failed } = ended(dir, &manifest).ok()?;
+    let n = completed + failed;
+    Some(format!("{} is running ({holder}): {n} of {} trials have ended", dir.display(), manifest.planned))
 }

@@ -55,10 +55,18 @@ fn find(dir: &Path, depth: usize, folders: &mut Vec<PathBuf>) {
     }
 }
 
-/// A line of the list. Nothing is locked, so that a study that is running goes on.
-fn line(dir: &Path) -> Result<Option<Vec<String>>, StoreError> {
-    let Some(manifest) = store::read_manifest(dir)? else { return Ok(None) };
-    let asked = ranking::Asked::new(&manifest);
+/// Trials of a study that ended.
+pub struct Ended {
+    /// Those that completed.
+    pub completed: usize,
+    /// The others.
+    pub failed: usize,
+}
+
+/// Counts the trials that ended and were asked for, in tables and journals. Nothing is locked, so that a study that is
+/// running goes on.
+pub fn ended(dir: &Path, manifest: &Manifest) -> Result<Ended, StoreError> {
+    let asked = ranking::Asked::new(manifest);
     let mut keys = tables::keys(dir)?;
     keys.extend(journal::read(dir)?.records.iter().map(Record::key));
     // While a study goes on its manifest says what it began with.
@@ -67,11 +75,18 @@ fn line(dir: &Path) -> Result<Option<Vec<String>>, StoreError> {
         .filter(|key| manifest.status == StudyStatus::Running || asked.of(&key.config, key.seed).is_some());
     let ended: HashMap<String, bool> = counted.map(|key| (key.trial, key.completed)).collect();
     let completed = ended.values().filter(|completed| **completed).count();
+    Ok(Ended { completed, failed: ended.len() - completed })
+}
+
+/// A line of the list.
+fn line(dir: &Path) -> Result<Option<Vec<String>>, StoreError> {
+    let Some(manifest) = store::read_manifest(dir)? else { return Ok(None) };
+    let Ended { completed, failed } = ended(dir, &manifest)?;
     Ok(Some(vec![
         dir.display().to_string(),
         state(dir, &manifest),
         completed.to_string(),
-        (ended.len() - completed).to_string(),
+        failed.to_string(),
         manifest.planned.to_string(),
         best(dir, &manifest)?,
         manifest.started.clone(),

@@ -6,8 +6,8 @@ use super::progress::Progress;
 use super::refusal::{refuse_folder, refuse_other};
 use super::settled::{self, Settled};
 use super::summary::{Printing, summarise};
-use super::{Exit, PluginArgs, complain, fail, load_registry, note, refuse, tell_broken, tell_notes};
-use crate::program::{self, Cache};
+use super::{Exit, PluginArgs, complain, fail, load_registry, note, refuse, signals, tell_broken, tell_notes};
+use crate::program::Cache;
 use crate::registry::{Crate, OnDevice, Registry};
 use crate::report;
 use crate::spec::component::Info;
@@ -25,7 +25,6 @@ use dfdx::prelude::Cpu;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 /// Options of `runner run`.
@@ -136,24 +135,13 @@ pub fn run(args: &RunArgs, crates: &[Crate]) -> Exit {
         Ok(requests) => requests,
         Err(exit) => return exit,
     };
-    let stop = Arc::new(AtomicBool::new(false));
-    let handler = stop.clone();
-    let handled = ctrlc::set_handler(move || {
-        if handler.swap(true, Ordering::Relaxed) {
-            program::kill_all();
-            std::process::exit(Exit::Interrupted as i32);
-        }
-    });
-    if let Err(error) = handled {
-        return fail(format!("signals cannot be handled: {error}"), None, Exit::Request);
-    }
     let mut worst = Exit::Fine;
     for asked in &requests {
         let exit = match (asked, args.device) {
             (Asked::Settled(settled), _) => settled.say(args.printing()),
-            (Asked::Planned(request), DeviceArg::Cpu) => run_one::<Cpu>(args, request, &stop),
+            (Asked::Planned(request), DeviceArg::Cpu) => run_one::<Cpu>(args, request),
             #[cfg(feature = "cuda")]
-            (Asked::Planned(request), DeviceArg::Cuda) => run_one::<dfdx::prelude::Cuda>(args, request, &stop),
+            (Asked::Planned(request), DeviceArg::Cuda) => run_one::<dfdx::prelude::Cuda>(args, request),
             #[cfg(not(feature = "cuda"))]
             (Asked::Planned(_), DeviceArg::Cuda) => fail(DeviceError::NotBuilt, None, Exit::Request),
         };
@@ -270,7 +258,7 @@ fn open_device(device: DeviceArg) -> Result<DeviceName, DeviceError> {
     }
 }
 
-fn run_one<D: OnDevice>(args: &RunArgs, request: &Request, stop: &AtomicBool) -> Exit {
+fn run_one<D: OnDevice>(args: &RunArgs, request: &Request) -> Exit {
     let sync = match args.sync {
         SyncArg::Group => store::Sync::Group,
         SyncArg::Every => store::Sync::Every,
@@ -284,7 +272,7 @@ fn run_one<D: OnDevice>(args: &RunArgs, request: &Request, stop: &AtomicBool) ->
     if !args.quiet {
         store.notes.iter().for_each(|note| complain(&format!("warning: {note}\n")));
     }
-    match train_and_store::<D>(args, request, &mut store, stop) {
+    match train_and_store::<D>(args, request, &mut store) {
         Ok(exit) => exit,
         Err(error @ TrainError::Differs(_)) => {
             let help = "what is stored stays; the binary that made it makes it again, `--out DIR` keeps both, \
@@ -295,12 +283,7 @@ fn run_one<D: OnDevice>(args: &RunArgs, request: &Request, stop: &AtomicBool) ->
     }
 }
 
-fn train_and_store<D: OnDevice>(
-    args: &RunArgs,
-    request: &Request,
-    store: &mut Store,
-    stop: &AtomicBool,
-) -> Result<Exit, TrainError> {
+fn train_and_store<D: OnDevice>(args: &RunArgs, request: &Request, store: &mut Store) -> Result<Exit, TrainError> {
     let plan = &request.plan;
     let (file, device, executor) = (request.file.clone(), D::NAME.as_str(), plan.ran_by());
     let known = store.rows(store.earlier.as_ref())?;
@@ -330,10 +313,12 @@ fn train_and_store<D: OnDevice>(
     let missing: Vec<&TrialPlan> = due.iter().map(|place| &plan.trials[*place]).collect();
     let progress = Progress::new(missing.len(), plan.iterations(&missing), args.quiet);
     let jobs = args.jobs.map_or_else(processors, |jobs| jobs as usize);
-    let registry = &request.registry;
-    let made = train::<D>(registry, store, &mut schedule, due, jobs, stop, &progress).and_then(|finished| {
-        let training = Training { registry, jobs, stop, progress: &progress, quiet: args.quiet };
-        if finished { training.again::<D>(store, &schedule, &manifest) } else { Ok(Made::Part) }
+    let (registry, stop) = (&request.registry, signals::stop());
+    let made = signals::while_training(|| {
+        train::<D>(registry, store, &mut schedule, due, jobs, stop, &progress).and_then(|finished| {
+            let training = Training { registry, jobs, stop, progress: &progress, quiet: args.quiet };
+            if finished { training.again::<D>(store, &schedule, &manifest) } else { Ok(Made::Part) }
+        })
     });
     progress.finish();
     for error in request.registry.stop_programs() {

@@ -1,7 +1,8 @@
 //! What a run prints at its end: a row a trial, or a row a configuration.
 
-use super::{Exit, complain, print};
+use super::{Exit, complain, print, print_code};
 use crate::report::seeds;
+use crate::spec::shown::shown;
 use crate::statistics::{Mean, summarise as summarise_values};
 use crate::store::SummaryRow;
 use crate::store::manifest::{Manifest, Quantity};
@@ -22,7 +23,7 @@ pub enum Printing {
 /// Prints the trials that were asked for, and says how the program ends. `closing` is the last line.
 pub fn summarise(rows: &[SummaryRow], manifest: &Manifest, how: Printing, interrupted: bool, closing: &str) -> Exit {
     match how {
-        Printing::Json => rows.iter().for_each(|row| print(&format!("{}\n", json_line(row, manifest)))),
+        Printing::Json => rows.iter().for_each(|row| print_code(&format!("{}\n", json_line(row, manifest)))),
         Printing::Quiet => {}
         Printing::Table => {
             let swept = !manifest.swept.is_empty();
@@ -143,12 +144,14 @@ fn quantities(manifest: &Manifest) -> impl Iterator<Item = String> {
     std::iter::once(loss).chain(manifest.metrics.iter().map(unit).collect::<Vec<_>>())
 }
 
-/// Lines of cells, right-aligned in columns.
+/// Lines of cells, right-aligned in columns. A cell keeps to its line, and is as wide as it will be shown.
 pub fn aligned(lines: &[Vec<String>]) -> String {
+    let cell = |cell: &String| shown(cell).replace('\n', "\\n").replace('\t', "\\t");
+    let lines: Vec<Vec<String>> = lines.iter().map(|line| line.iter().map(cell).collect()).collect();
     let widths: Vec<usize> =
         (0..lines[0].len()).map(|i| lines.iter().map(|line| line[i].chars().count()).max().unwrap_or(0)).collect();
     let mut text = String::new();
-    for line in lines {
+    for line in &lines {
         let cells: Vec<String> = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:>width$}")).collect();
         text += &format!("{}\n", cells.join("  "));
     }

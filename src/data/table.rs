@@ -9,7 +9,7 @@ use crate::random::Draws;
 use crate::spec::Component;
 use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem, suggest};
 use crate::spec::fields::{Field, Type};
-use crate::spec::source::{Sources, Span};
+use crate::spec::source::{Sources, Span, path_of};
 use crate::spec::tree::{Node, Table, Value};
 use std::path::Path;
 use std::sync::Arc;
@@ -76,7 +76,7 @@ impl Columns {
     pub fn read(component: &Component, sources: &Sources, tables: &Tables) -> Result<Columns, Diagnostics> {
         let args = &component.args;
         let at = args.get("path").map_or(component.span, |node| node.span);
-        let path = sources.folder(at).join(args.string("path"));
+        let path = sources.folder(at).join(path_of(&args.string("path")));
         let file = tables
             .read(Path::new(&path), args.get(UNLABELLED).is_some())
             .map_err(|error| Diagnostics { list: vec![said(&error, at)] })?;

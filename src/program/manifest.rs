@@ -8,7 +8,7 @@ use crate::spec::component::{Components, Info, Origin};
 use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem};
 use crate::spec::fields::{Field, Range, Type};
 use crate::spec::merge::wrong_type;
-use crate::spec::source::Span;
+use crate::spec::source::{Span, text_of};
 use crate::spec::tree::{Entry, Node, Table, Value};
 use serde_json::{Map, Value as Json};
 use std::io;
@@ -138,9 +138,9 @@ impl Manifest {
         }
         let folder = std::path::absolute(file.parent().unwrap_or(Path::new(""))).ok()?;
         let Resolved { command, files, digest } = resolve(&checked, &folder, text, at, found)?;
-        let beside = |name: String| file.with_file_name(name).display().to_string();
+        let beside = |name: String| text_of(&file.with_file_name(name));
         let files = files.into_iter().map(beside).collect();
-        let file = file.display().to_string();
+        let file = text_of(file);
         if found.list.len() > before {
             return None;
         }
@@ -277,7 +277,7 @@ fn resolve(checked: &Table, folder: &Path, text: &str, at: Span, found: &mut Dia
         return None;
     };
     if first.contains('/') {
-        *first = folder.join(&*first).display().to_string();
+        *first = text_of(&folder.join(&*first));
     }
     Some(Resolved { command, files, digest: hasher.finalize().to_hex().to_string() })
 }

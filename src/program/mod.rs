@@ -19,7 +19,7 @@ pub use cache::{Cache, NoCache};
 pub use dataset::ProgramDataset;
 pub use manifest::{Manifest, Provides};
 pub use metric::ProgramMetric;
-pub use process::kill_all;
+pub use process::{are_running, kill_all};
 
 use process::Process;
 use protocol::{Answer, PROTOCOL, Request};

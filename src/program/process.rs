@@ -5,6 +5,7 @@
 //! a stray descendant holds open is left behind until the run ends.
 
 use super::Failure;
+use crate::spec::source::path_of;
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::path::Path;
@@ -31,6 +32,11 @@ static GROUPS: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
 /// Kills every program that runs, with its children: for a run that ends in a hurry.
 pub fn kill_all() {
     GROUPS.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(|group| kill_group(*group));
+}
+
+/// Whether programs run.
+pub fn are_running() -> bool {
+    !GROUPS.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
 }
 
 /// What came out of a process.
@@ -70,7 +76,7 @@ impl Process {
     pub fn start(command: &[String], folder: &Path) -> Result<Process, Failure> {
         let failed = |why: String| Failure::Start(format!("`{}`: {why}", command.join(" ")));
         let [program, arguments @ ..] = command else { return Err(failed("there is no command".into())) };
-        let mut command = Command::new(program);
+        let mut command = Command::new(path_of(program));
         command.args(arguments).current_dir(folder);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         own_group(&mut command);

@@ -29,7 +29,7 @@ impl Registry {
             match source::read_plain(&path, MAX_BYTES) {
                 Ok(read) => {
                     text.clone_from(&read);
-                    let source = sources.add(path.display().to_string(), read);
+                    let source = sources.add(source::text_of(&path), read);
                     self.add_plugin(source, Some(&path), sources, &mut found);
                 }
                 Err(error) => {
@@ -46,7 +46,7 @@ impl Registry {
     /// Adds a text plugin that lay in a file of this name.
     pub fn add_text(&mut self, name: &str, text: &str, sources: &mut Sources, found: &mut Diagnostics) {
         let source = sources.add(name, text);
-        self.add_plugin(source, Some(Path::new(name)), sources, found);
+        self.add_plugin(source, Some(&source::path_of(name)), sources, found);
     }
 
     /// Reads one text plugin; `path` where it is not built in.
@@ -70,7 +70,7 @@ impl Registry {
             return;
         };
         let origin = path.map_or(Origin::BuiltIn, |path| Origin::Text {
-            file: path.display().to_string(),
+            file: source::text_of(path),
             text: sources.get(at).text.clone(),
         });
         match table.text("kind") {
@@ -114,8 +114,8 @@ impl Registry {
 impl Registry {
     /// Reads the manifest of a program.
     fn add_program(&mut self, table: &Table, at: Span, sources: &Sources, found: &mut Diagnostics) {
-        let source = sources.get(at);
-        let Some(manifest) = Manifest::read(table, at, Path::new(&source.name), &source.text, self, found) else {
+        let of = sources.get(at);
+        let Some(manifest) = Manifest::read(table, at, &source::path_of(&of.name), &of.text, self, found) else {
             return;
         };
         let (info, provides) = (manifest.info.clone(), manifest.provides);

@@ -1,6 +1,6 @@
 //! The configurations of a study in two tables: what each has, and how it stands against the first, seed by seed.
 
-use super::contrast::against;
+use super::contrast::{Contrast, advice, against};
 use super::page::{LISTED, figure};
 use super::{Study, seeds};
 use crate::statistics::pairs::shown;
@@ -60,15 +60,14 @@ pub fn seed_by_seed(manifest: &Manifest, study: &Study) -> Table {
     if is_contrasted(study) {
         let against_first = format!("{} against the first", manifest.objective.name);
         columns.extend(["common seeds".into(), against_first, "p".into(), "verdict".into(), "correlation".into()]);
-        let others: Vec<&Ranked> = study.ranked.iter().skip(1).collect();
-        let contrasts = against(&study.ranked[0], &others, manifest.objective_mean()).into_iter().map(|contrast| {
+        let contrasts = contrasts(manifest, study).into_iter().map(|contrast| {
             let or_none = |text: Option<String>| text.unwrap_or("-".into());
             let test = contrast.test.as_ref();
             [
                 test.map_or("0".into(), |test| test.n.to_string()),
                 or_none(test.map(|test| test.change())),
                 or_none(test.map(|_| shown(contrast.p))),
-                contrast.verdict.into(),
+                contrast.verdict.to_string(),
                 or_none(test.and_then(|test| test.correlation).map(|r| format!("{r:.2}"))),
             ]
         });
@@ -80,6 +79,12 @@ pub fn seed_by_seed(manifest: &Manifest, study: &Study) -> Table {
         rows.iter_mut().zip(&study.ranked).for_each(|(row, ranked)| row.push(seeds::ended(ranked, manifest)));
     }
     Table { columns, rows }
+}
+
+/// The other configurations against the first.
+fn contrasts(manifest: &Manifest, study: &Study) -> Vec<Contrast> {
+    let others: Vec<&Ranked> = study.ranked.iter().skip(1).collect();
+    against(&study.ranked[0], &others, manifest.objective_mean())
 }
 
 /// Whether configurations are tested against the first: of too many nobody reads the tests, and they take long.
@@ -118,9 +123,11 @@ pub fn note(manifest: &Manifest, study: &Study) -> String {
     let raced = manifest.race.as_ref().is_some_and(|race| !race.looks.is_empty());
     let race = if raced { ", which does not know of the race's looks" } else { "" };
     let contrast = if is_contrasted(study) {
+        let advice = advice(&contrasts(manifest, study)).map_or(String::new(), |advice| format!(" {advice}."));
+        let advice = advice.replacen(" too", " Too", 1);
         format!(
             " Against the first: {change}, seed by seed; p of a sign-flip test with Holm's correction{race}; the correlation \
-             over seeds is what comparing seed by seed gains from."
+             over seeds is what comparing seed by seed gains from.{advice}"
         )
     } else {
         String::new()

@@ -1,6 +1,6 @@
 //! Configurations of a study held against one of them, on the seeds that both have.
 
-use crate::statistics::pairs::{Paired, holm, paired, verdict};
+use crate::statistics::pairs::{self, Paired, Verdict, judged, paired};
 use crate::statistics::{Mean, median_of};
 use crate::store::ranking::Ranked;
 use rayon::prelude::*;
@@ -15,7 +15,7 @@ pub struct Contrast {
     /// How often chance alone gives as much, corrected for the number of contrasts.
     pub p: f64,
     /// What that says.
-    pub verdict: &'static str,
+    pub verdict: Verdict,
 }
 
 /// The objective of each configuration against that of one of them, all of them corrected for together; `of` is the mean
@@ -26,13 +26,20 @@ pub fn against(baseline: &Ranked, others: &[&Ranked], of: Mean) -> Vec<Contrast>
     };
     let pairs: Vec<Vec<(f64, f64)>> = others.iter().map(common).collect();
     let tests: Vec<Option<Paired>> = pairs.par_iter().map(|pairs| paired(pairs, of)).collect();
-    let corrected = holm(&tests.iter().map(|test| test.as_ref().map_or(1.0, |test| test.p)).collect::<Vec<_>>());
+    let judged = judged(&tests.iter().map(Option::as_ref).collect::<Vec<_>>());
     let medians = pairs.iter().map(|pairs| median_of(pairs.iter().map(|pair| pair.1)));
-    let contrast = |((test, median), p): ((Option<Paired>, Option<f64>), f64)| Contrast {
-        verdict: test.as_ref().map_or("no seed in common", |test| verdict(test, p, others.len())),
-        test,
+    let together = tests.iter().zip(medians).zip(judged);
+    let contrast = |((test, median), judged): ((&Option<Paired>, Option<f64>), pairs::Judged)| Contrast {
+        test: test.clone(),
         median,
-        p,
+        p: judged.p,
+        verdict: judged.verdict,
     };
-    tests.into_iter().zip(medians).zip(corrected).map(contrast).collect()
+    together.map(contrast).collect()
+}
+
+/// How many seeds would do, where contrasts have too few.
+pub fn advice(contrasts: &[Contrast]) -> Option<String> {
+    let seeds = |contrast: &Contrast| contrast.test.as_ref().map_or(0, |test| test.n);
+    pairs::advice(contrasts.iter().map(|contrast| (seeds(contrast), contrast.verdict)))
 }

@@ -14,9 +14,9 @@ mod tables;
 
 use crate::store::files::create_inside;
 use crate::store::lost::manifest_with;
-use crate::store::manifest::Manifest;
+use crate::store::manifest::{Manifest, StudyStatus};
 use crate::store::ranking::{Asked, Ranked};
-use crate::store::{FILES, PLOTS, StoreError, replace};
+use crate::store::{FILES, PLOTS, StoreError, lock, replace};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use tables::{Results, Trial};
@@ -119,8 +119,10 @@ pub fn write(dir: &Path) -> Result<Written, ReportError> {
         replace(&dir.join(&name), figure.svg.as_bytes())?;
         files.push(name);
     }
+    // While a run makes its own page its manifest says how it ended.
+    let running = manifest.status == StudyStatus::Running && lock::holder(dir).is_some();
     let page = dir.join("report.html");
-    replace(&page, page::fill(&manifest, &study, &results, &comparison, &figures)?.as_bytes())?;
+    replace(&page, page::fill(&manifest, &study, &results, &comparison, &figures, running)?.as_bytes())?;
     files.push("report.html".into());
     Ok(Written { page, files })
 }

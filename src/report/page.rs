@@ -4,6 +4,7 @@ use super::baselines::Comparison;
 use super::configurations::{self, Table};
 use super::tables::{Results, Trial};
 use super::{Figure, ReportError, Study};
+use crate::spec::shown::shown;
 use crate::statistics::{FEWEST, Mean, Summary, summarise};
 use crate::store::manifest::{Manifest, StudyStatus};
 use crate::store::ranking::resampled;
@@ -58,13 +59,14 @@ struct Picture<'a> {
     svg: Value,
 }
 
-/// The page as HTML.
+/// The page as HTML; `running` where another process goes on with the study.
 pub fn fill(
     manifest: &Manifest,
     study: &Study,
     results: &Results,
     comparison: &Comparison,
     figures: &[Figure],
+    running: bool,
 ) -> Result<String, ReportError> {
     let failed = |error: minijinja::Error| ReportError::Page(error.to_string());
     let mut environment = Environment::new();
@@ -74,7 +76,7 @@ pub fn fill(
     let page = Page {
         manifest,
         sentence: sentence(manifest, study),
-        status: status(manifest, study),
+        status: status(manifest, study, running),
         failures: failures(study),
         configurations: configurations::table(manifest, study),
         seed_by_seed: configurations::seed_by_seed(manifest, study),
@@ -105,7 +107,7 @@ pub fn fill(
         environment: environment_rows(manifest),
     };
     let template = environment.get_template("page.html").map_err(failed)?;
-    template.render(Serde(&page)).map_err(failed)
+    Ok(shown(&template.render(Serde(&page)).map_err(failed)?).into_owned())
 }
 
 /// A name whose dots are places where a narrow column may break it.
@@ -182,13 +184,14 @@ fn count(n: usize, what: &str) -> String {
     if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
 }
 
-fn status(manifest: &Manifest, study: &Study) -> String {
+fn status(manifest: &Manifest, study: &Study, running: bool) -> String {
     let ended = study.trials.len();
     let completed = study.trials.iter().filter(|trial| trial.error.is_none()).count();
     match manifest.status {
         StudyStatus::Finished => {
             format!("Finished: {completed} of {} completed.", count(ended, "trial"))
         }
+        _ if running => format!("Running: {ended} of {} planned trials are here so far.", manifest.planned),
         StudyStatus::Interrupted => format!("Interrupted: {ended} of {} planned trials are here.", manifest.planned),
         StudyStatus::Running => format!("Not finished: {ended} of {} planned trials are here.", manifest.planned),
     }

@@ -3,7 +3,7 @@
 //! Tables merge; everything else is replaced. `[[layer]]` replaces the list of layers.
 
 use super::diagnostic::{Diagnostic, Diagnostics, Problem, suggest};
-use super::source::{Sources, Span, read};
+use super::source::{Sources, Span, path_of, read, text_of};
 use super::tree::{Entry, Node, Stands, Table, Value, parse, parse_value};
 use std::path::{Path, PathBuf};
 
@@ -41,7 +41,7 @@ fn load_over(
         }
     };
     let identity = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
-    let shown = path.display().to_string();
+    let shown = text_of(path);
     chain.push((identity, shown.clone()));
     let before = found.list.len();
     let source = sources.add(shown, text);
@@ -68,7 +68,7 @@ fn load_base(
         found.push(wrong_type("extends", "the path of a file", &extends.node));
         return None;
     };
-    let base = path.parent().unwrap_or(Path::new("")).join(name);
+    let base = path.parent().unwrap_or(Path::new("")).join(path_of(name));
     let identity = base.canonicalize().unwrap_or_else(|_| base.clone());
     if let Some(start) = chain.iter().position(|(seen, _)| *seen == identity) {
         let circle: Vec<&str> = chain[start..].iter().map(|(_, shown)| shown.as_str()).collect();

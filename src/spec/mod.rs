@@ -11,6 +11,7 @@ pub mod keys;
 pub mod merge;
 pub mod print;
 pub mod schema;
+pub mod shown;
 pub mod source;
 pub mod sweep;
 pub mod tree;

@@ -31,7 +31,7 @@ impl Span {
 /// A file, or the text of an option of the command line.
 #[derive(Debug, Clone)]
 pub struct Source {
-    /// Path as the user wrote it, or the option's name.
+    /// Path as the user wrote it, by [`text_of`], or the option's name.
     pub name: String,
     /// Its text.
     pub text: String,
@@ -65,7 +65,7 @@ impl Sources {
     pub fn folder(&self, span: Span) -> PathBuf {
         match self.list.get(span.source) {
             Some(source) if !source.name.starts_with("--") => {
-                Path::new(&source.name).parent().map(PathBuf::from).unwrap_or_default()
+                path_of(&source.name).parent().map(PathBuf::from).unwrap_or_default()
             }
             _ => PathBuf::new(),
         }
@@ -75,6 +75,45 @@ impl Sources {
     pub fn slice(&self, span: Span) -> &str {
         self.get(span).text.get(span.start..span.end).unwrap_or("")
     }
+}
+
+/// Characters of private use that stand for the bytes of a path that belong to none, 0x80 to 0xff; these characters
+/// themselves are taken byte by byte, too, so that [`path_of`] gives every path back.
+pub(super) const BYTES: std::ops::RangeInclusive<char> = '\u{ef80}'..='\u{efff}';
+
+/// A path as text, from which [`path_of`] makes it again; what is UTF-8 stays as it is.
+pub fn text_of(path: &Path) -> String {
+    let mut text = String::new();
+    for chunk in path.as_os_str().as_encoded_bytes().utf8_chunks() {
+        let byte = |byte: &u8| char::from_u32(0xef00 + u32::from(*byte)).unwrap_or(char::REPLACEMENT_CHARACTER);
+        for c in chunk.valid().chars() {
+            match BYTES.contains(&c) {
+                true => text.extend(c.encode_utf8(&mut [0; 4]).as_bytes().iter().map(byte)),
+                false => text.push(c),
+            }
+        }
+        text.extend(chunk.invalid().iter().map(byte));
+    }
+    text
+}
+
+/// The path that a text stands for, be it written by hand or by [`text_of`].
+#[cfg(unix)]
+pub fn path_of(text: &str) -> PathBuf {
+    let mut bytes = Vec::with_capacity(text.len());
+    for c in text.chars() {
+        match BYTES.contains(&c) {
+            true => bytes.push((u32::from(c) & 0xff) as u8),
+            false => bytes.extend(c.encode_utf8(&mut [0; 4]).as_bytes()),
+        }
+    }
+    <std::ffi::OsString as std::os::unix::ffi::OsStringExt>::from_vec(bytes).into()
+}
+
+/// The path that a text stands for.
+#[cfg(not(unix))]
+pub fn path_of(text: &str) -> PathBuf {
+    text.into()
 }
 
 /// Why a file could not be read.
@@ -217,5 +256,22 @@ impl From<ReadError> for std::io::Error {
             ReadError::NotFound => std::io::Error::new(std::io::ErrorKind::NotFound, "file not found"),
             other => std::io::Error::other(other.to_string()),
         }
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use std::os::unix::ffi::OsStrExt;
+
+    #[test]
+    fn any_path_is_a_text_and_a_path_again() {
+        for bytes in
+            [b"plain/\xc3\xa9.toml".as_slice(), b"d\xff\x80/\xe2\x82x", b"\xee\xbe\x80\xee\xbf\xbf", b"\xf0\x9f"]
+        {
+            let path = Path::new(std::ffi::OsStr::from_bytes(bytes));
+            assert_eq!(path_of(&text_of(path)), path);
+        }
+        assert_eq!(text_of(Path::new("a b/é.toml")), "a b/é.toml");
     }
 }

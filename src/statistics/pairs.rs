@@ -43,15 +43,76 @@ pub fn shown(p: f64) -> String {
     if p < 1e-4 { "< 0.0001".into() } else { format!("{p:.4}") }
 }
 
-/// What a corrected probability says, one of so many comparisons.
-pub fn verdict(test: &Paired, corrected: f64, comparisons: usize) -> &'static str {
-    if test.least * comparisons as f64 > LEVEL {
-        "too few seeds"
-    } else if corrected <= LEVEL {
-        "differs"
-    } else {
-        "could be chance"
+/// What a test says as one of several.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Judged {
+    /// Its probability, corrected for their number.
+    pub p: f64,
+    /// What that means.
+    pub verdict: Verdict,
+}
+
+/// What a corrected probability means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Chance alone seldom gives as much.
+    Differs,
+    /// Chance alone may have given it.
+    Chance,
+    /// Chance alone may have given anything that so few seeds can show.
+    TooFew,
+    /// There is nothing to compare.
+    NoSeed,
+}
+
+impl std::fmt::Display for Verdict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Verdict::Differs => "differs",
+            Verdict::Chance => "could be chance",
+            Verdict::TooFew => "too few seeds",
+            Verdict::NoSeed => "no seed in common",
+        })
     }
+}
+
+/// Judges several tests together; none where there is no seed in common. Whether there are seeds enough for one is asked
+/// of the smallest probability that it could have had, corrected as its own is.
+pub fn judged(tests: &[Option<&Paired>]) -> Vec<Judged> {
+    let all: Vec<f64> = tests.iter().map(|test| test.map_or(1.0, |test| test.p)).collect();
+    let corrected = holm(&all);
+    let (mut sorted, mut sorted_corrected) = (all, corrected.clone());
+    sorted.sort_by(f64::total_cmp);
+    sorted_corrected.sort_by(f64::total_cmp);
+    let smallest = |test: &Paired| {
+        let before = sorted.partition_point(|p| *p < test.least);
+        let those = before.checked_sub(1).map_or(0.0, |last| sorted_corrected[last]);
+        those.max(test.least * (sorted.len() - before) as f64)
+    };
+    let verdict = |test: Option<&Paired>, p: f64| match test {
+        None => Verdict::NoSeed,
+        Some(_) if p <= LEVEL => Verdict::Differs,
+        Some(test) if smallest(test) > LEVEL => Verdict::TooFew,
+        Some(_) => Verdict::Chance,
+    };
+    tests.iter().zip(corrected).map(|(test, p)| Judged { p, verdict: verdict(*test, p) }).collect()
+}
+
+/// How many seeds would do, where some tests have too few; `seeds` are those of each test, with its verdict.
+pub fn advice(seeds: impl IntoIterator<Item = (usize, Verdict)>) -> Option<String> {
+    let seeds: Vec<(usize, Verdict)> = seeds.into_iter().collect();
+    let comparisons = seeds.len();
+    let n = seeds.iter().filter(|(_, verdict)| *verdict == Verdict::TooFew).map(|(n, _)| *n).min()?;
+    let correction = match comparisons {
+        1 => String::new(),
+        m => format!(", times up to {m} as one of {m} comparisons"),
+    };
+    let enough = (1..=EXACT).find(|n| least(*n) * comparisons as f64 <= LEVEL);
+    let enough = match enough {
+        Some(enough) => format!("{enough} in common would do"),
+        None => "no number of seeds would do; compare fewer".into(),
+    };
+    Some(format!("too few seeds: with {n} in common p is {} at least{correction}; {enough}", shown(least(n))))
 }
 
 /// Compares two quantities, seed by seed; pairs with a value that is not finite are left out. `of` is the mean that says
@@ -162,6 +223,37 @@ mod tests {
         let exact = sign_flip(&differences);
         let drawn = sign_flip(&[differences.as_slice(), &[0.0]].concat());
         assert!((exact - drawn).abs() < 0.005, "{exact} {drawn}");
+    }
+
+    #[test]
+    fn seeds_are_too_few_by_the_correction_that_is_shown() {
+        let test = |n: usize, p: f64| Paired { n, mean: 1.0, ratio: false, p, least: least(n), correlation: None };
+        let verdicts = |tests: &[Paired]| -> Vec<(f64, Verdict)> {
+            let judged = judged(&tests.iter().map(Some).collect::<Vec<_>>());
+            judged.iter().map(|judged| (judged.p, judged.verdict)).collect()
+        };
+        // The last in order is corrected by nothing, so that seven seeds are enough for it.
+        let long = || test(20, least(20));
+        let with_long = [long(), long(), long(), test(7, 0.015625)];
+        assert_eq!(verdicts(&with_long)[3], (0.015625, Verdict::Differs));
+        let with_long = [long(), long(), long(), test(7, 0.5)];
+        assert_eq!(verdicts(&with_long)[3], (0.5, Verdict::Chance));
+        // Four that have seven seeds each could not have differed.
+        let four: Vec<Paired> = (0..4).map(|_| test(7, 0.015625)).collect();
+        assert!(verdicts(&four).iter().all(|one| *one == (0.0625, Verdict::TooFew)));
+        assert_eq!(verdicts(&[test(5, 0.0625)]), [(0.0625, Verdict::TooFew)]);
+        assert_eq!(verdicts(&[test(6, 0.03125)]), [(0.03125, Verdict::Differs)]);
+    }
+
+    #[test]
+    fn as_many_seeds_as_are_advised_are_enough() {
+        for comparisons in [1, 2, 3, 10, 1000] {
+            let words = advice(vec![(3, Verdict::TooFew); comparisons]).unwrap();
+            let enough: usize = words.rsplit("; ").next().unwrap().split(' ').next().unwrap().parse().unwrap();
+            assert!(least(enough) * comparisons as f64 <= LEVEL && least(enough - 1) * comparisons as f64 > LEVEL);
+        }
+        assert!(advice(vec![(3, Verdict::TooFew); 100_000]).unwrap().ends_with("compare fewer"));
+        assert_eq!(advice([(9, Verdict::Differs), (9, Verdict::Chance)]), None);
     }
 
     #[test]

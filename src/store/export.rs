@@ -15,7 +15,6 @@ use std::path::{Path, PathBuf};
 
 /// Writes every table as a CSV file; what is not defined is an empty cell.
 pub fn csv(dir: &Path, out: &Path) -> Result<Vec<PathBuf>, StoreError> {
-    create_folder(out)?;
     let tables = FILES.iter().filter_map(|name| name.strip_suffix(".parquet"));
     let write = |name: &str| -> Result<Option<PathBuf>, StoreError> {
         let table = Table::read(dir, &format!("{name}.parquet"), None)?;
@@ -23,6 +22,7 @@ pub fn csv(dir: &Path, out: &Path) -> Result<Vec<PathBuf>, StoreError> {
         if table.frame().width() == 0 {
             return Ok(None);
         }
+        create_folder(out)?;
         let path = out.join(format!("{name}.csv"));
         replace(&path, csv_text(table.frame()).as_bytes())?;
         Ok(Some(path))

@@ -1,11 +1,16 @@
 //! Files that appear whole: written beside their place, then renamed.
 
 use super::StoreError;
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Temporary files that are being written.
+static UNFINISHED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 
 /// Writes a file beside its place and renames it there, so that it is complete or absent.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
@@ -47,17 +52,31 @@ pub fn sync_folder_of(path: &Path) -> Result<(), StoreError> {
 pub fn replace_with(path: &Path, write: impl FnOnce(&mut File) -> std::io::Result<()>) -> Result<(), StoreError> {
     let failed = |error| StoreError::Io { path: path.into(), error };
     let (temporary, mut file) = temporary(path).map_err(failed)?;
-    write(&mut file).and_then(|()| fs::rename(&temporary, path)).map_err(|error| {
+    let written = write(&mut file).and_then(|()| fs::rename(&temporary, path));
+    if written.is_err() {
         // The half-written file is of no use; that it cannot be removed either says nothing new.
         let _ = fs::remove_file(&temporary);
-        failed(error)
-    })
+    }
+    unfinished().remove(&temporary);
+    written.map_err(failed)
+}
+
+fn unfinished() -> MutexGuard<'static, BTreeSet<PathBuf>> {
+    UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Removes what is being written, for a process that ends in a hurry; none is begun as long as the result is held.
+pub fn remove_unfinished() -> impl Drop {
+    let unfinished = unfinished();
+    unfinished.iter().for_each(|path| drop(fs::remove_file(path)));
+    unfinished
 }
 
 /// A new file beside a path, `.NAME.PROCESS.NUMBER.part`: never one that is there, nor what a link names.
 fn temporary(path: &Path) -> std::io::Result<(PathBuf, File)> {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let name = path.file_name().ok_or(std::io::ErrorKind::InvalidInput)?;
+    let mut unfinished = unfinished();
     loop {
         let mut own = OsString::from(".");
         own.push(name);
@@ -65,7 +84,11 @@ fn temporary(path: &Path) -> std::io::Result<(PathBuf, File)> {
         let own = path.with_file_name(own);
         match OpenOptions::new().write(true).create_new(true).open(&own) {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-            opened => return Ok((own, opened?)),
+            opened => {
+                let file = opened?;
+                unfinished.insert(own.clone());
+                return Ok((own, file));
+            }
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::nn::network::{Kinds, plan as plan_network};
 use crate::registry::Registry;
 use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem};
 use crate::spec::print::{canonical, value_toml};
-use crate::spec::source::{Sources, Span, read_large};
+use crate::spec::source::{Sources, Span, path_of, read_large};
 use crate::spec::sweep::Sweep;
 use crate::spec::tree::Node;
 use crate::spec::{Component, Spec};
@@ -126,7 +126,7 @@ impl Reads {
 
 /// Where the file of `[init] weights` lies.
 pub fn weights_path(node: &Node, sources: &Sources) -> PathBuf {
-    sources.folder(node.span).join(node.as_text().unwrap_or(""))
+    sources.folder(node.span).join(path_of(node.as_text().unwrap_or("")))
 }
 
 /// Trials that a study may have.

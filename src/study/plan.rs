@@ -11,7 +11,7 @@ use crate::spec::Spec;
 use crate::spec::component::{Components, Info, Kind, Origin};
 use crate::spec::diagnostic::Diagnostics;
 use crate::spec::print::{Formulas, toml, without_defaults};
-use crate::spec::source::{Sources, Span};
+use crate::spec::source::{Sources, Span, path_of, text_of};
 use crate::spec::tree::{Node, Table, Value};
 use crate::store::tables::Columns;
 use crate::tensor::DeviceName;
@@ -239,7 +239,7 @@ impl Plan {
             if let (Some(path), None) = (node.as_text(), &node.formula)
                 && absolute(&folder) != home
             {
-                node.value = Value::Text(absolute(&folder.join(path)).display().to_string());
+                node.value = Value::Text(text_of(&absolute(&folder.join(path_of(path)))));
             }
         };
         let mut table = self.spec_table();

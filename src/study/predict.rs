@@ -10,7 +10,7 @@ use crate::data::table::UNLABELLED;
 use crate::random::Stream;
 use crate::registry::{OnDevice, Registry};
 use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem};
-use crate::spec::source::{Sources, Span};
+use crate::spec::source::{Sources, Span, text_of};
 use crate::spec::tree::{Node, Value};
 use crate::spec::{self, Spec, print};
 use crate::store::manifest::Manifest;
@@ -101,7 +101,7 @@ fn configuration(
     registry: &Registry,
     sources: &mut Sources,
 ) -> Result<Spec, Diagnostics> {
-    let file = dir.join("manifest.json").display().to_string();
+    let file = text_of(&dir.join("manifest.json"));
     let spec = spec::read_text(&file, &manifest.spec, manifest.laying, registry, sources)?;
     let Some(sweep) = &spec.sweep else { return Ok(spec) };
     let points = registry.sampler(&sweep.sampler).points(sweep).map_err(|one| Diagnostics { list: vec![one] })?;

@@ -275,7 +275,7 @@ fn configurations_are_held_against_a_named_one_with_correction() {
     assert!(line("optimizer.lr = 0.01").contains("0.0312  differs"), "{}", ran.stdout);
     sandbox.fine(["small.toml", "--seeds", "0..5", "--set", "train.iterations=100", "--out", "few"]);
     let few = sandbox.fine(["compare", "few", "--baseline", "optimizer.lr=1e-9"]);
-    assert_eq!(few.stdout.matches("too few seeds").count(), 2, "{}", few.stdout);
+    assert_eq!(few.stdout.matches("  too few seeds").count(), 2, "{}", few.stdout);
     let none = sandbox.runner(["compare", "few", "--baseline", "optimizer.lr=3"]);
     assert_eq!(none.status, 2);
     insta::assert_snapshot!(none.stderr);

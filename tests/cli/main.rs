@@ -12,6 +12,7 @@ mod held;
 mod kept_weights;
 mod laying;
 mod limits;
+mod manners;
 mod own_units;
 mod parquet;
 mod parts;

@@ -61,7 +61,7 @@ fn an_interrupted_trial_goes_on_where_it_was_also_without_save_every() {
     let mut child = start(&sandbox, &["--out", "cut"]);
     wait_for(|| sandbox.path("cut/manifest.json").exists());
     std::thread::sleep(Duration::from_millis(100));
-    assert!(Command::new("kill").args(["-s", "INT", &child.id().to_string()]).status().unwrap().success());
+    assert!(Command::new("kill").args(["-s", "TERM", &child.id().to_string()]).status().unwrap().success());
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert!(checkpoint_is_there(&sandbox.path("cut")));
     sandbox.fine(["small.toml", "--out", "cut"]);

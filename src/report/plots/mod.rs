@@ -11,6 +11,7 @@ pub mod probe;
 use super::baselines::Comparison;
 use super::tables::Results;
 use super::{Figure, ReportError};
+use crate::spec::shown::shown;
 use crate::store::manifest::Manifest;
 use axis::{Axis, Direction};
 use plotters::prelude::*;
@@ -67,7 +68,8 @@ fn draw(
         name: name.into(),
         error: error.to_string(),
     })?;
-    Ok(svg)
+    // Controls are no characters of XML.
+    Ok(shown(&svg).into_owned())
 }
 
 fn font(size: u32) -> FontDesc<'static> {
