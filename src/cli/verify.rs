@@ -8,7 +8,7 @@ use crate::store::agreement::{Again, Agreement, Difference, Stored};
 use crate::store::environment::environment;
 use crate::store::lost::manifest_with;
 use crate::store::manifest::Manifest;
-use crate::store::{StoreError, SummaryRow, tables};
+use crate::store::{FILES, StoreError, SummaryRow, tables};
 use crate::study::Plan;
 use crate::study::job::{Finished, Keep};
 use crate::study::replay::{self, ReplayError};
@@ -71,7 +71,7 @@ pub fn verify(args: &VerifyArgs, crates: &[Crate]) -> Exit {
 
 fn verified(args: &VerifyArgs, crates: &[Crate]) -> Result<Exit, VerifyError> {
     let dir = &args.dir;
-    let manifest = manifest_with(dir, &["trials.parquet", "history.parquet"])?;
+    let manifest = manifest_with(dir, &FILES)?;
     let mut sources = Sources::default();
     let registry = replay::registry(&manifest, crates, &mut sources)?;
     if args.allow_programs {

@@ -6,7 +6,7 @@
 
 use super::record::Record;
 use super::tables::{Columns, Tables};
-use super::{FILES, SCALE, StoreError, Weights, weights_file};
+use super::{SCALE, StoreError, Weights, weights_file};
 use crate::spec::source::read_large;
 use polars::prelude::*;
 use safetensors::{Dtype, SafeTensors};
@@ -20,8 +20,6 @@ pub struct Stored {
     tables: Tables,
     /// Rows by trial, in the order of [`Tables::named`].
     places: Vec<HashMap<String, Vec<Range<usize>>>>,
-    /// The first file that every folder has, and this one lacks.
-    missing: Option<&'static str>,
 }
 
 /// A trial that was run again.
@@ -98,6 +96,18 @@ pub enum Difference {
         /// Whether it is the stored table that has it.
         stored: bool,
     },
+    /// A column is of another type.
+    #[error("`{column}` of {file} holds {stored}, and {now} now")]
+    Type {
+        /// The table's file.
+        file: &'static str,
+        /// The column.
+        column: String,
+        /// What is stored.
+        stored: DataType,
+        /// What there is now.
+        now: DataType,
+    },
     /// A file is not there.
     #[error("{0} is missing")]
     Missing(String),
@@ -134,8 +144,7 @@ impl Stored {
             runs.into_iter().for_each(|(trial, stretch)| rows.entry(trial).or_default().push(stretch));
             places.push(rows);
         }
-        let missing = FILES.into_iter().find(|name| !dir.join(name).exists());
-        Ok(Stored { dir: dir.into(), tables, places, missing })
+        Ok(Stored { dir: dir.into(), tables, places })
     }
 
     /// Whether sequences of a trial are stored.
@@ -164,9 +173,6 @@ impl Stored {
     /// Where what is stored cannot be read.
     pub fn agrees(&self, again: &Again<'_>, tolerance: f64) -> Result<Agreement, StoreError> {
         let Again { record, weights, columns } = *again;
-        if let Some(name) = self.missing {
-            return Ok(Agreement::Different(Difference::Missing(name.into())));
-        }
         let one = std::slice::from_ref(record);
         let now = Tables::default().with(one, columns, &|_, _| (0, 0), &self.dir)?;
         let (mut largest, mut values) = (0.0_f64, 0);
@@ -232,6 +238,11 @@ fn table(
             }
             return Ok(Err(Difference::Column { file, column: new.name().to_string(), stored: false }));
         };
+        let column = new.name().to_string();
+        if old.dtype().is_nested() || old.dtype() == &DataType::Binary {
+            let (stored, now) = (old.dtype().clone(), new.dtype().clone());
+            return Ok(Err(Difference::Type { file, column, stored, now }));
+        }
         match cells(old, new, BY_COLUMN.contains(&file), tolerance)? {
             Ok(difference) => largest = largest.max(difference),
             Err(_) if new.name() == DATA_DIGEST => return Ok(Err(Difference::Data)),
@@ -239,8 +250,7 @@ fn table(
                 return Ok(Err(Difference::End { stored: end(stored), now: end(now) }));
             }
             Err((row, stored, text)) => {
-                let (column, place) = (new.name().to_string(), place(now, row));
-                return Ok(Err(Difference::Value { file, column, place, stored, now: text }));
+                return Ok(Err(Difference::Value { file, column, place: place(now, row), stored, now: text }));
             }
         }
     }

@@ -29,7 +29,7 @@ pub(super) fn of(dir: &Path, manifest: &Manifest) -> Vec<&'static str> {
     tables().filter(is_listed).filter(|name| !is_there(name)).collect()
 }
 
-/// The manifest of a folder that has some tables.
+/// The manifest of a folder that has these tables, as far as it lists them.
 ///
 /// # Errors
 /// Where there is none, or one of these tables was lost.

@@ -214,6 +214,11 @@ fn a_column_that_is_no_good_is_refused_with_its_file_and_name() {
         change(&sandbox, table, |frame| changed(frame, column, &change_to));
         for command in commands {
             let ran = run(&sandbox, command);
+            if command.starts_with("verify") && ran.status == 1 {
+                // It holds whole tables against each other, and so finds what differs.
+                assert!(ran.stdout.contains(table) && ran.stdout.contains(&format!("`{column}`")), "{}", ran.stdout);
+                continue;
+            }
             assert_eq!(ran.status, 2, "{command}, {table} {column}: {}\n{}", ran.stdout, ran.stderr);
             assert!(ran.stderr.contains(&format!("out/{table}")), "{command}, {table}: {}", ran.stderr);
             assert!(ran.stderr.contains(says), "{command}, {says}: {}", ran.stderr);

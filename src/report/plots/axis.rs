@@ -212,7 +212,7 @@ mod tests {
             (Axis::between(-1e308, 1e308), vec!["-1e308", "-5e307", "0", "5e307", "1e308"]),
             (Axis::between(0.0, 1.1e-320), vec!["0", "2e-321", "4e-321", "6e-321", "8e-321", "1e-320"]),
             (Axis::logarithmic([1e-3, 2.0]).unwrap(), vec!["0.001", "0.01", "0.1", "1"]),
-            (Axis::logarithmic([1e-308, 1e308]).unwrap(), vec!["1e-200", "1e-100", "1", "1e100", "1e200", "1e300"]),
+            (Axis::logarithmic([1e-308, 1e308]).unwrap(), vec!["1e-200", "1", "1e200"]),
         ] {
             let found = labels(&axis);
             assert!(found.ends_with(&expected) && found.len() <= expected.len() + 1, "{found:?} for {expected:?}");
