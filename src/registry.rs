@@ -146,10 +146,12 @@ pub struct Registry {
 }
 
 /// Columns of tables that a metric would stand beside, and so no name of one.
-const COLUMNS: [&str; 13] = [
+const COLUMNS: [&str; 15] = [
     "trial",
     "config",
     "data_digest",
+    "parameters",
+    "executor",
     "seed",
     "status",
     "error",

@@ -365,6 +365,8 @@ fn change_journal(folder: &Path, changes: &mut Changes) -> String {
         config: text("config", row),
         params: vec![("optimizer.lr".into(), "0.01".into())],
         seed: 0,
+        parameters: Some(5),
+        executor: Some(text("executor", row)),
         error: None,
         loss: vec![0.5],
         metrics: vec![0.25, 0.25],

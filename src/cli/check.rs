@@ -1,12 +1,14 @@
 //! `runner check`: everything that can be known without computing.
 
 use super::run::{ExecutorArg, processors};
+use super::summary::aligned;
 use super::{Exit, PluginArgs, load_registry, print, print_code, refuse, tell_broken, tell_notes};
 use crate::registry::{Crate, Registry};
 use crate::spec::diagnostic::Diagnostics;
 use crate::spec::source::Sources;
 use crate::spec::{self, Overrides};
 use crate::store::ranking::described;
+use crate::study::configuration::ConfigurationPlan;
 use crate::study::rule::Rule;
 use crate::study::{Plan, memory};
 use crate::tensor::DeviceName;
@@ -125,6 +127,7 @@ fn summary(plan: &Plan) -> String {
             seeds(plan),
             described(&plan.configurations.list[0].params)
         );
+        text += &sizes(plan);
     } else if !matches!(plan.rule, Rule::Fixed) {
         text += &format!("{}\n", seeds(plan));
     }
@@ -134,12 +137,32 @@ fn summary(plan: &Plan) -> String {
     text + &format!("{most}{trials} trials of {} iterations{first}\n", configuration.iterations)
 }
 
+/// Configurations that are listed; of more only the first are.
+const LISTED: usize = 20;
+
+/// The numbers of each configuration, where these differ: one of more parameters is no fair rival of one of few.
+fn sizes(plan: &Plan) -> String {
+    let list = &plan.configurations.list;
+    if list.windows(2).all(|pair| pair[0].parameters == pair[1].parameters) {
+        return String::new();
+    }
+    let values = |one: &ConfigurationPlan| one.params.iter().map(|(_, value)| value.clone()).collect::<Vec<_>>();
+    let mut lines = vec![plan.swept.clone()];
+    lines.extend(list.iter().take(LISTED).map(values));
+    let counts = list.iter().map(|one| one.parameters.to_string());
+    let column = std::iter::once("parameters".to_string()).chain(counts);
+    lines.iter_mut().zip(column).for_each(|(line, cell)| line.push(cell));
+    let more = list.len().saturating_sub(LISTED);
+    let rest = if more > 0 { format!("... and {more} more configurations\n") } else { String::new() };
+    format!("\n{}{rest}\n", aligned(&lines))
+}
+
 /// On how many seeds a configuration is run.
 fn seeds(plan: &Plan) -> String {
     let (least, most, fresh) = (plan.sure_seeds(), plan.spec.seeds.len(), plan.fresh().len());
     let again = if fresh > 0 { format!(", the best again on {fresh} fresh ones") } else { String::new() };
     match &plan.rule {
-        Rule::Fixed => format!("{most} seeds{again}"),
+        Rule::Fixed => format!("{most} seed{}{again}", if most == 1 { "" } else { "s" }),
         Rule::Until(sampling, _) => {
             let half = 100.0 * sampling.precision.relative_half_width;
             format!("{least} to {most} seeds, until the mean of {} is known to +- {half} %{again}", sampling.metric)

@@ -90,12 +90,15 @@ fn configurations(rows: &[SummaryRow], ranked: &[Ranked], manifest: &Manifest) -
     let objective = &manifest.objective.name;
     let together = manifest.swept.iter().find_map(|name| ranking::resampled(name));
     let of = manifest.objective_mean();
+    let sizes = ranking::sizes(ranked);
+    header.extend(sizes.map(String::from));
     header.extend(["seeds".into(), format!("{} {objective}", of.word()), "sd".into(), "95 % interval".into()]);
     header.extend(quantities(manifest).map(|name| format!("median {name}")));
     header.extend(seeds::column(manifest));
     let mut lines = vec![header];
     for configuration in ranked.iter().take(PRINTED) {
         let mut line: Vec<String> = configuration.params.iter().map(|(_, value)| value.clone()).collect();
+        line.extend(sizes.map(|_| size(configuration)));
         line.push(configuration.by_seed.len().to_string());
         line.extend(spread(configuration.by_seed.values().copied(), of));
         line.extend(configuration.medians.iter().copied().map(figure));
@@ -110,6 +113,11 @@ fn configurations(rows: &[SummaryRow], ranked: &[Ranked], manifest: &Manifest) -
         text += &format!("... and {} more configurations in trials.parquet\n", ranked.len() - PRINTED);
     }
     text
+}
+
+/// The numbers in the parameters of a configuration.
+fn size(configuration: &Ranked) -> String {
+    configuration.parameters.map_or("-".into(), |parameters| parameters.to_string())
 }
 
 /// What the folds or origins of a split give together, on the part that was trained on least.
@@ -173,6 +181,6 @@ fn json_line(row: &SummaryRow, manifest: &Manifest) -> serde_json::Value {
         manifest.metrics.iter().zip(&row.metrics).map(|(q, value)| (q.name.clone(), json!(value))).collect();
     let params: serde_json::Map<String, serde_json::Value> =
         row.params.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
-    json!({ "trial": row.trial, "config": row.config, "params": params, "seed": row.seed, "error": row.error, "loss": row.loss, "metrics": metrics,
+    json!({ "trial": row.trial, "config": row.config, "params": params, "seed": row.seed, "parameters": row.parameters, "error": row.error, "loss": row.loss, "metrics": metrics,
         "duration_s": row.seconds })
 }

@@ -6,7 +6,7 @@ use super::{Study, seeds};
 use crate::statistics::pairs::shown;
 use crate::statistics::{FEWEST, Mean, summarise};
 use crate::store::manifest::Manifest;
-use crate::store::ranking::{Ranked, described, resampled};
+use crate::store::ranking::{self, Ranked, described, resampled};
 use serde::Serialize;
 
 /// A table of texts; without columns there is none.
@@ -20,11 +20,16 @@ pub struct Table {
 pub fn table(manifest: &Manifest, study: &Study) -> Table {
     let objective = &manifest.objective.name;
     let mut columns = dimensions(study);
+    let sizes = ranking::sizes(&study.ranked);
+    columns.extend(sizes.map(String::from));
     let mean = manifest.objective_mean().word();
     columns.extend(["completed".into(), format!("{mean} {objective}"), "sd".into(), "95 % interval".into()]);
     columns.push(format!("median loss ({})", manifest.loss.name));
     columns.extend(manifest.metrics.iter().map(|metric| format!("median {}", metric.name)));
-    Table { columns, rows: study.ranked.iter().take(LISTED).map(|ranked| row(manifest, ranked)).collect() }
+    Table {
+        columns,
+        rows: study.ranked.iter().take(LISTED).map(|ranked| row(manifest, ranked, sizes.is_some())).collect(),
+    }
 }
 
 /// Headings of the values that tell configurations apart.
@@ -36,8 +41,9 @@ fn values(ranked: &Ranked) -> Vec<String> {
     ranked.params.iter().map(|(_, value)| value.clone()).collect()
 }
 
-fn row(manifest: &Manifest, ranked: &Ranked) -> Vec<String> {
+fn row(manifest: &Manifest, ranked: &Ranked, sized: bool) -> Vec<String> {
     let mut row = values(ranked);
+    row.extend(sized.then(|| ranked.parameters.map_or("-".into(), |parameters| parameters.to_string())));
     row.push(format!("{} of {}", ranked.completed, ranked.completed + ranked.failed));
     let summary = summarise(ranked.by_seed.values().copied(), manifest.objective_mean());
     let or_none = |value: Option<f64>| value.map_or("-".into(), figure);

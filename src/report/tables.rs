@@ -43,6 +43,8 @@ pub struct Trial {
     pub params: Vec<(String, String)>,
     /// Its seed.
     pub seed: u64,
+    /// Numbers in the parameters of its network, where the table says so.
+    pub parameters: Option<u64>,
     /// Why it failed, if it did.
     pub error: Option<String>,
     /// The loss after training.
@@ -106,6 +108,7 @@ impl Results {
             config: row.config,
             params: row.params,
             seed: row.seed,
+            parameters: row.parameters,
             error: row.error,
             loss: row.loss,
             metrics: row.metrics,
@@ -123,6 +126,7 @@ impl Results {
             config: trial.config.clone(),
             params: trial.params.clone(),
             seed: trial.seed,
+            parameters: trial.parameters,
             error: trial.error.clone(),
             loss: trial.loss,
             metrics: trial.metrics.clone(),

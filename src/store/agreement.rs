@@ -4,6 +4,7 @@
 //! The new record goes through the code that made the tables, so a column that is stored is a column that is compared.
 //! Only times are left out. What is not there, or not a number, equals nothing but itself.
 
+use super::frames::{DATA_DIGEST, EXECUTOR, LATER, PARAMETERS};
 use super::record::Record;
 use super::tables::{Columns, Tables};
 use super::{SCALE, StoreError, Weights, weights_file};
@@ -104,9 +105,9 @@ pub enum Difference {
         /// The column.
         column: String,
         /// What is stored.
-        stored: DataType,
+        stored: String,
         /// What there is now.
-        now: DataType,
+        now: String,
     },
     /// A file is not there.
     #[error("{0} is missing")]
@@ -127,8 +128,6 @@ const TIMES: [&str; 3] = ["started", "finished", "duration_s"];
 const PLACES: [&str; 7] = ["iteration", "sample", "layer", "neuron", "step", "channel", "baseline"];
 /// Tables in which a number is held against the largest of its column: potentials pass through 0.
 const BY_COLUMN: [&str; 2] = ["traces.parquet", "layers.parquet"];
-/// The column of trials.parquet with the digest of what a program gave.
-pub const DATA_DIGEST: &str = "data_digest";
 
 /// The largest relative difference so far, or the first one that is too large.
 type Held = Result<f64, Difference>;
@@ -229,18 +228,23 @@ fn table(
     if stored.height() != now.height() {
         return Ok(Err(Difference::Rows { file, stored: stored.height(), now: now.height() }));
     }
+    let is_empty = |name: &str| stored.column(name).map_or(true, |column| column.null_count() == column.len());
+    // What an earlier version of the program did not write.
+    let earlier = |name: &str| LATER.contains(&name) && is_empty(name) && is_empty(PARAMETERS) && is_empty(EXECUTOR);
     let mut largest = 0.0_f64;
     for new in now.columns().iter().filter(|column| !TIMES.contains(&column.name().as_str())) {
         let Ok(old) = stored.column(new.name()) else {
-            // Folders of earlier versions do not say what programs gave.
-            if new.null_count() == new.len() || new.name() == DATA_DIGEST {
+            if new.null_count() == new.len() || earlier(new.name()) {
                 continue;
             }
             return Ok(Err(Difference::Column { file, column: new.name().to_string(), stored: false }));
         };
+        if earlier(new.name()) {
+            continue;
+        }
         let column = new.name().to_string();
         if old.dtype().is_nested() || old.dtype() == &DataType::Binary {
-            let (stored, now) = (old.dtype().clone(), new.dtype().clone());
+            let (stored, now) = (old.dtype().to_string(), new.dtype().to_string());
             return Ok(Err(Difference::Type { file, column, stored, now }));
         }
         match cells(old, new, BY_COLUMN.contains(&file), tolerance)? {

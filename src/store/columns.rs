@@ -5,6 +5,7 @@
 //! a whole one, and a text is a text.
 
 use super::files::is_id;
+use super::frames::LATER;
 use super::{StoreError, parquet};
 use polars::prelude::*;
 use std::collections::HashMap;
@@ -194,6 +195,19 @@ impl Table {
         self.all(name, column.u64().map_err(|error| self.unreadable(&error))?.iter().collect())
     }
 
+    /// A column of whole numbers from 0 on that earlier versions lack, and leave empty.
+    pub fn later_counts(&self, name: &str) -> Result<Vec<Option<u64>>, StoreError> {
+        if !self.has(name) {
+            return Ok(vec![None; self.frame.height()]);
+        }
+        let column = self.column(name, &DataType::UInt64, DataType::is_integer)?;
+        Ok(column.u64().map_err(|error| self.unreadable(&error))?.iter().collect())
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.frame.column(name).is_ok()
+    }
+
     /// A column of numbers that may be missing.
     pub fn numbers(&self, name: &str) -> Result<Vec<Option<f64>>, StoreError> {
         let column = self.column(name, &DataType::Float64, is_numeric)?;
@@ -236,7 +250,8 @@ impl Table {
         }
         blank.columns().iter().map(|column| (column.name().as_str(), column.dtype())).try_for_each(|(name, kind)| {
             match kind {
-                DataType::String if name == "error" => self.some_texts(name).map(|_| ()),
+                _ if LATER.contains(&name) && !self.has(name) => Ok(()),
+                DataType::String if name == "error" || LATER.contains(&name) => self.some_texts(name).map(|_| ()),
                 DataType::String => self.texts(name).map(|_| ()),
                 DataType::Datetime(..) => self.times(name).map(|_| ()),
                 kind if kind.is_integer() => {

@@ -1,9 +1,17 @@
 //! Records of the journal as the rows of each table.
 
-use super::agreement::DATA_DIGEST;
 use super::record::Record;
 use super::tables::Columns;
 use polars::prelude::*;
+
+/// The column of trials.parquet with the digest of what a program gave.
+pub const DATA_DIGEST: &str = "data_digest";
+/// That with the numbers in the parameters of the trial's network.
+pub const PARAMETERS: &str = "parameters";
+/// That with the executor that ran the trial.
+pub const EXECUTOR: &str = "executor";
+/// Columns that tables of earlier versions lack; in their rows they are empty.
+pub const LATER: [&str; 3] = [DATA_DIGEST, PARAMETERS, EXECUTOR];
 
 fn column<T, Phantom: ?Sized>(name: &str, values: T) -> Column
 where
@@ -52,6 +60,8 @@ pub fn trials_of(records: &[Record], columns: &Columns) -> PolarsResult<DataFram
         columns
             .push(column(DATA_DIGEST, records.iter().map(|r| r.data_digest.clone()).collect::<Vec<Option<String>>>()));
     }
+    columns.push(column(PARAMETERS, records.iter().map(|r| r.parameters).collect::<Vec<Option<u64>>>()));
+    columns.push(column(EXECUTOR, records.iter().map(|r| r.executor.clone()).collect::<Vec<Option<String>>>()));
     columns.extend([
         column("status", text(&status)),
         column("error", records.iter().map(|r| r.error.clone()).collect::<Vec<Option<String>>>()),

@@ -371,6 +371,8 @@ mod tests {
         let broken = "[a-z]{1,20}".prop_map(|text| {
             let mut bytes = framed(text.as_bytes());
             bytes.pop();
+            // Nor is it one where the byte that follows happens to be the one that it lacks.
+            bytes[MARK.len() + 4] ^= 1;
             bytes
         });
         let bytes = prop::collection::vec(any::<u8>(), 0..20);
@@ -390,7 +392,8 @@ mod tests {
             let damaged = bytes.len();
             bytes.extend(&record);
             let Split { payloads, gaps } = split(&bytes).unwrap();
-            assert_eq!((payloads, gaps), (vec![damaged + FRAME..bytes.len()], vec![HEADER.len()..damaged]));
+            let (record, gap) = (damaged + FRAME..bytes.len(), HEADER.len()..damaged);
+            assert_eq!([payloads, gaps], [record, gap].map(|range| Vec::from([range])));
         }
     }
 

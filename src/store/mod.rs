@@ -389,6 +389,8 @@ pub struct SummaryRow {
     pub params: Vec<(String, String)>,
     /// Its seed.
     pub seed: u64,
+    /// Numbers in the parameters of its network, where the table says so.
+    pub parameters: Option<u64>,
     /// Why it failed, if it did.
     pub error: Option<String>,
     /// The loss after training.

@@ -60,7 +60,7 @@ fn bounded(file: File, only: Option<&[&str]>) -> Result<DataFrame, String> {
     check_pages(pages, bytes, &metadata)?;
     let schema = reader.schema().map_err(failed)?;
     let there = |names: &[&str]| -> Vec<String> {
-        names.iter().filter(|name| schema.contains(**name)).map(|name| name.to_string()).collect()
+        names.iter().filter(|name| schema.contains(name)).map(|name| name.to_string()).collect()
     };
     reader.with_columns(only.map(there)).finish().map_err(failed)
 }

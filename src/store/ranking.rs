@@ -33,6 +33,8 @@ pub struct Ranked {
     pub configs: Vec<String>,
     /// Each dimension with its value.
     pub params: Vec<(String, String)>,
+    /// Numbers in the parameters of its network, where the table says so.
+    pub parameters: Option<u64>,
     /// Trials that completed.
     pub completed: usize,
     /// Trials that failed.
@@ -141,6 +143,7 @@ fn summed(
         known: manifest.sampling.as_ref().map(|sampling| known(&rows, sampling, manifest)),
         configs,
         params,
+        parameters: rows.first().and_then(|row| row.parameters),
         completed,
         failed: rows.len() - completed,
         medians: columns(manifest)
@@ -253,6 +256,11 @@ pub fn cross_validated(rows: &[SummaryRow], manifest: &Manifest) -> Option<Cross
     Some(CrossValidated { folds, called, seeds: seeds.len(), values: (0..columns).map(value).collect() })
 }
 
+/// The title of the column with the numbers in the parameters of each configuration, where these differ.
+pub fn sizes(ranked: &[Ranked]) -> Option<&'static str> {
+    ranked.windows(2).any(|pair| pair[0].parameters != pair[1].parameters).then_some("parameters")
+}
+
 /// The values of a configuration in one line.
 pub fn described(params: &[(String, String)]) -> String {
     let parts: Vec<String> = params.iter().map(|(name, value)| format!("{name} = {value}")).collect();
@@ -267,7 +275,8 @@ mod tests {
         let error = loss.is_none().then(|| "failed".to_string());
         let params = vec![(FOLD.to_string(), fold.to_string()), ("hidden".to_string(), "4".to_string())];
         let (trial, config) = (format!("{seed}{fold}"), fold.to_string());
-        SummaryRow { trial, config, params, seed, error, loss, metrics: Vec::new(), iterations: 0, seconds: 0.0 }
+        let (parameters, metrics) = (None, Vec::new());
+        SummaryRow { trial, config, params, seed, parameters, error, loss, metrics, iterations: 0, seconds: 0.0 }
     }
 
     #[test]

@@ -20,6 +20,12 @@ pub struct Record {
     pub params: Vec<(String, String)>,
     /// Its seed.
     pub seed: u64,
+    /// Numbers in the parameters of its network; none in records of earlier versions.
+    #[serde(default)]
+    pub parameters: Option<u64>,
+    /// The executor that ran it; none likewise.
+    #[serde(default)]
+    pub executor: Option<String>,
     /// Digest of its data, where a program gave them.
     #[serde(default)]
     pub data_digest: Option<String>,
@@ -152,6 +158,7 @@ impl Record {
             config: self.config.clone(),
             params: self.params.clone(),
             seed: self.seed,
+            parameters: self.parameters,
             error: self.error.clone(),
             loss: self.loss.first().copied(),
             metrics: self.metrics.iter().copied().map(Some).collect(),
@@ -217,6 +224,8 @@ mod tests {
             config: "b".into(),
             params: vec![("optimizer.lr".into(), "0.001".into())],
             seed: u64::MAX,
+            parameters: Some(5),
+            executor: Some("fused".into()),
             data_digest: Some("c".into()),
             error: Some("the loss is NaN".into()),
             loss: vec![f64::NAN],

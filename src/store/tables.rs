@@ -5,7 +5,7 @@
 
 use super::columns::{Grid, Table};
 use super::files::{replace_synced, sync_folder_of};
-use super::frames::{baselines_of, history_of, layers_of, traces_of, trials_of};
+use super::frames::{PARAMETERS, baselines_of, history_of, layers_of, traces_of, trials_of};
 use super::manifest::Manifest;
 use super::record::Record;
 use super::{StoreError, SummaryRow};
@@ -105,6 +105,7 @@ fn summary_of(trials: &Table, manifest: &Manifest) -> Result<Vec<SummaryRow>, St
     let metrics = metrics.collect::<Result<Vec<_>, _>>()?;
     let (losses, seconds) = (trials.numbers("loss")?, trials.numbers("duration_s")?);
     let iterations = trials.counts("iterations")?;
+    let parameters = trials.later_counts(PARAMETERS)?;
     let params = manifest.swept.iter().map(|name| Ok((name, trials.shown(&format!("{PARAM}{name}"))?)));
     let params = params.collect::<Result<Vec<(&String, Vec<String>)>, StoreError>>()?;
     let row = |(i, key): (usize, Key)| SummaryRow {
@@ -112,6 +113,7 @@ fn summary_of(trials: &Table, manifest: &Manifest) -> Result<Vec<SummaryRow>, St
         config: key.config,
         params: params.iter().map(|(title, values)| (title.to_string(), values[i].clone())).collect(),
         seed: key.seed,
+        parameters: parameters[i],
         error: (!key.completed).then(|| errors[i].clone().unwrap_or_default()),
         loss: losses[i],
         metrics: metrics.iter().map(|column| column[i]).collect(),

@@ -222,6 +222,8 @@ fn blank(plan: &Plan, planned: &TrialPlan, started: i64) -> Record {
         config: configuration.id.clone(),
         params: configuration.params.clone(),
         seed: planned.seed,
+        parameters: Some(configuration.parameters as u64),
+        executor: Some(configuration.executor.as_str().into()),
         data_digest: None,
         error: None,
         loss: Vec::new(),

@@ -1,5 +1,6 @@
 //! What values laid over an experiment keep, what falls away, and what is refused.
 
+use super::run::table;
 use super::{SMALL, Sandbox};
 
 /// The numbers of a layer in what `check` prints.
@@ -140,4 +141,40 @@ fn a_study_that_was_laid_when_kinds_dropped_all_keys_is_read_that_way() {
     std::fs::write(&path, earlier.replace("\"laying\": 2,", "")).unwrap();
     let verified = sandbox.fine(["verify", "out", "--all"]).stdout;
     assert!(verified.contains("2 identical, 0 within tolerance, 0 different"), "{verified}");
+}
+
+/// The numbers that a file of weights holds.
+fn stored(path: &std::path::Path) -> u64 {
+    let bytes = std::fs::read(path).unwrap();
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    tensors.iter().map(|(_, tensor)| tensor.shape().iter().product::<usize>() as u64).sum()
+}
+
+#[test]
+fn the_number_of_parameters_of_each_configuration_is_that_of_its_weights() {
+    let sandbox = Sandbox::with("small.toml", SMALL);
+    let (kinds, sizes) = ("layer.hidden_1.kind=leaky,rleaky,lstm", "let.hidden=2,5");
+    let checked = sandbox.fine(["check", "small.toml", "--sweep", kinds, "--sweep", sizes]).stdout;
+    let ran = sandbox.fine(["small.toml", "--out", "out", "--set", "run.save=all", "--sweep", kinds, "--sweep", sizes]);
+    let trials = table(&sandbox.path("out"), "trials.parquet");
+    let text = |row: usize, name: &str| trials.column(name).unwrap().str().unwrap().get(row).unwrap().to_string();
+    for row in 0..trials.height() {
+        let numbers = stored(&sandbox.path(&format!("out/weights/{}.safetensors", text(row, "trial"))));
+        assert_eq!(trials.column("parameters").unwrap().u64().unwrap().get(row), Some(numbers));
+        assert_eq!(text(row, "executor"), "fused");
+        let (kind, size) = (text(row, "param.layer.hidden_1.kind"), trials.column("param.let.hidden").unwrap());
+        let size = size.i64().unwrap().get(row).unwrap();
+        for printed in [&checked, &ran.stdout] {
+            let listed = |line: &str| {
+                let line = line.replace('"', "");
+                line.split_whitespace().take(3).eq([kind.as_str(), &size.to_string(), &numbers.to_string()])
+            };
+            assert!(printed.lines().any(listed), "{kind} {size} has {numbers} numbers: {printed}");
+        }
+    }
+    let page = std::fs::read_to_string(sandbox.path("out/report.html")).unwrap();
+    assert!(page.contains(">parameters</th>"));
+    // Where all have as many, one number says it.
+    let same = sandbox.fine(["check", "small.toml", "--sweep", "optimizer.lr=0.1,0.2"]).stdout;
+    assert_eq!(same.matches("parameters").count(), 1, "{same}");
 }

@@ -53,6 +53,8 @@ fn a_run_leaves_every_file_and_a_summary() {
         "trial",
         "config",
         "seed",
+        "parameters",
+        "executor",
         "status",
         "error",
         "loss",

@@ -165,8 +165,8 @@ fn origins_leave_later_rows_out_and_each_seed_has_its_mean_over_them() {
         };
         let own = [of(0), of(1)];
         let mean = own.iter().map(|rows| rows.iter().sum::<f64>() / 2.0).product::<f64>().sqrt();
-        assert!(own.iter().all(|rows| rows.len() == 2) && cells[1] == "2", "{line}");
-        assert!((cells[2].parse::<f64>().unwrap() - mean).abs() < 1e-4, "{line} {own:?}");
+        assert!(own.iter().all(|rows| rows.len() == 2) && cells[2] == "2", "{line}");
+        assert!((cells[3].parse::<f64>().unwrap() - mean).abs() < 1e-4, "{line} {own:?}");
     }
     assert!(lines[4].starts_with("report"), "{}", ran.stdout);
 }

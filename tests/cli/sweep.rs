@@ -78,7 +78,7 @@ fn rows_say_their_values_and_a_table_ranks_the_configurations() {
     assert_eq!(rates[2..4], ["0.001", "0.01"]);
     let lines: Vec<&str> = ran.stdout.lines().collect();
     assert_eq!(lines[0], "over seeds, ordered by the median nmse");
-    assert!(lines[1].contains("hidden  optimizer.lr  seeds"), "{}", lines[1]);
+    assert!(lines[1].contains("hidden  optimizer.lr  parameters  seeds"), "{}", lines[1]);
     let nmse = |line: &str| line.split_whitespace().last().unwrap().parse::<f64>().unwrap();
     let ranked: Vec<f64> = lines[2..6].iter().map(|line| nmse(line)).collect();
     assert!(ranked.is_sorted(), "{ranked:?}");
