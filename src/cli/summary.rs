@@ -139,7 +139,7 @@ fn spread(values: impl Iterator<Item = f64>, of: Mean) -> [String; 3] {
     let summary = summarise_values(values, of);
     let interval = summary.as_ref().and_then(|summary| summary.interval);
     [
-        figure(summary.as_ref().map(|summary| summary.mean)),
+        summary.as_ref().map_or("-".into(), |summary| figure(Some(summary.mean)) + summary.remark(of)),
         figure(summary.as_ref().and_then(|summary| summary.sd)),
         interval.map_or("-".into(), |(low, high)| format!("[{}, {}]", figure(Some(low)), figure(Some(high)))),
     ]

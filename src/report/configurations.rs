@@ -45,9 +45,10 @@ fn row(manifest: &Manifest, ranked: &Ranked, sized: bool) -> Vec<String> {
     let mut row = values(ranked);
     row.extend(sized.then(|| ranked.parameters.map_or("-".into(), |parameters| parameters.to_string())));
     row.push(format!("{} of {}", ranked.completed, ranked.completed + ranked.failed));
-    let summary = summarise(ranked.by_seed.values().copied(), manifest.objective_mean());
+    let of = manifest.objective_mean();
+    let summary = summarise(ranked.by_seed.values().copied(), of);
     let or_none = |value: Option<f64>| value.map_or("-".into(), figure);
-    row.push(or_none(summary.as_ref().map(|summary| summary.mean)));
+    row.push(summary.as_ref().map_or("-".into(), |summary| figure(summary.mean) + summary.remark(of)));
     row.push(or_none(summary.as_ref().and_then(|summary| summary.sd)));
     let interval = summary.and_then(|summary| summary.interval);
     row.push(interval.map_or("-".into(), |(low, high)| format!("[{}, {}]", figure(low), figure(high))));

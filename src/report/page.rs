@@ -217,16 +217,16 @@ fn headline(comparison: &Comparison) -> Vec<Row> {
 
 /// Several values in a cell: the value, or their mean with their range, or with its interval.
 fn cell(values: &[f64], wanted: Mean) -> Cell {
-    let Some(Summary { n, mean, of, range, interval, .. }) = summarise(values.iter().copied(), wanted) else {
+    let Some(summary) = summarise(values.iter().copied(), wanted) else {
         return Cell { value: "not defined".into(), spread: String::new() };
     };
+    let Summary { n, mean, range, interval, .. } = summary;
     let spread = match (n, interval) {
         (1, _) => String::new(),
         (_, Some((low, high))) => format!("[{}, {}]", figure(low), figure(high)),
         _ => format!("{} to {}", figure(range.0), figure(range.1)),
     };
-    let plain = if n > 1 && of != wanted { " (plain mean)" } else { "" };
-    Cell { value: format!("{}{plain}", figure(mean)), spread }
+    Cell { value: figure(mean) + summary.remark(wanted), spread }
 }
 
 fn headline_note(results: &Results, comparison: &Comparison) -> String {

@@ -1,7 +1,8 @@
 //! One number of several seeds: the median, and what can honestly be said of its spread.
 //!
 //! `pairs` compares two experiments on common seeds, `precision` says when seeds are enough, `race` which
-//! configurations need no more of them. Intervals of positive quantities are t on the log scale, for the geometric mean. Below five seeds none is given.
+//! configurations need no more of them. Intervals of positive quantities are t on the log scale, for the geometric
+//! mean. Below five seeds none is given.
 
 pub mod pairs;
 pub mod precision;
@@ -32,6 +33,13 @@ pub struct Summary {
     pub range: (f64, f64),
     /// 95 % interval of the mean, where there are seeds enough and, for a geometric one, all values are positive.
     pub interval: Option<(f64, f64)>,
+}
+
+impl Summary {
+    /// What stands behind the mean of several values where it is another one than its heading says.
+    pub fn remark(&self, heading: Mean) -> &'static str {
+        if self.n == 1 || self.of == heading { "" } else { " (plain mean)" }
+    }
 }
 
 /// Which mean an interval is of.

@@ -69,6 +69,66 @@ fn what_a_worker_keeps_from_one_configuration_to_the_next_changes_no_weights() {
     assert_eq!(compared, 3);
 }
 
+/// Each quantity, what may be asked of it, and what is said where that ranks the worst first.
+#[test]
+fn a_direction_that_ranks_the_worst_first_is_told() {
+    let cases = [
+        ("minimize", "nmse", None),
+        ("maximize", "nmse", Some("the lower it is, the better")),
+        ("maximize", "r2", None),
+        ("minimize", "r2", Some("the higher it is, the better")),
+        ("maximize", "loss", Some("the lower it is, the better")),
+        ("minimize", "loss", None),
+    ];
+    for (direction, quantity, told) in cases {
+        let swept = SWEPT.replace("minimize = \"nmse\"", &format!("{direction} = \"{quantity}\""));
+        let measured = SMALL.replace("\"nmse\"]", "\"nmse\", \"r2\"]");
+        let sandbox = Sandbox::with("small.toml", &format!("{measured}{swept}"));
+        for command in [["check", "small.toml"], ["run", "small.toml"]] {
+            let ran = sandbox.fine(command);
+            let note = told.map(|told| format!("note: `{direction} = \"{quantity}\"` ranks the worst first: {told}"));
+            match note {
+                Some(note) => assert!(ran.stderr.contains(&note), "{command:?} {}", ran.stderr),
+                None => assert!(!ran.stderr.contains("ranks the worst"), "{command:?} {}", ran.stderr),
+            }
+        }
+    }
+}
+
+/// The mean that stands beside an interval is the interval's own, by its name and by its digits, wherever it stands.
+#[test]
+fn console_and_page_name_one_mean_and_show_its_digits() {
+    for (objective, mean) in [("minimize = \"nmse\"", "geometric mean nmse"), ("maximize = \"r2\"", "mean r2")] {
+        let swept = SWEPT.replace("minimize = \"nmse\"", objective);
+        let measured = SMALL.replace("\"nmse\"]", "\"nmse\", \"r2\"]");
+        let sandbox = Sandbox::with("small.toml", &format!("{measured}{swept}"));
+        let ran = sandbox.fine(["small.toml", "--seeds", "0..5"]);
+        let page = std::fs::read_to_string(sandbox.path("results/small/report.html")).unwrap();
+        let cells =
+            |line: &str| line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).map(String::from).collect();
+        let lines: Vec<Vec<String>> = ran.stdout.lines().skip(1).take(5).map(cells).collect();
+        let at = lines[0].iter().position(|heading| heading == mean).expect(mean);
+        assert!(page.contains(&format!("{mean}</th>")), "{mean}");
+        let (metric, trials) =
+            (mean.rsplit(' ').next().unwrap(), table(&sandbox.path("results/small"), "trials.parquet"));
+        let values: Vec<f64> = trials.column(metric).unwrap().f64().unwrap().into_no_null_iter().collect();
+        let means: Vec<f64> = values
+            .chunks(5)
+            .map(|seeds| match mean.starts_with("geometric") {
+                true => (seeds.iter().map(|value| value.ln()).sum::<f64>() / 5.0).exp(),
+                false => seeds.iter().sum::<f64>() / 5.0,
+            })
+            .collect();
+        for line in &lines[1..] {
+            let shown: f64 = line[at].parse().unwrap();
+            assert!(means.iter().any(|mean| (shown / mean - 1.0).abs() < 1e-3), "{shown} {means:?}");
+            // The page shows three digits.
+            let cells = page.split("<td").filter_map(|cell| cell.split(['>', '<']).nth(1)?.parse::<f64>().ok());
+            assert!(cells.into_iter().any(|cell| (cell / shown - 1.0).abs() < 5e-3), "{shown} is not on the page");
+        }
+    }
+}
+
 #[test]
 fn rows_say_their_values_and_a_table_ranks_the_configurations() {
     let sandbox = swept();
