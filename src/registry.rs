@@ -18,7 +18,7 @@ use crate::program::{Cache, Program, ProgramError};
 use crate::spec::Component;
 use crate::spec::component::{Broken, Components, Info, Kind, Origin};
 use crate::spec::diagnostic::Diagnostics;
-use crate::spec::source::Sources;
+use crate::spec::source::{Sources, Span};
 use crate::spec::tree::Table;
 use crate::study::pruner::Pruner;
 use crate::study::sampler::Sampler;
@@ -28,6 +28,7 @@ use crate::train::optimizer::{Rule, RuleOptimizer};
 use crate::train::{Loss, Metric, Optimizer};
 use dfdx::prelude::Cpu;
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A component with what is known of it.
@@ -251,6 +252,46 @@ impl Registry {
     /// Lets programs run; what they give is taken from a cache and kept there, if there is one.
     pub fn allow_programs(&self, cache: Option<Arc<Cache>>) {
         self.programs.iter().for_each(|program| program.allow(cache.clone()));
+    }
+
+    /// The built-in components, those of crates, and the text plugins that lie beside experiment files, in the working
+    /// directory, and in some folders.
+    ///
+    /// # Errors
+    /// Where a built-in text cannot be read.
+    pub fn beside(
+        crates: &[Crate],
+        files: &[&Path],
+        folders: &[PathBuf],
+        sources: &mut Sources,
+    ) -> Result<Registry, Diagnostics> {
+        let mut registry = Registry::with(crates, sources)?;
+        let mut looked: Vec<PathBuf> = Vec::new();
+        let beside = files.iter().map(|file| file.parent().unwrap_or(Path::new("")).join("plugins"));
+        for folder in beside.chain([PathBuf::from("plugins")]).chain(folders.iter().cloned()) {
+            let same = |other: &PathBuf| match (other.canonicalize(), folder.canonicalize()) {
+                (Ok(a), Ok(b)) => a == b,
+                _ => *other == folder,
+            };
+            if !looked.iter().any(same) {
+                looked.push(folder);
+            }
+        }
+        looked.iter().for_each(|folder| registry.add_folder(folder, sources));
+        Ok(registry)
+    }
+
+    /// Why each plugin that cannot be used cannot, in words.
+    pub fn unusable(&self, sources: &Sources) -> Vec<String> {
+        let said = |broken: &Broken| {
+            let first = broken.list.first()?;
+            let line = |span: Span| 1 + sources.get(span).text[..span.start].matches('\n').count();
+            let place = first.span.map_or(String::new(), |span| format!("{}, line {}: ", broken.file, line(span)));
+            let (problem, name) = (first.problem.to_string(), &broken.name);
+            let problem = problem.lines().next().unwrap_or_default();
+            Some(format!("{place}{problem}; what names `{name}` cannot be run until this is mended"))
+        };
+        self.broken.iter().filter_map(said).collect()
     }
 
     /// Ends the programs that run; gives what they did wrong at their end.

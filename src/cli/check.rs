@@ -1,6 +1,6 @@
 //! `runner check`: everything that can be known without computing.
 
-use super::run::{ExecutorArg, processors};
+use super::run::{ExecutorArg, jobs};
 use super::summary::aligned;
 use super::{Exit, PluginArgs, load_registry, print, print_code, refuse, tell_broken, tell_notes};
 use crate::registry::{Crate, Registry};
@@ -59,10 +59,10 @@ pub fn check(args: &CheckArgs, crates: &[Crate]) -> Exit {
         let overrides = Overrides { set: args.set.clone(), sweep: args.sweep.clone(), seeds: args.seeds.clone() };
         let shown = load_registry(crates, &args.files, &args.plugins, &mut sources).and_then(|registry| {
             let spec = spec::read(file, &overrides, &registry, &mut sources)?;
-            let plan = Plan::new(spec, &registry, &sources, args.executor.on(DeviceName::Cpu), DeviceName::Cpu)?;
+            let plan = Plan::new(spec, &registry, &sources, args.executor.into(), DeviceName::Cpu)?;
             tell_broken(&registry, &sources);
             tell_notes(&plan);
-            memory::check(&plan, args.jobs.map_or_else(processors, |jobs| jobs as usize))?;
+            memory::check(&plan, jobs(args.jobs))?;
             show(&plan, args.print, file, &registry)
         });
         if let Err(found) = shown {

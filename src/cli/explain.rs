@@ -98,7 +98,7 @@ fn against(
     let planned = load_registry(crates, std::slice::from_ref(file), &args.plugins, &mut sources).and_then(|registry| {
         let spec = spec::read(file, &overrides, &registry, &mut sources)?;
         tell_broken(&registry, &sources);
-        let plan = Plan::new(spec, &registry, &sources, args.executor.on(DeviceName::Cpu), DeviceName::Cpu)?;
+        let plan = Plan::new(spec, &registry, &sources, args.executor.into(), DeviceName::Cpu)?;
         Ok((registry, plan))
     });
     let (registry, plan) = match planned {

@@ -1,13 +1,11 @@
 //! The command line: one file a command. Everything that is printed is printed here.
 
-mod again;
 mod check;
 mod compare;
 mod diff;
 mod explain;
 mod export;
 mod init;
-mod manifest;
 mod new;
 mod predict;
 mod probe;
@@ -18,7 +16,6 @@ mod render;
 mod report;
 mod results;
 mod run;
-mod settled;
 mod signals;
 mod summary;
 mod verify;
@@ -26,7 +23,7 @@ mod verify;
 use crate::registry::{Crate, Registry};
 use crate::spec::diagnostic::Diagnostics;
 use crate::spec::shown::{escaped, shown};
-use crate::spec::source::{Sources, Span};
+use crate::spec::source::Sources;
 use crate::store::StoreError;
 use crate::study::Plan;
 use clap::{Args, Parser, Subcommand};
@@ -171,32 +168,13 @@ fn load_registry(
     plugins: &PluginArgs,
     sources: &mut Sources,
 ) -> Result<Registry, Diagnostics> {
-    let mut registry = Registry::with(crates, sources)?;
-    let mut folders: Vec<PathBuf> = Vec::new();
-    let beside = files.iter().map(|file| file.parent().unwrap_or(Path::new("")).join("plugins"));
-    for folder in beside.chain([PathBuf::from("plugins")]).chain(plugins.plugins.iter().cloned()) {
-        let same = |other: &PathBuf| match (other.canonicalize(), folder.canonicalize()) {
-            (Ok(a), Ok(b)) => a == b,
-            _ => *other == folder,
-        };
-        if !folders.iter().any(same) {
-            folders.push(folder);
-        }
-    }
-    folders.iter().for_each(|folder| registry.add_folder(folder, sources));
-    Ok(registry)
+    let files: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
+    Registry::beside(crates, &files, &plugins.plugins, sources)
 }
 
 /// Says once of each plugin that cannot be used why that is.
 fn tell_broken(registry: &Registry, sources: &Sources) {
-    for broken in &registry.broken {
-        let Some(first) = broken.list.first() else { continue };
-        let line = |span: Span| 1 + sources.get(span).text[..span.start].matches('\n').count();
-        let place = first.span.map_or(String::new(), |span| format!("{}, line {}: ", broken.file, line(span)));
-        let (problem, name) = (first.problem.to_string(), &broken.name);
-        let problem = problem.lines().next().unwrap_or_default();
-        note(&format!("{place}{problem}; what names `{name}` cannot be run until this is mended"));
-    }
+    registry.unusable(sources).iter().for_each(|text| note(text));
 }
 
 /// Notes that were said.

@@ -1,7 +1,9 @@
-//! Progress of a study: a bar on a terminal, plain lines elsewhere.
+//! What a study says while it runs: a bar on a terminal, plain lines elsewhere, and what happens.
 
+use super::{complain, signals};
+use crate::store::manifest::Environment;
 use crate::store::record::Record;
-use crate::study::Watch;
+use crate::study::{Event, Watch};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
 use std::sync::Mutex;
@@ -14,35 +16,38 @@ const EVERY: Duration = Duration::from_secs(5);
 pub struct Progress {
     bar: ProgressBar,
     plain: bool,
+    quiet: bool,
     state: Mutex<State>,
 }
 
+#[derive(Default)]
 struct State {
     trials: usize,
     of: usize,
     failed: usize,
     loss: Option<f64>,
-    said: Instant,
+    said: Option<Instant>,
 }
 
 impl Progress {
-    /// For so many trials, and iterations of them all together; says nothing at all when `quiet`.
-    pub fn new(trials: usize, iterations: u64, quiet: bool) -> Self {
+    /// Says nothing but what went wrong when `quiet`.
+    pub fn new(quiet: bool) -> Self {
         let terminal = std::io::stderr().is_terminal();
-        let bar = ProgressBar::new(iterations);
+        let bar = ProgressBar::new(0);
         let target = if terminal && !quiet { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         bar.set_draw_target(target);
         let template = "[{bar:30}] {percent:>3} %  {msg}  ETA {eta}";
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style.progress_chars("=> "));
         }
-        let state = State { trials: 0, of: trials, failed: 0, loss: None, said: Instant::now() };
-        Progress { bar, plain: !terminal && !quiet, state: Mutex::new(state) }
+        Progress { bar, plain: !terminal && !quiet, quiet, state: Mutex::default() }
     }
 
-    /// Takes the bar away.
-    pub fn finish(&self) {
-        self.bar.finish_and_clear();
+    /// Says something that is no error.
+    fn say(&self, text: &str) {
+        if !self.quiet {
+            complain(text);
+        }
     }
 
     fn update(&self, change: impl FnOnce(&mut State)) {
@@ -52,11 +57,11 @@ impl Progress {
         let loss = state.loss.map_or(String::new(), |loss| format!("  loss {loss:.3e}"));
         let failed = if state.failed > 0 { format!(", {} failed", state.failed) } else { String::new() };
         self.bar.set_message(format!("trial {} of {}{failed}{loss}", (state.trials + 1).min(state.of), state.of));
-        if self.plain && state.said.elapsed() >= EVERY {
-            state.said = Instant::now();
+        if self.plain && state.said.get_or_insert_with(Instant::now).elapsed() >= EVERY {
+            state.said = Some(Instant::now());
             let share = 100.0 * self.bar.position() as f64 / self.bar.length().unwrap_or(1).max(1) as f64;
             let eta = self.bar.eta().as_secs();
-            super::complain(&format!(
+            complain(&format!(
                 "{share:.0} %: {} of {} trials done{failed}{loss}, about {eta} s to go\n",
                 state.trials, state.of
             ));
@@ -81,4 +86,35 @@ impl Watch for Progress {
             state.failed += usize::from(!record.completed());
         });
     }
+
+    fn told(&self, event: &Event<'_>) {
+        match event {
+            Event::Opened(note) => self.say(&format!("warning: {note}\n")),
+            Event::Known { dir, there, planned } => {
+                self.say(&format!("{}: {there} of {planned} trials are there already\n", dir.display()));
+            }
+            Event::Training => signals::training(true),
+            Event::Trained => {
+                signals::training(false);
+                self.bar.finish_and_clear();
+            }
+            Event::Again { dir, trials, because } => {
+                let are = if *trials == 1 { "trial is" } else { "trials are" };
+                self.say(&format!("{}: {trials} {are} trained again because {because}\n", dir.display()));
+            }
+            Event::OtherBits { then, now } => tell_other_bits(then, now),
+            Event::Apart { trials, most } => self.say(&format!(
+                "note: of the trials that were trained again {trials} differ by rounding, relatively {most:.1e} at most\n"
+            )),
+            Event::Program(error) => complain(&format!("warning: {error}\n")),
+        }
+    }
+}
+
+/// Says that what runs is not what made some results.
+pub fn tell_other_bits(then: &Environment, now: &Environment) {
+    complain(&format!(
+        "note: the results are of binary {} with {}, this is {} with {}; bits are promised for the same ones only\n",
+        then.binary, then.instructions, now.binary, now.instructions
+    ));
 }

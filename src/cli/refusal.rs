@@ -1,32 +1,14 @@
 //! Why a run refuses a folder, and what is to be done.
 
 use super::{Exit, fail, full};
-use crate::registry::Registry;
-use crate::store::{StoreError, manifest_of};
-use crate::study::Plan;
-use crate::study::differences::differences;
-use std::path::Path;
+use crate::store::StoreError;
 
 /// Differences that are listed.
 const DIFFERENCES: usize = 6;
 
-/// Refuses a folder of another experiment, and says in what that is another one.
-pub fn refuse_other(dir: &Path, plan: &Plan, registry: &Registry) -> Exit {
-    let found = manifest_of(dir).map_or(Vec::new(), |manifest| differences(&manifest, plan, registry));
-    let more = found.len().saturating_sub(DIFFERENCES);
-    let mut lines: Vec<String> = found.into_iter().take(DIFFERENCES).collect();
-    lines.extend((more > 0).then(|| format!("and {more} more")));
-    let lines: String = lines.iter().map(|line| format!("\n  {line}")).collect();
-    refuse_folder_with(&StoreError::OtherExperiment(dir.into()), &lines)
-}
-
-/// Refuses a folder that cannot be written to, or holds something else.
-pub fn refuse_folder(error: &StoreError) -> Exit {
-    refuse_folder_with(error, "")
-}
-
-/// Refuses a folder; `more` stands between what is wrong and what helps.
-fn refuse_folder_with(error: &StoreError, more: &str) -> Exit {
+/// Refuses a folder that cannot be written to, or holds something else; `differences` say in what that is something
+/// else.
+pub fn refuse_folder(error: &StoreError, differences: &[String]) -> Exit {
     if let Some(exit) = full(error) {
         return exit;
     }
@@ -48,5 +30,8 @@ fn refuse_folder_with(error: &StoreError, more: &str) -> Exit {
             Some("`--out DIR` names another folder; `--fresh` needs a manifest that can be read")
         }
     };
-    fail(format!("{error}{more}"), help, Exit::Request)
+    let more = differences.len().saturating_sub(DIFFERENCES);
+    let rest = if more > 0 { format!("\n  and {more} more") } else { String::new() };
+    let lines: String = differences.iter().take(DIFFERENCES).map(|line| format!("\n  {line}")).collect();
+    fail(format!("{error}{lines}{rest}"), help, Exit::Request)
 }

@@ -43,13 +43,12 @@ pub fn stop() -> &'static AtomicBool {
     &STOP
 }
 
-/// Trains, in which a first signal does no more than to set [`stop`].
-pub fn while_training<T>(train: impl FnOnce() -> T) -> T {
-    KEPT.store(true, Ordering::SeqCst);
-    TRAINING.store(true, Ordering::SeqCst);
-    let trained = train();
-    TRAINING.store(false, Ordering::SeqCst);
-    trained
+/// Says whether trials are being trained. While they are a first signal does no more than to set [`stop`].
+pub fn training(on: bool) {
+    if on {
+        KEPT.store(true, Ordering::SeqCst);
+    }
+    TRAINING.store(on, Ordering::SeqCst);
 }
 
 /// Does not come back where a signal is ending the process, which then has its status.

@@ -1,13 +1,13 @@
 //! `runner verify`: trials once more, from the stored plan, held against what lies on disk now.
 
+use super::progress::tell_other_bits;
 use super::{AGAIN, Exit, complain, fail, print};
 use crate::registry::{Crate, OnDevice, Registry};
 use crate::spec::Save;
 use crate::spec::source::Sources;
 use crate::store::agreement::{Again, Agreement, Difference, Stored};
-use crate::store::environment::environment;
+use crate::store::environment::{ROUNDING, Tolerance};
 use crate::store::lost::manifest_with;
-use crate::store::manifest::Manifest;
 use crate::store::{FILES, StoreError, SummaryRow, tables};
 use crate::study::Plan;
 use crate::study::job::{Finished, Keep};
@@ -15,7 +15,7 @@ use crate::study::replay::{self, ReplayError};
 use crate::tensor::DeviceName;
 use clap::Args;
 use dfdx::prelude::Cpu;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Options of `runner verify`.
 #[derive(Args)]
@@ -44,9 +44,6 @@ enum VerifyError {
     #[error("this program was built without CUDA, which the folder's trials ran on")]
     NoCuda,
 }
-
-/// Relative difference that another binary or processor may make by rounding.
-pub(super) const TOLERANCE: f64 = 1e-4;
 
 /// Re-executes trials of a folder.
 pub fn verify(args: &VerifyArgs, crates: &[Crate]) -> Exit {
@@ -81,19 +78,22 @@ fn verified(args: &VerifyArgs, crates: &[Crate]) -> Result<Exit, VerifyError> {
     let rows = tables::summary(dir, &manifest)?;
     let chosen = spread(&rows, if args.all { rows.len() } else { args.sample as usize });
     let stored = Stored::read(dir)?;
-    let tolerance = tolerance(&manifest);
+    let tolerance = Tolerance::of(&manifest);
+    if let Tolerance::OtherBits(now) = &tolerance {
+        tell_other_bits(&manifest.environment, now);
+    }
     let mut counts = [0; 3];
     for row in &chosen {
         let plan = replay::plan(&manifest, row, &registry, &mut sources)?;
         let (record, weights) = on_device(&plan, &registry, &stored, &row.trial)?;
         let again = Again { record: &record, weights: weights.as_ref(), columns: &plan.columns() };
-        let (place, text) = match stored.agrees(&again, tolerance)? {
+        let (place, text) = match stored.agrees(&again, tolerance.relative())? {
             Agreement::Identical { values, tensors } => {
                 (0, format!("identical: {values} values of tables, {tensors} tensors"))
             }
             Agreement::Within(largest) => (
                 1,
-                format!("within tolerance: the largest relative difference is {largest:.1e}, below {TOLERANCE:.0e}"),
+                format!("within tolerance: the largest relative difference is {largest:.1e}, below {ROUNDING:.0e}"),
             ),
             Agreement::Different(what) => (2, format!("different: {}", said(&what, &plan))),
         };
@@ -114,20 +114,6 @@ fn spread(rows: &[SummaryRow], count: usize) -> Vec<&SummaryRow> {
     let count = count.min(rows.len());
     let gaps = count.saturating_sub(1).max(1);
     (0..count).map(|i| &rows[i * (rows.len() - 1) / gaps]).collect()
-}
-
-/// No tolerance where bits are promised: for one binary and one set of instructions.
-pub(super) fn tolerance(manifest: &Manifest) -> f64 {
-    let then = &manifest.environment;
-    let now = environment(Path::new("."), manifest.device(), manifest.executor());
-    if (&then.binary, &then.instructions) == (&now.binary, &now.instructions) {
-        return 0.0;
-    }
-    complain(&format!(
-        "note: the results are of binary {} with {}, this is {} with {}; bits are promised for the same ones only\n",
-        then.binary, then.instructions, now.binary, now.instructions
-    ));
-    TOLERANCE
 }
 
 /// Runs a trial again; its record, and whatever of it is stored.

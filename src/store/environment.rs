@@ -1,6 +1,6 @@
 //! Where a run took place: program, machine, device, and the commit of the experiment's folder.
 
-use super::manifest::Environment;
+use super::manifest::{Environment, Manifest};
 use crate::spec::source::read_plain;
 use std::path::{Component, Path};
 
@@ -17,6 +17,36 @@ pub fn environment(experiment: &Path, device: &str, executor: &str) -> Environme
         executor: executor.into(),
         git_commit: git(experiment),
         git_dirty: None,
+    }
+}
+
+/// Relative difference that another binary or processor may make by rounding.
+pub const ROUNDING: f64 = 1e-4;
+
+/// How far what runs may be from what a folder's trials were run by.
+#[derive(Debug)]
+pub enum Tolerance {
+    /// Not at all: bits are promised for one binary and one set of instructions.
+    SameBits,
+    /// By rounding: this runs, which is another one.
+    OtherBits(Box<Environment>),
+}
+
+impl Tolerance {
+    /// For the trials that a manifest describes.
+    pub fn of(manifest: &Manifest) -> Tolerance {
+        let then = &manifest.environment;
+        let now = environment(Path::new("."), manifest.device(), manifest.executor());
+        let same = (&then.binary, &then.instructions) == (&now.binary, &now.instructions);
+        if same { Tolerance::SameBits } else { Tolerance::OtherBits(Box::new(now)) }
+    }
+
+    /// As a relative difference.
+    pub fn relative(&self) -> f64 {
+        match self {
+            Tolerance::SameBits => 0.0,
+            Tolerance::OtherBits(_) => ROUNDING,
+        }
     }
 }
 

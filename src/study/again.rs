@@ -3,15 +3,16 @@
 //! A trial is run as its plan says, so what is made again has the bits of what was lost. That is looked at before it is
 //! stored.
 
+use super::held::Held;
 use super::job::Keep;
 use super::plan::{Plan, TrialPlan};
 use super::schedule::Schedule;
-use super::train::{Queue, TrainError, Watch, Workers};
+use super::train::{Queue, TrainError, Workers};
+use super::watch::{Event, Watch};
 use crate::registry::{OnDevice, Registry};
 use crate::spec::Save;
 use crate::store::files::check_no_folder;
 use crate::store::manifest::Manifest;
-use crate::store::record::Record;
 use crate::store::{Store, StoreError, SummaryRow, checkpoint, kept, ranking, weights_file};
 use rayon::prelude::*;
 use std::collections::HashSet;
@@ -84,17 +85,26 @@ fn needed<'a>(schedule: &Schedule<'a>, store: &Store, manifest: &Manifest, known
 
 /// What is stored of a trial that was run again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stored {
+enum Stored {
     /// All of it, in place of what is there.
     Rows,
     /// Its weights.
     Weights,
 }
 
-/// Runs trials of a plan again.
+/// What became of trials that were to be trained again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Made {
+    /// Everything is there.
+    All,
+    /// It was stopped: rows are there, some weights are not.
+    Rows,
+    /// It was stopped: rows are still lost.
+    Part,
+}
+
+/// Runs trials of a study again.
 pub struct Again<'a> {
-    /// The study.
-    pub plan: &'a Plan,
     /// The components.
     pub registry: &'a Registry,
     /// Workers.
@@ -103,17 +113,55 @@ pub struct Again<'a> {
     pub stop: &'a AtomicBool,
     /// Sees them go on.
     pub watch: &'a dyn Watch,
-    /// Refuses a trial that is not what is stored of it.
-    pub held: &'a dyn Fn(&Record) -> Result<(), TrainError>,
 }
 
 impl Again<'_> {
-    /// Runs the trials at some places and stores them. Says whether none was stopped.
+    /// Trains again what a schedule, all of whose trials have ended, lacks of them.
     ///
     /// # Errors
-    /// Where a trial is not what it was, or cannot be stored.
-    pub fn run<D: OnDevice>(&self, store: &mut Store, places: Vec<usize>, stored: Stored) -> Result<bool, TrainError> {
-        let &Again { plan, registry, jobs, stop, watch, held } = self;
+    /// Where a trial is not what is stored of it, which then stays, or cannot be stored.
+    pub fn run<D: OnDevice>(
+        &self,
+        store: &mut Store,
+        schedule: &Schedule<'_>,
+        manifest: &Manifest,
+    ) -> Result<Made, TrainError> {
+        let known = store.rows(store.earlier.as_ref())?;
+        let Lacking { rows, weights } = Lacking::of(schedule, store, manifest, &known)?;
+        let earlier = store.earlier.clone().unwrap_or_else(|| manifest.clone());
+        let held = Held::new(&known, &earlier, self.watch);
+        let plan = schedule.plan();
+        self.say(store, rows.len(), &lost(store));
+        let mut made = if self.trials::<D>(plan, store, rows, Stored::Rows, &held)? { Made::Rows } else { Made::Part };
+        if made == Made::Rows {
+            let whose = if weights.len() == 1 { "its" } else { "their" };
+            self.say(store, weights.len(), &format!("{whose} weights were not kept"));
+            let all = self.trials::<D>(plan, store, weights, Stored::Weights, &held)?;
+            made = if all { Made::All } else { Made::Rows };
+        }
+        held.tell();
+        Ok(made)
+    }
+
+    fn say(&self, store: &Store, trials: usize, because: &str) {
+        if trials > 0 {
+            self.watch.told(&Event::Again { dir: store.dir(), trials, because });
+        }
+    }
+
+    /// Runs the trials at some places and stores them. Says whether none was stopped.
+    fn trials<D: OnDevice>(
+        &self,
+        plan: &Plan,
+        store: &mut Store,
+        places: Vec<usize>,
+        stored: Stored,
+        held: &Held<'_>,
+    ) -> Result<bool, TrainError> {
+        if places.is_empty() {
+            return Ok(true);
+        }
+        let &Again { registry, jobs, stop, watch } = self;
         let trials: Vec<&TrialPlan> = places.iter().map(|place| &plan.trials[*place]).collect();
         watch.asked(trials.len(), plan.iterations(&trials));
         let by_place = Keep::by_place(plan);
@@ -126,7 +174,7 @@ impl Again<'_> {
         let queue = Queue::new(places);
         let workers = Workers { plan, registry, dir: &dir, keep: &keep, jobs, stop, watch };
         workers.run::<D>(&queue, &mut |_, (record, weights)| {
-            held(&record)?;
+            held.check(&record)?;
             watch.ended(&record);
             let trial = record.trial.clone();
             match stored {
@@ -140,5 +188,14 @@ impl Again<'_> {
             Ok(checkpoint::forget(&dir, &trial)?)
         })?;
         Ok(left == 0)
+    }
+}
+
+/// Why trials lack rows.
+fn lost(store: &Store) -> String {
+    match store.lost() {
+        [] => "rows are missing in history.parquet".into(),
+        [one] => format!("{one} is not there"),
+        several => format!("{} are not there", several.join(", ")),
     }
 }

@@ -4,7 +4,7 @@ use super::compiled::{Compiled, same_network};
 use super::configuration::Configuration;
 use super::plan::{Plan, TrialPlan};
 use super::resume::{SaveError, Saves};
-use super::train::Watch;
+use super::watch::Watch;
 use crate::data::split::Part;
 use crate::registry::{OnDevice, Registry};
 use crate::spec::diagnostic::Diagnostics;

@@ -21,6 +21,14 @@ impl Executor {
             Executor::Fused => "fused",
         }
     }
+
+    /// What runs instead of it on a device: elsewhere than on the processor the reference.
+    pub fn on(self, device: DeviceName) -> Executor {
+        match device {
+            DeviceName::Cpu => self,
+            DeviceName::Cuda => Executor::Reference,
+        }
+    }
 }
 
 /// What a study asks for to run its trials.

@@ -7,26 +7,14 @@ use super::plan::{Plan, TrialPlan};
 use super::rule::Rule;
 use super::runs::Executor;
 use super::schedule::Schedule;
+use super::watch::{Unwatched, Watch};
 use crate::registry::{OnDevice, Registry};
 use crate::store::checkpoint;
-use crate::store::record::Record;
 use crate::store::{Store, StoreError};
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, mpsc};
-
-/// Sees a study go on.
-pub trait Watch: Sync {
-    /// So many trials more are asked for, of so many iterations together.
-    fn asked(&self, trials: usize, iterations: u64);
-
-    /// A trial did so many iterations more, and has this loss.
-    fn advanced(&self, iterations: usize, loss: Option<f64>);
-
-    /// A trial ended.
-    fn ended(&self, record: &Record);
-}
 
 /// Why a study could not go on.
 #[derive(Debug, thiserror::Error)]
@@ -208,17 +196,6 @@ pub fn once<D: OnDevice>(
     keep: Keep,
 ) -> Result<Finished, TrainError> {
     let stop = AtomicBool::new(false);
-    let job = Job { plan, registry, planned, keep, dir: None, stop: &stop, watch: &Silent };
+    let job = Job { plan, registry, planned, keep, dir: None, stop: &stop, watch: &Unwatched };
     Ok(pool(plan)?.install(|| job.run::<D>(&mut None)).ok_or(TrainError::Stopped)??)
-}
-
-/// Says nothing.
-struct Silent;
-
-impl Watch for Silent {
-    fn asked(&self, _: usize, _: u64) {}
-
-    fn advanced(&self, _: usize, _: Option<f64>) {}
-
-    fn ended(&self, _: &Record) {}
 }

@@ -1,5 +1,8 @@
 //! What a run says of itself in `manifest.json`.
 
+use super::identity::{meanings, plugins};
+use super::rule::Rule;
+use super::{Measured, Plan, Schedule};
 use crate::registry::Registry;
 use crate::spec::source::text_of;
 use crate::spec::{self, Save, Select};
@@ -7,9 +10,6 @@ use crate::store::manifest::{
     DataSummary, Environment, FORMAT, LayerSummary, Manifest, Objective, Parts, Quantity, StudyStatus,
 };
 use crate::store::{self, Store};
-use crate::study::identity::{meanings, plugins};
-use crate::study::rule::Rule;
-use crate::study::{Measured, Plan, Schedule};
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -18,8 +18,24 @@ pub fn timestamp() -> String {
     humantime::format_rfc3339_seconds(SystemTime::now()).to_string()
 }
 
+/// What was asked for: the experiment file, and the words that ask for it once more.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// The experiment file.
+    pub file: &'a Path,
+    /// The command.
+    pub command: &'a str,
+}
+
 /// The manifest of a run that begins.
-pub fn manifest(file: &Path, plan: &Plan, registry: &Registry, store: &Store, schedule: &Schedule<'_>) -> Manifest {
+pub fn manifest(
+    asked: Asked<'_>,
+    plan: &Plan,
+    registry: &Registry,
+    store: &Store,
+    schedule: &Schedule<'_>,
+) -> Manifest {
+    let Asked { file, command } = asked;
     let first = &plan.configurations.first;
     let layer = |layer: &crate::nn::LayerPlan| LayerSummary {
         name: layer.name.clone(),
@@ -62,7 +78,7 @@ pub fn manifest(file: &Path, plan: &Plan, registry: &Registry, store: &Store, sc
         spec: plan.stored_toml(file, registry),
         laying: spec::sweep::LAYING,
         plugins: plugins(&plan.configurations.used, registry),
-        command: command(),
+        command: command.into(),
         swept: plan.swept.clone(),
         objective: Objective { name: plan.objective.name.clone(), maximize: plan.objective.maximize },
         sampling: if let Rule::Until(sampling, _) = &plan.rule { Some(sampling.clone()) } else { None },
@@ -139,15 +155,4 @@ fn loss_quantity(plan: &Plan, registry: &Registry) -> Quantity {
             Quantity { about: "weighted sum of losses".into(), name, unit: "mixed".into(), lower_is_better: true }
         }
     }
-}
-
-/// The command as it was given, quoted where a shell needs it.
-fn command() -> String {
-    let quote = |word: String| {
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:".contains(c);
-        if !word.is_empty() && word.chars().all(plain) { word } else { format!("'{}'", word.replace('\'', "'\\''")) }
-    };
-    let words: Vec<String> =
-        std::env::args_os().skip(1).map(|word| quote(word.to_string_lossy().into_owned())).collect();
-    format!("runner {}", words.join(" "))
 }
