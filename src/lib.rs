@@ -5,7 +5,7 @@
 //! | room | what goes in and out |
 //! |---|---|
 //! | [`spec`] | TOML text to a checked spec, every value with its place |
-//! | [`study`] | a spec to a plan of trials with ids; workers that train them |
+//! | [`study`] | a file to a study ([`study::Study`]): a plan of trials with ids, workers that train them, the folder closed |
 //! | [`registry`] | names to components: datasets, layers, neurons, losses, ... |
 //! | [`data`], [`random`] | datasets and the random numbers they are drawn from |
 //! | [`nn`], [`neuron`], [`formula`] | networks, neuron models as text, the language they are written in |
@@ -18,13 +18,15 @@
 //! | [`testing`] | the contract that components keep, for tests |
 //! | [`cli`] | commands, and everything that is printed |
 //!
-//! Imports run one way: `cli` to `report` and `study`, these to `store` and `train`, then `nn` and `data`, `neuron`,
+//! Imports run one way: `cli` to `study`, this to `report`, `store` and `train`, then `nn` and `data`, `neuron`,
 //! `formula`. ARCHITECTURE.md has the invariants.
 
 #![warn(missing_docs)]
 
 /// The tensor library, for layers and losses of other crates.
 pub use dfdx;
+/// The frames in which tables of results are given.
+pub use polars;
 
 pub mod cli;
 pub mod data;

@@ -91,10 +91,9 @@ fn verified(args: &VerifyArgs, crates: &[Crate]) -> Result<Exit, VerifyError> {
             Agreement::Identical { values, tensors } => {
                 (0, format!("identical: {values} values of tables, {tensors} tensors"))
             }
-            Agreement::Within(largest) => (
-                1,
-                format!("within tolerance: the largest relative difference is {largest:.1e}, below {ROUNDING:.0e}"),
-            ),
+            Agreement::Within(largest) => {
+                (1, format!("within tolerance: the largest relative difference is {largest:.1e}, below {ROUNDING:.0e}"))
+            }
             Agreement::Different(what) => (2, format!("different: {}", said(&what, &plan))),
         };
         counts[place] += 1;

@@ -11,6 +11,7 @@ mod half_written;
 mod held;
 mod kept_weights;
 mod laying;
+mod library;
 mod limits;
 mod manners;
 mod own_units;
