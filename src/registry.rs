@@ -25,6 +25,7 @@ use crate::study::sampler::Sampler;
 use crate::tensor::Backend;
 use crate::train::loss::DirectLoss;
 use crate::train::optimizer::{Rule, RuleOptimizer};
+use crate::train::rate::RateSchedule;
 use crate::train::{Loss, Metric, Optimizer};
 use dfdx::prelude::Cpu;
 use std::collections::BTreeMap;
@@ -111,6 +112,9 @@ pub struct MetricBuild {
 /// An optimizer: its update rule from checked keys.
 pub type OptimizerBuild = Box<dyn Fn(&Table) -> Rule + Send + Sync>;
 
+/// Makes a schedule from its checked keys.
+pub type ScheduleBuild = Box<dyn Fn(&Table) -> Arc<dyn RateSchedule> + Send + Sync>;
+
 /// Makes a sampler from its checked keys.
 pub type SamplerBuild = Box<dyn Fn(&Table) -> Box<dyn Sampler> + Send + Sync>;
 
@@ -134,6 +138,8 @@ pub struct Registry {
     pub metrics: Catalog<MetricBuild>,
     /// Optimizers.
     pub optimizers: Catalog<OptimizerBuild>,
+    /// Schedules of learning rates.
+    pub schedules: Catalog<ScheduleBuild>,
     /// Initialisers.
     pub initialisers: Catalog<InitialiserBuild>,
     /// Samplers.
@@ -147,7 +153,7 @@ pub struct Registry {
 }
 
 /// Columns of tables that a metric would stand beside, and so no name of one.
-const COLUMNS: [&str; 15] = [
+const COLUMNS: [&str; 16] = [
     "trial",
     "config",
     "data_digest",
@@ -159,6 +165,7 @@ const COLUMNS: [&str; 15] = [
     "loss",
     "iteration",
     "iterations",
+    "lr",
     "started",
     "finished",
     "duration_s",
@@ -183,6 +190,7 @@ impl Components for Registry {
             Kind::Loss => self.losses.get(name).map(|e| &e.info),
             Kind::Metric => self.metrics.get(name).map(|e| &e.info),
             Kind::Optimizer => self.optimizers.get(name).map(|e| &e.info),
+            Kind::Schedule => self.schedules.get(name).map(|e| &e.info),
             Kind::Initialiser => self.initialisers.get(name).map(|e| &e.info),
             Kind::Sampler => self.samplers.get(name).map(|e| &e.info),
             Kind::Pruner => self.pruners.get(name).map(|e| &e.info),
@@ -198,6 +206,7 @@ impl Components for Registry {
             Kind::Loss => self.losses.keys().map(String::as_str).collect(),
             Kind::Metric => self.metrics.keys().map(String::as_str).collect(),
             Kind::Optimizer => self.optimizers.keys().map(String::as_str).collect(),
+            Kind::Schedule => self.schedules.keys().map(String::as_str).collect(),
             Kind::Initialiser => self.initialisers.keys().map(String::as_str).collect(),
             Kind::Sampler => self.samplers.keys().map(String::as_str).collect(),
             Kind::Pruner => self.pruners.keys().map(String::as_str).collect(),
@@ -340,6 +349,11 @@ impl Registry {
     /// The update rule of a checked table.
     pub fn rule(&self, component: &Component) -> Rule {
         (found(&self.optimizers, &component.kind).build)(&component.args)
+    }
+
+    /// The schedule of a checked table.
+    pub fn schedule(&self, component: &Component) -> Arc<dyn RateSchedule> {
+        (found(&self.schedules, &component.kind).build)(&component.args)
     }
 
     /// The optimizer of a checked table on a device.

@@ -20,6 +20,7 @@ use runner::testing::Suite;
 use runner::train::loss;
 use runner::train::metric::Compared;
 use runner::train::optimizer::{Rule, Step, UpdateRule};
+use runner::train::rate::{Place, RateSchedule};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -101,6 +102,14 @@ impl UpdateRule for Uphill {
     }
 }
 
+struct Restless(AtomicU32);
+
+impl RateSchedule for Restless {
+    fn factor(&self, _: Place<'_>) -> f64 {
+        1.0 - f64::from(self.0.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
 struct Stubborn;
 
 impl Sampler for Stubborn {
@@ -127,6 +136,7 @@ fn register(to: &mut Additions<'_>) {
     to.metric("upside_down", |_| upside_down).about("Lower for a larger error");
     to.metric("silent", |_| |_: Compared<'_>| 0.0);
     to.optimizer("uphill", |_| Rule::own(Uphill)).about("Goes uphill");
+    to.schedule("restless", |_| Restless(AtomicU32::new(0))).about("Says something else each time, also below 0");
     to.sampler("stubborn", |_| Stubborn).about("One point outside of every space");
     let out_of_range = vec![Field::number("lr", Range::POSITIVE, 0.0, "learning rate")];
     to.optimizer("unchecked", Rule::sgd).about("Its default is no learning rate").fields(out_of_range);

@@ -15,7 +15,7 @@ pub struct InitArgs {
 }
 
 /// What is written, by path in the folder.
-const FILES: [(&str, &str); 17] = [
+const FILES: [(&str, &str); 18] = [
     ("README.md", include_str!("init/README.md")),
     ("first.toml", include_str!("init/first.toml")),
     ("table.toml", include_str!("init/table.toml")),
@@ -23,6 +23,7 @@ const FILES: [(&str, &str); 17] = [
     ("gallery/sqrt.toml", include_str!("../../experiments/sqrt.toml")),
     ("gallery/linear.toml", include_str!("../../experiments/linear.toml")),
     ("gallery/sqrt_sweep.toml", include_str!("../../experiments/sqrt_sweep.toml")),
+    ("gallery/sqrt_rates.toml", include_str!("../../experiments/sqrt_rates.toml")),
     ("gallery/sqrt_until.toml", include_str!("../../experiments/sqrt_until.toml")),
     ("gallery/sqrt_race.toml", include_str!("../../experiments/sqrt_race.toml")),
     ("gallery/sqrt_torch.toml", include_str!("../../experiments/sqrt_torch.toml")),

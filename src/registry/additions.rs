@@ -16,6 +16,7 @@ use crate::study::sampler::Sampler;
 use crate::train::Metric;
 use crate::train::loss::{DirectLoss, EveryLoss};
 use crate::train::optimizer::Rule;
+use crate::train::rate::RateSchedule;
 use std::sync::Arc;
 
 /// A crate that brings components.
@@ -111,6 +112,15 @@ impl<'a> Additions<'a> {
         rule: impl Fn(&Table) -> Rule + Send + Sync + 'static,
     ) -> Adding<'_, super::OptimizerBuild> {
         add(&mut self.registry.optimizers, name, &self.origin, Box::new(rule))
+    }
+
+    /// A schedule of learning rates, from its checked keys.
+    pub fn schedule<S: RateSchedule + 'static>(
+        &mut self,
+        name: &str,
+        build: impl Fn(&Table) -> S + Send + Sync + 'static,
+    ) -> Adding<'_, super::ScheduleBuild> {
+        add(&mut self.registry.schedules, name, &self.origin, Box::new(move |args| Arc::new(build(args))))
     }
 
     /// An initialiser, from its checked keys; the flag asks for that of a bias. One with a single key of its own name

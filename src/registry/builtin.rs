@@ -13,7 +13,7 @@ use crate::spec::source::Sources;
 use crate::spec::tree::Value;
 use crate::study::{pruner, sampler};
 use crate::train::optimizer::{self, Rule};
-use crate::train::{loss, metric};
+use crate::train::{loss, metric, rate};
 use std::sync::Arc;
 
 /// The texts of built-in plugins by their paths.
@@ -64,6 +64,7 @@ impl Registry {
         losses(&mut to);
         metrics(&mut to);
         optimizers(&mut to);
+        schedules(&mut to);
         initialisers(&mut to);
         samplers(&mut to);
         pruners(&mut to);
@@ -142,6 +143,31 @@ fn optimizers(to: &mut Additions<'_>) {
     to.optimizer("rmsprop", Rule::rmsprop)
         .about("RMSprop (Tieleman & Hinton 2012); `eps` stands inside of the root, unlike PyTorch's")
         .fields(optimizer::rmsprop_fields());
+}
+
+fn schedules(to: &mut Additions<'_>) {
+    to.schedule("constant", |_| rate::Constant).about("Rates stay as they are, after the warm-up if there is one");
+    to.schedule("step", rate::Steps::new)
+        .about("Rates are multiplied with `gamma` every so many iterations")
+        .fields(rate::Steps::fields())
+        .detail("factor = gamma^floor(t / every)\n");
+    to.schedule("exponential", rate::Exponential::new)
+        .about("Rates fall by the same ratio each iteration")
+        .fields(rate::Exponential::fields())
+        .detail("factor = end^(t / T), with T the planned iterations\n");
+    to.schedule("cosine", rate::Cosine::new)
+        .about("Rates fall along half a cosine")
+        .source("Loshchilov & Hutter 2017, arXiv 1608.03983; PyTorch's CosineAnnealingLR with T_max = T")
+        .fields(rate::Cosine::fields())
+        .detail("factor = end + (1 - end) (1 + cos(pi t / T)) / 2, with T the planned iterations\n");
+    to.schedule("one_cycle", rate::OneCycle::new)
+        .about("Rates rise along half a cosine to what `lr` says, and then fall far below where they began")
+        .source("Smith & Topin 2019, arXiv 1708.07120; PyTorch's OneCycleLR, whose momentum is not followed")
+        .fields(rate::OneCycle::fields())
+        .detail("from `start` to 1 in the first `rise` of the planned iterations, then to `end` at the last\n");
+    to.schedule("plateau", rate::Plateau::new)
+        .about("Rates are multiplied with `gamma` when a loss has not become lower for a while")
+        .fields(rate::Plateau::fields());
 }
 
 fn initialisers(to: &mut Additions<'_>) {

@@ -3,6 +3,7 @@
 use crate::store::columns::{Grid, Table};
 use crate::store::manifest::Manifest;
 use crate::store::ranking::{Ranked, rank};
+use crate::store::record::RATE;
 use crate::store::tables::{layer_grids, summary, trace_grids};
 use crate::store::{StoreError, SummaryRow};
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -57,6 +58,8 @@ pub struct Trial {
     pub seconds: f64,
     /// Iteration and loss of each row of its history.
     pub history: Vec<(f64, f64)>,
+    /// Iteration and learning rate, where it changes.
+    pub rates: Vec<(f64, f64)>,
 }
 
 /// Sequences of a trial.
@@ -102,18 +105,22 @@ impl Results {
             || rayon::join(|| traces(dir), || rayon::join(|| layers(dir), || baselines(dir))),
         );
         let mut histories = history?;
-        let trial = |row: SummaryRow| Trial {
-            history: histories.remove(&row.trial).unwrap_or_default(),
-            id: row.trial,
-            config: row.config,
-            params: row.params,
-            seed: row.seed,
-            parameters: row.parameters,
-            error: row.error,
-            loss: row.loss,
-            metrics: row.metrics,
-            iterations: row.iterations,
-            seconds: row.seconds,
+        let trial = |row: SummaryRow| {
+            let History { losses, rates } = histories.remove(&row.trial).unwrap_or_default();
+            Trial {
+                history: losses,
+                rates,
+                id: row.trial,
+                config: row.config,
+                params: row.params,
+                seed: row.seed,
+                parameters: row.parameters,
+                error: row.error,
+                loss: row.loss,
+                metrics: row.metrics,
+                iterations: row.iterations,
+                seconds: row.seconds,
+            }
         };
         let trials = trials?.into_iter().map(trial).collect();
         Ok(Results { trials, traces: traces?, layers: layers?, baselines: baselines? })
@@ -171,17 +178,29 @@ fn table(dir: &Path, name: &str, only: Option<&[&str]>) -> Result<Table, StoreEr
     }
 }
 
-/// Iteration and loss of each row, by trial.
-fn history(dir: &Path) -> Result<HashMap<String, Vec<(f64, f64)>>, StoreError> {
-    let source = table(dir, "history.parquet", Some(&["trial", "iteration", "loss"]))?;
-    let mut found: HashMap<String, Vec<(f64, f64)>> = HashMap::new();
+/// What a trial recorded while it was trained.
+#[derive(Default)]
+struct History {
+    /// Iteration and loss of each row.
+    losses: Vec<(f64, f64)>,
+    /// Iteration and learning rate, where that changes.
+    rates: Vec<(f64, f64)>,
+}
+
+/// The history of each trial.
+fn history(dir: &Path) -> Result<HashMap<String, History>, StoreError> {
+    let source = table(dir, "history.parquet", Some(&["trial", "iteration", "loss", RATE]))?;
+    let mut found: HashMap<String, History> = HashMap::new();
     if source.is_empty() {
         return Ok(found);
     }
     let (iterations, losses) = (source.counts("iteration")?, source.numbers("loss")?);
+    let rates = if source.has(RATE) { source.numbers(RATE)? } else { vec![None; losses.len()] };
     for (trial, rows) in source.runs("trial", usize::MAX)? {
-        let losses = losses[rows.clone()].iter().map(|loss| loss.unwrap_or(f64::NAN));
-        found.entry(trial).or_default().extend(iterations[rows].iter().map(|i| *i as f64).zip(losses));
+        let places = || iterations[rows.clone()].iter().map(|i| *i as f64);
+        let history = found.entry(trial).or_default();
+        history.losses.extend(places().zip(losses[rows.clone()].iter().map(|loss| loss.unwrap_or(f64::NAN))));
+        history.rates.extend(places().zip(&rates[rows.clone()]).filter_map(|(place, rate)| Some((place, (*rate)?))));
     }
     Ok(found)
 }

@@ -21,6 +21,8 @@ pub enum Kind {
     Metric,
     /// How parameters change with their gradients.
     Optimizer,
+    /// How learning rates change.
+    Schedule,
     /// How parameters are drawn.
     Initialiser,
     /// What chooses the configurations of a study.
@@ -31,7 +33,7 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds, in the order in which they are listed.
-    pub const ALL: [Kind; 10] = [
+    pub const ALL: [Kind; 11] = [
         Kind::Dataset,
         Kind::Layer,
         Kind::Neuron,
@@ -39,6 +41,7 @@ impl Kind {
         Kind::Loss,
         Kind::Metric,
         Kind::Optimizer,
+        Kind::Schedule,
         Kind::Initialiser,
         Kind::Sampler,
         Kind::Pruner,
@@ -64,6 +67,7 @@ impl Kind {
             | Kind::Surrogate
             | Kind::Loss
             | Kind::Metric
+            | Kind::Schedule
             | Kind::Sampler
             | Kind::Pruner => "a",
         }
@@ -80,6 +84,7 @@ impl fmt::Display for Kind {
             Kind::Loss => "loss",
             Kind::Metric => "metric",
             Kind::Optimizer => "optimizer",
+            Kind::Schedule => "schedule",
             Kind::Initialiser => "initialiser",
             Kind::Sampler => "sampler",
             Kind::Pruner => "pruner",

@@ -158,11 +158,19 @@ pub fn common_fields(kind: Kind) -> Vec<Field> {
             ]
         }
         Kind::Layer => vec![Field::required("name", Type::Name, "its name")],
+        Kind::Optimizer => {
+            vec![Field::optional("schedule", Type::Component(Kind::Schedule), "how all learning rates change")]
+        }
+        Kind::Schedule => vec![Field::default(
+            "warmup",
+            Type::at_least(0),
+            Value::Int(0),
+            "iterations before it begins, over which rates rise evenly to where it begins",
+        )],
         Kind::Neuron
         | Kind::Surrogate
         | Kind::Loss
         | Kind::Metric
-        | Kind::Optimizer
         | Kind::Initialiser
         | Kind::Sampler
         | Kind::Pruner => Vec::new(),

@@ -59,6 +59,8 @@ pub struct Spec {
     pub init_weights: Option<Node>,
     /// The optimizer.
     pub optimizer: Component,
+    /// How its learning rates change, if they do.
+    pub schedule: Option<Component>,
     /// Training.
     pub train: TrainSpec,
     /// Where random numbers come from.

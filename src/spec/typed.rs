@@ -35,6 +35,7 @@ pub fn typed(resolved: Table) -> Spec {
         layers: layers.collect(),
         init_seed: section("init").seed(),
         init_weights: section("init").get("weights").cloned(),
+        schedule: section("optimizer").get("schedule").map(component),
         optimizer: section_component(&resolved, "optimizer"),
         train: TrainSpec {
             length: match train.get("epochs") {

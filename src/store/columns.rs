@@ -204,7 +204,8 @@ impl Table {
         Ok(column.u64().map_err(|error| self.unreadable(&error))?.iter().collect())
     }
 
-    fn has(&self, name: &str) -> bool {
+    /// Whether it has a column.
+    pub fn has(&self, name: &str) -> bool {
         self.frame.column(name).is_ok()
     }
 

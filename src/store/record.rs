@@ -8,6 +8,9 @@ use super::tables::Key;
 use crate::spec::check::is_name;
 use serde::{Deserialize, Serialize};
 
+/// The column of the history with the learning rate, where it changes.
+pub const RATE: &str = "lr";
+
 /// A finished trial, completed or failed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {

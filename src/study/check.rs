@@ -6,6 +6,7 @@ use crate::data::prepared::Prepared;
 use crate::data::split::Part;
 use crate::nn::fused::size::product;
 use crate::nn::{LayerPlan, NetworkPlan};
+use crate::registry::Registry;
 use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem, suggest};
 use crate::spec::source::Span;
 use crate::spec::tree::{Node, Table};
@@ -30,6 +31,31 @@ pub fn check_parts(quantities: &[Measured], differs: Option<Span>, spec: &Spec) 
     let allowed = known.iter().map(String::as_str).filter(|name| !name.starts_with("test."));
     let help = suggest(&objective.name, allowed.collect::<Vec<_>>(), "");
     refuse(Problem::UnknownName { what: "objective".into(), name: objective.name.clone() }, objective.span, help)
+}
+
+/// A warm-up ends before the training does, and a schedule looks at what is there.
+pub fn check_schedule(
+    spec: &Spec,
+    dataset: &Prepared,
+    registry: &Registry,
+    iterations: usize,
+    found: &mut Diagnostics,
+) {
+    let Some(schedule) = &spec.schedule else { return };
+    let at = |key: &str| schedule.args.get(key).map_or(schedule.span, |node| node.span);
+    let warmup = schedule.args.whole("warmup");
+    if warmup > 0 && warmup >= iterations && iterations > 0 {
+        let text = format!("a warm-up of {warmup} iterations does not end within {iterations}");
+        found.push(Diagnostic::new(Problem::Conflict(text), at("warmup")).label("expected fewer iterations"));
+    }
+    let validated = dataset.parts().iter().any(|(part, _)| *part == Part::Validation);
+    if registry.schedule(schedule).looks_at() == Some(Part::Validation) && !validated {
+        let text = format!("schedule `{}` needs a validation part", schedule.kind);
+        let help = "`[data.split] validation = 0.2` splits one off; `of = \"loss\"` looks at the training loss";
+        found.push(
+            Diagnostic::new(Problem::Conflict(text), at("of")).label("there is none to look at").help(help.to_string()),
+        );
+    }
 }
 
 /// What ends training has to be there, and may not be what is tested on.

@@ -6,11 +6,13 @@ use crate::nn::Network;
 use crate::nn::fused::FusedNetwork;
 use crate::registry::{OnDevice, Registry};
 use crate::spec::Term;
+use crate::spec::tree::Node;
 use crate::tensor::TensorError;
 use crate::train::draws::{Seeds, draw};
 use crate::train::machine::Machine;
 use crate::train::machine::fused::{Cut, DirectTerm, FusedMachine};
 use crate::train::machine::tape::{LossTerm, TapeMachine};
+use crate::train::rate::Rates;
 use crate::train::selection::Patience;
 use crate::train::trial::Settings;
 use crate::train::watch::Watched;
@@ -70,6 +72,11 @@ impl Compiled {
                 looks: early.patience,
                 min_change: early.min_change,
                 training: early.of.0 == "loss",
+            }),
+            rates: spec.schedule.as_ref().map(|schedule| Rates {
+                schedule: registry.schedule(schedule),
+                warmup: schedule.args.whole("warmup"),
+                base: spec.optimizer.args.get("lr").and_then(Node::as_number).unwrap_or(1.0),
             }),
             metrics,
             watch: spec.train.watch.then(|| Watched::new(&plan.network)),

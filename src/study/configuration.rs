@@ -3,7 +3,9 @@
 //! A plan builds each of them once, to check it, and keeps what tells it from others; a worker that comes to its trials
 //! builds it again. So a study may have very many. What they read is read once, whoever builds them.
 
-use super::check::{check_data, check_early_stop, check_parts, check_shapes, check_sizes, generator, updates};
+use super::check::{
+    check_data, check_early_stop, check_parts, check_schedule, check_shapes, check_sizes, generator, updates,
+};
 use super::identity::{self, Used};
 use super::memory::Estimate;
 use super::plan::Measured;
@@ -379,6 +381,7 @@ impl Configuration {
             }
         };
         let iterations = updates(&spec, dataset.trained_on(), &mut found);
+        check_schedule(&spec, &dataset, registry, iterations, &mut found);
         if !found.is_empty() {
             return Err(found);
         }

@@ -9,7 +9,7 @@ use crate::data::split::Part;
 use crate::registry::{OnDevice, Registry};
 use crate::spec::diagnostic::Diagnostics;
 use crate::spec::{Save, Select};
-use crate::store::record::{LayerTrace, Record, Traces};
+use crate::store::record::{LayerTrace, RATE, Record, Traces};
 use crate::store::tables::TRACED_TRIALS;
 use crate::store::{StoreError, Weights};
 use crate::train::rivals::rivals;
@@ -155,6 +155,10 @@ impl Job<'_> {
         let names = configuration.spec.train.watch.then(|| Watched::new(&configuration.network).names());
         let column = |(i, name)| (name, trial.history.iter().map(|row| row.watched[i]).collect());
         record.watched = names.into_iter().flatten().enumerate().map(column).collect();
+        if configuration.spec.schedule.is_some() {
+            let rates = trial.history.iter().map(|row| row.rate.unwrap_or(f64::NAN)).collect();
+            record.watched.insert(0, (RATE.into(), rates));
+        }
         if trial.parts().validation.is_some() {
             let losses = trial.history.iter().map(|row| row.validation.unwrap_or(f64::NAN)).collect();
             record.watched.insert(0, ("validation.loss".into(), losses));

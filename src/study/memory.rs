@@ -289,7 +289,7 @@ impl<'a> Counts<'a> {
         let validated = dataset.parts().iter().any(|(part, _)| *part == Part::Validation);
         let watched = if spec.train.watch { Watched::new(network).names().len() } else { 0 };
         let list = |numbers: usize| if numbers > 0 { 16 + 8 * numbers } else { 0 };
-        let columns = metrics + watched + usize::from(validated);
+        let columns = metrics + watched + usize::from(validated) + usize::from(spec.schedule.is_some());
         let row = 80 + list(metrics) + list(watched);
         let [first, other] = ROW;
         (product(&[rows, row]), product(&[rows, 16 + 8 * columns]), product(&[rows, first + other * columns]))

@@ -62,7 +62,7 @@ pub fn predict<D: OnDevice>(
     spec.data.args.remove("split");
     spec.data.args.put("path", Node::new(Value::Text(data.into()), at));
     spec.data.args.put(UNLABELLED, Node::new(Value::Bool(true), at));
-    (spec.train.early_stop, spec.init_weights) = (None, None);
+    (spec.train.early_stop, spec.schedule, spec.init_weights) = (None, None, None);
     let kind = spec.data.kind.clone();
     let plan = Configuration::alone(spec, registry, sources, Executor::Fused)?;
     let dataset = plan.dataset.dataset();

@@ -16,7 +16,8 @@ use crate::tensor::{Backend, Matrix, Recorder, Steps, TensorError};
 use crate::train::Optimizer;
 use crate::train::loss::Pair;
 use crate::train::metric::Compared;
-use crate::train::optimizer::{FlatMoments, Rule, RuleOptimizer};
+use crate::train::optimizer::{FlatMoments, Rule, RuleOptimizer, Update};
+use crate::train::rate::{RateSchedule, Rates};
 use dfdx::prelude::*;
 use dfdx::tensor::Gradients;
 use std::collections::HashMap;
@@ -309,10 +310,36 @@ pub fn optimizer(rule: &Rule, report: Report<'_>) {
     if same(&run(&faster, 1, 1.0), &run(&slower, 1, 1.0)) {
         report("does not heed a parameter's own learning rate".into());
     }
+    if !same(&run(&faster.scaled(0.5), 1, 1.0), &run(&slower, 1, 1.0)) {
+        report("does not heed a schedule: `Step::lr` says the rate of an update".into());
+    }
     match on_tape(&rule, &begin, 50) {
         Ok(taped) if after.iter().zip(&taped).all(|(a, b)| (a - b).abs() <= 1e-5 * (1.0 + b.abs())) => {}
         Ok(_) => report("does something else on the tape".into()),
         Err(error) => report(format!("fails on the tape: {error}")),
+    }
+}
+
+/// Its factors are finite and not below 0, and the same for the same place and memory, so that a trial that is put down
+/// goes on with the same rates.
+pub fn schedule(schedule: Arc<dyn RateSchedule>, report: Report<'_>) {
+    for (warmup, of) in [(0, 1), (0, 100), (10, 100)] {
+        let rates = Rates { schedule: schedule.clone(), warmup, base: 1.0 };
+        // Losses that fall and then stay.
+        let losses = (0..of).map(|i| 1.0 / (1.0 + i.min(of / 2) as f64));
+        let mut memory = Vec::new();
+        let steps = losses.enumerate().map(|(iteration, loss)| {
+            schedule.see(loss, &mut memory);
+            (iteration, memory.clone(), rates.factor(iteration, of, &memory))
+        });
+        let steps: Vec<(usize, Vec<f64>, f64)> = steps.collect();
+        if steps.iter().any(|(.., factor)| !factor.is_finite() || *factor < 0.0) {
+            report("has a factor that is below 0, or not finite".into());
+        }
+        let again = steps.iter().rev().map(|(iteration, memory, _)| rates.factor(*iteration, of, memory).to_bits());
+        if !again.eq(steps.iter().rev().map(|(.., factor)| factor.to_bits())) {
+            report("has another factor for the same iteration and memory".into());
+        }
     }
 }
 
@@ -337,7 +364,7 @@ fn on_tape(rule: &Rule, begin: &[f32], updates: usize) -> Result<Vec<f32>, Tenso
         let values = &parameters[0].values;
         let buffer = gradients.get_or_alloc_mut(values).map_err(TensorError::from_device)?;
         Cpu::accumulate(buffer, &values.as_vec()).map_err(TensorError::from_device)?;
-        optimizer.update(number, &mut parameters, &mut gradients, 1.0)?;
+        optimizer.update(Update { number, scale: 1.0, rate: 1.0 }, &mut parameters, &mut gradients)?;
     }
     Ok(parameters[0].values.as_vec())
 }

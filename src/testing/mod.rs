@@ -109,6 +109,7 @@ impl Suite {
             Kind::Loss => checks::loss(&registry.losses[&info.name].build, args, report),
             Kind::Metric => checks::metric(&registry.metrics[&info.name].build, args, report),
             Kind::Optimizer => checks::optimizer(&(registry.optimizers[&info.name].build)(args), report),
+            Kind::Schedule => checks::schedule((registry.schedules[&info.name].build)(args), report),
             Kind::Sampler => checks::sampler(registry, &info.name, args, report),
             Kind::Pruner => checks::pruner((registry.pruners[&info.name].build)(args).as_ref(), report),
             // Neurons are layers; what these two do shows in layers.

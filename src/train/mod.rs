@@ -5,6 +5,7 @@ pub mod loss;
 pub mod machine;
 pub mod metric;
 pub mod optimizer;
+pub mod rate;
 pub mod rivals;
 pub mod selection;
 pub mod trial;

@@ -12,13 +12,12 @@ use std::sync::Arc;
 
 /// Changes parameters by their gradients.
 pub trait Optimizer<D: Backend>: Send {
-    /// One update, the first being number 1. Gradients are multiplied with `scale` first, in place.
+    /// One update. Gradients are scaled first, in place.
     fn update(
         &mut self,
-        number: usize,
+        update: Update,
         parameters: &mut [Parameter<D>],
         gradients: &mut Gradients<f32, D>,
-        scale: f32,
     ) -> Result<(), TensorError>;
 
     /// What it remembers of the gradients before.
@@ -26,6 +25,17 @@ pub trait Optimizer<D: Backend>: Send {
 
     /// Replaces what it remembers, in the order of [`Optimizer::moments`]; says whether it fits.
     fn set_moments(&mut self, moments: &[Vec<f32>], parameters: &[Parameter<D>]) -> Result<bool, TensorError>;
+}
+
+/// An update of all parameters.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Update {
+    /// Its number, the first being 1.
+    pub number: usize,
+    /// What gradients are multiplied with.
+    pub scale: f32,
+    /// What learning rates are multiplied with.
+    pub rate: f64,
 }
 
 /// An update rule that is not dfdx's.
@@ -40,10 +50,19 @@ pub trait UpdateRule: Send + Sync {
 pub struct Step {
     /// The number of the update, the first being 1.
     pub number: usize,
-    /// The parameter's own learning rate, or else the rule's.
-    pub lr: Option<f64>,
     /// Whether weight decay acts on the parameter.
     pub decays: bool,
+    /// The parameter's own learning rate, if it has one.
+    own: Option<f64>,
+    /// What learning rates are multiplied with.
+    rate: f64,
+}
+
+impl Step {
+    /// The learning rate of this update: that of the rule, or the parameter's own, as the schedule has it now.
+    pub fn lr(&self, of_rule: f64) -> f64 {
+        self.own.unwrap_or(of_rule) * self.rate
+    }
 }
 
 /// An update rule.
@@ -61,6 +80,8 @@ pub enum Rule {
         rule: Arc<dyn UpdateRule>,
         /// A learning rate in place of the rule's.
         lr: Option<f64>,
+        /// What learning rates are multiplied with.
+        rate: f64,
         /// Whether weight decay acts.
         decays: bool,
     },
@@ -69,7 +90,7 @@ pub enum Rule {
 impl Rule {
     /// A rule that is not dfdx's.
     pub fn own(rule: impl UpdateRule + 'static) -> Rule {
-        Rule::Own { rule: Arc::new(rule), lr: None, decays: true }
+        Rule::Own { rule: Arc::new(rule), lr: None, rate: 1.0, decays: true }
     }
 
     /// Adam with weight decay as an L2 term of the loss.
@@ -135,7 +156,19 @@ impl Rule {
                 weight_decay: c.weight_decay.filter(|_| decays),
                 ..c
             }),
-            Rule::Own { rule, .. } => Rule::Own { rule: rule.clone(), lr, decays },
+            &Rule::Own { ref rule, rate, .. } => Rule::Own { rule: rule.clone(), lr, rate, decays },
+        }
+    }
+
+    /// The rule with its learning rate multiplied.
+    pub fn scaled(&self, factor: f64) -> Rule {
+        match self {
+            &Rule::Adam(c) => Rule::Adam(AdamConfig { lr: c.lr * factor, ..c }),
+            &Rule::Sgd(c) => Rule::Sgd(SgdConfig { lr: c.lr * factor, ..c }),
+            &Rule::RmsProp(c) => Rule::RmsProp(RMSpropConfig { lr: c.lr * factor, ..c }),
+            &Rule::Own { ref rule, lr, rate, decays } => {
+                Rule::Own { rule: rule.clone(), lr, rate: rate * factor, decays }
+            }
         }
     }
 }
@@ -191,8 +224,8 @@ impl Rule {
             &Rule::Adam(config) => adam_flat(config, number as i32, values, gradients, first, second),
             &Rule::Sgd(config) => sgd_flat(config, values, gradients, first),
             &Rule::RmsProp(config) => rmsprop_flat(config, values, gradients, first, second, third),
-            Rule::Own { rule, lr, decays } => {
-                let step = Step { number, lr: *lr, decays: *decays };
+            &Rule::Own { ref rule, lr, rate, decays } => {
+                let step = Step { number, decays, own: lr, rate };
                 rule.update(step, values, gradients, [first, second, third]);
             }
         }
@@ -341,15 +374,15 @@ impl<D: Backend> RuleOptimizer<D> {
 impl<D: Backend> Optimizer<D> for RuleOptimizer<D> {
     fn update(
         &mut self,
-        number: usize,
+        update: Update,
         parameters: &mut [Parameter<D>],
         gradients: &mut Gradients<f32, D>,
-        scale: f32,
     ) -> Result<(), TensorError> {
         self.prepare(parameters).map_err(TensorError::from_device)?;
         for (parameter, moments) in parameters.iter_mut().zip(&mut self.moments) {
             if parameter.plan.learn {
-                let rule = self.rule.for_parameter(parameter.plan.lr, parameter.plan.decays);
+                let rule = self.rule.for_parameter(parameter.plan.lr, parameter.plan.decays).scaled(update.rate);
+                let Update { number, scale, .. } = update;
                 update_one(rule, number, parameter, moments, gradients, scale).map_err(TensorError::from_device)?;
             }
         }
@@ -391,10 +424,10 @@ fn update_one<D: Backend>(
         Rule::Adam(config) => config.try_update(number as i32, values, first, second, gradient)?,
         Rule::Sgd(config) => config.try_update(values, first, gradient)?,
         Rule::RmsProp(config) => config.try_update(values, first, second, third, gradient)?,
-        Rule::Own { rule, lr, decays } => {
+        Rule::Own { rule, lr, rate, decays } => {
             let mut numbers = values.as_vec();
             let [mut one, mut two, mut three] = [D::read(first)?, D::read(second)?, D::read(third)?];
-            let step = Step { number, lr, decays };
+            let step = Step { number, decays, own: lr, rate };
             rule.update(step, &mut numbers, &D::read(gradient)?, [&mut one, &mut two, &mut three]);
             for (buffer, numbers) in [(first, one), (second, two), (third, three)] {
                 D::write(buffer, &numbers)?;

@@ -4,6 +4,8 @@ use super::Metric;
 use super::draws::OrderSource;
 use super::machine::{Machine, ParameterValues};
 use super::metric::{MetricError, OwnUnits};
+use super::optimizer::Update;
+use super::rate::Rates;
 use super::selection::{Look, Patience, Selection};
 use super::watch::Watched;
 use crate::data::prepared::Parts;
@@ -47,6 +49,8 @@ pub struct Settings {
     pub validate_every: usize,
     /// When training ends before its time.
     pub patience: Option<Patience>,
+    /// How learning rates change, if they do.
+    pub rates: Option<Rates>,
     /// What is recorded.
     pub metrics: Vec<Arc<dyn Metric>>,
     /// What is recorded of each layer, if anything.
@@ -72,6 +76,8 @@ pub struct Row {
     pub loss: f64,
     /// The loss of the validation part before its update, where it was looked at.
     pub validation: Option<f64>,
+    /// The learning rate of its update, where it changes.
+    pub rate: Option<f64>,
     /// Metrics of the same output.
     pub metrics: Vec<f64>,
     /// What was watched, in the order of [`Watched::names`].
@@ -129,6 +135,8 @@ pub struct Trial {
     epoch: Vec<usize>,
     /// What validation has shown so far.
     selection: Selection,
+    /// What the schedule of learning rates remembers.
+    memory: Vec<f64>,
     own_units: OwnUnits,
     /// The batch of the last iteration.
     batch: Option<Arc<Data>>,
@@ -147,6 +155,7 @@ impl Trial {
             iteration: 0,
             epoch: Vec::new(),
             selection: Selection::default(),
+            memory: Vec::new(),
             own_units: OwnUnits::default(),
             batch: None,
             history: Vec::new(),
@@ -203,6 +212,9 @@ impl Trial {
         state.floats.extend(moments.map(|(i, values)| (format!("moments/{i:06}"), values)));
         let mut column = |name: &str, values: Vec<f64>| state.doubles.insert(name.into(), values);
         column("selection", self.selection.numbers());
+        column("rates", self.memory.clone());
+        let rate = |row: &Row| row.rate.unwrap_or(f64::NAN);
+        column("history/rate", self.history.iter().map(rate).collect());
         let validation = |row: &Row| row.validation.unwrap_or(f64::NAN);
         column("history/validation", self.history.iter().map(validation).collect());
         column("history/iteration", self.history.iter().map(|row| row.iteration as f64).collect());
@@ -224,6 +236,7 @@ impl Trial {
         };
         let Some(parameters) = held("parameters") else { return Ok(false) };
         let Some(history) = history(&state.doubles) else { return Ok(false) };
+        let memory = state.doubles.get("rates").cloned().unwrap_or_default();
         let numbers = state.doubles.get("selection").map_or(&[][..], Vec::as_slice);
         let Some(selection) = Selection::restored(numbers, held("best")) else { return Ok(false) };
         let moments: Vec<Vec<f32>> = state
@@ -236,6 +249,7 @@ impl Trial {
         }
         self.machine.set_parameters(&parameters)?;
         (self.iteration, self.selection, self.history) = (state.iteration, selection, history);
+        self.memory = memory;
         self.replay_order();
         Ok(true)
     }
@@ -286,7 +300,8 @@ impl Trial {
                 watched.extend(watch.gradients(self.machine.as_mut())?);
             }
             let validation = looked.validation;
-            self.history.push(Row { iteration: self.iteration, loss, validation, metrics, watched });
+            let rate = self.settings.rates.as_ref().map(|rates| rates.base * self.rate());
+            self.history.push(Row { iteration: self.iteration, loss, validation, rate, metrics, watched });
         }
         let scale = match self.settings.clip_norm {
             Some(limit) => {
@@ -295,12 +310,19 @@ impl Trial {
             }
             None => 1.0,
         };
+        let rate = self.rate();
         self.iteration += 1;
-        self.machine.update(self.iteration, scale)?;
+        self.machine.update(Update { number: self.iteration, scale, rate })?;
         match if looks { self.machine.broken()? } else { None } {
             Some(what) => Ok(Some(self.broken_after(&what))),
             None => Ok(None),
         }
+    }
+
+    /// What learning rates are multiplied with at the present iteration.
+    fn rate(&self) -> f64 {
+        let Settings { rates, iterations, .. } = &self.settings;
+        rates.as_ref().map_or(1.0, |rates| rates.factor(self.iteration, *iterations, &self.memory))
     }
 
     /// Whether an update, the first being number 1, is followed by a look for numbers that are not finite. They need
@@ -419,12 +441,16 @@ impl Trial {
         let Settings { select, patience, batch, validate_every, .. } = self.settings;
         let every = self.parts.train.samples.div_ceil(batch).max(1) * validate_every;
         let validation = self.parts.validation.clone();
+        let scheduled = self.settings.rates.as_ref().and_then(|rates| rates.schedule.looks_at());
         let chooses = select == Select::Best || patience.is_some();
-        if !self.iteration.is_multiple_of(every) || !(chooses || validation.is_some()) {
+        if !self.iteration.is_multiple_of(every) || !(chooses || scheduled.is_some() || validation.is_some()) {
             return Ok(Look::default());
         }
         let mut look = Look::default();
-        if chooses && (validation.is_none() || patience.is_some_and(|patience| patience.training)) {
+        if chooses && validation.is_none()
+            || patience.is_some_and(|patience| patience.training)
+            || scheduled == Some(Part::Train)
+        {
             let train = self.parts.train.clone();
             look.train = Some(self.machine.forward(&train, &|_| false, false)?);
         }
@@ -432,6 +458,10 @@ impl Trial {
             look.validation = Some(self.machine.forward(&validation, &|_| false, false)?);
         }
         self.selection.see(look, select, patience, self.machine.as_ref());
+        let loss = if scheduled == Some(Part::Train) { look.train } else { look.validation };
+        if let (Some(rates), Some(loss), Some(_)) = (&self.settings.rates, loss, scheduled) {
+            rates.schedule.see(loss, &mut self.memory);
+        }
         Ok(look)
     }
 
@@ -469,6 +499,8 @@ fn history(columns: &BTreeMap<String, Vec<f64>>) -> Option<Vec<Row>> {
     let losses = columns.get("history/loss").filter(|losses| losses.len() == iterations.len())?;
     let (metrics, watched) = (columns.get("history/metrics")?, columns.get("history/watched")?);
     let validation = columns.get("history/validation").filter(|losses| losses.len() == iterations.len())?;
+    // A checkpoint of an earlier version has none.
+    let rates = columns.get("history/rate").filter(|rates| rates.len() == iterations.len());
     let rows = iterations.len().max(1);
     let part = |values: &[f64], row: usize| {
         let width = values.len() / rows;
@@ -478,6 +510,7 @@ fn history(columns: &BTreeMap<String, Vec<f64>>) -> Option<Vec<Row>> {
         iteration: *iteration as usize,
         loss: *loss,
         validation: (!validation[i].is_nan()).then_some(validation[i]),
+        rate: rates.map(|rates| rates[i]).filter(|rate| !rate.is_nan()),
         metrics: part(metrics, i),
         watched: part(watched, i),
     };

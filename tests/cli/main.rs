@@ -23,6 +23,7 @@ mod probe;
 mod programs;
 mod programs_again;
 mod protocol;
+mod rates;
 mod registry;
 mod report;
 mod run;

@@ -145,6 +145,7 @@ fn init_makes_a_folder_that_runs_and_never_overwrites() {
         "sqrt",
         "linear",
         "sqrt_sweep",
+        "sqrt_rates",
         "sqrt_until",
         "sqrt_race",
         "sqrt_torch",

@@ -21,7 +21,7 @@ struct Sign {
 impl UpdateRule for Sign {
     /// `p = p - lr sign(g)`, with `sign(0) = 0`.
     fn update(&self, step: Step, values: &mut [f32], gradients: &[f32], _: [&mut [f32]; 3]) {
-        let lr = step.lr.unwrap_or(self.lr) as f32;
+        let lr = step.lr(self.lr) as f32;
         for (value, gradient) in values.iter_mut().zip(gradients).filter(|(_, gradient)| **gradient != 0.0) {
             *value -= lr * gradient.signum();
         }

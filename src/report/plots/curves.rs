@@ -121,6 +121,36 @@ pub fn loss(manifest: &Manifest, results: &Results) -> Result<Option<Figure>, Re
     Ok(Some(Figure { name: "loss".into(), title: "Loss while training".into(), caption, svg }))
 }
 
+/// The learning rate of every iteration, where it changes, a line for each course that it took.
+pub fn rate(results: &Results) -> Result<Option<Figure>, ReportError> {
+    let mut courses: Vec<&[(f64, f64)]> = Vec::new();
+    for trial in results.trials.iter().filter(|trial| !trial.rates.is_empty()) {
+        if courses.len() < LINES && !courses.contains(&trial.rates.as_slice()) {
+            courses.push(&trial.rates);
+        }
+    }
+    let values = courses.iter().flat_map(|course| course.iter().map(|(_, rate)| *rate));
+    let last = courses.iter().filter_map(|course| course.last()).map(|(i, _)| *i).reduce(f64::max);
+    let (Some(y), Some(last)) = (axis_of(values), last) else { return Ok(None) };
+    let x = Axis::whole(0.0, last.max(1.0));
+    let svg = draw("rate", 260, |area| {
+        let mut builder = ChartBuilder::on(area);
+        builder.margin(12).x_label_area_size(44).y_label_area_size(72);
+        let mut chart = axes(&mut builder, (&x, "Iteration"), (&y, "Learning rate"), true)?;
+        loss_lines(&mut chart, &courses, &x, &y)
+    })?;
+    let caption = match courses.len() {
+        1 => {
+            "Of the update of each iteration, the same for every trial. A layer's own rate changes by the same factor."
+        }
+        _ => {
+            "Of the update of each iteration, a line for each course that it took. A layer's own rate changes by the same factor."
+        }
+    };
+    let title = "Learning rate while training".into();
+    Ok(Some(Figure { name: "rate".into(), title, caption: caption.into(), svg }))
+}
+
 /// A logarithmic axis where all finite values are above 0 and far apart, or else one with even differences.
 fn axis_of(values: impl Iterator<Item = f64> + Clone) -> Option<Axis> {
     let (least, most) = ends(values.clone())?;

@@ -34,8 +34,13 @@ const GRID: RGBColor = RGBColor(0xE4, 0xE4, 0xE4);
 
 /// Draws every figure of a report, in the order in which the page shows them.
 pub fn all(manifest: &Manifest, results: &Results, comparison: &Comparison) -> Result<Vec<Figure>, ReportError> {
-    let ((output, loss), (by_seed, layers)) = rayon::join(
-        || rayon::join(|| curves::output(manifest, results), || curves::loss(manifest, results)),
+    let ((output, (loss, rate)), (by_seed, layers)) = rayon::join(
+        || {
+            rayon::join(
+                || curves::output(manifest, results),
+                || rayon::join(|| curves::loss(manifest, results), || curves::rate(results)),
+            )
+        },
         || {
             rayon::join(
                 || curves::by_seed(manifest, results, comparison),
@@ -44,7 +49,7 @@ pub fn all(manifest: &Manifest, results: &Results, comparison: &Comparison) -> R
         },
     );
     let layers: Vec<Result<Option<Figure>, ReportError>> = layers;
-    let figures = [output, loss, by_seed].into_iter().chain(layers).collect::<Result<Vec<_>, _>>()?;
+    let figures = [output, loss, rate, by_seed].into_iter().chain(layers).collect::<Result<Vec<_>, _>>()?;
     Ok(figures.into_iter().flatten().collect())
 }
 

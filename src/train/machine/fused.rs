@@ -9,6 +9,7 @@ use crate::nn::fused::{Carry, FusedNetwork, Workspace};
 use crate::spec::Segments;
 use crate::tensor::{Aligned, TensorError, is_finite};
 use crate::train::loss::{DirectLoss, Pair};
+use crate::train::optimizer::Update;
 use crate::train::optimizer::{FlatMoments, Rule};
 use rayon::prelude::*;
 use std::borrow::Cow;
@@ -302,14 +303,18 @@ impl Machine for FusedMachine {
         Ok(squares.sum::<f64>().sqrt())
     }
 
-    fn update(&mut self, number: usize, scale: f32) -> Result<(), TensorError> {
+    fn update(&mut self, Update { number, scale, rate }: Update) -> Result<(), TensorError> {
         let (parts, values) = self.network.update();
         for (range, rule) in &self.updates {
             let (values, gradients) = (&mut values[range.clone()], &mut self.gradients[range.clone()]);
             if scale != 1.0 {
                 gradients.iter_mut().for_each(|gradient| *gradient *= scale);
             }
-            rule.update_flat(number, values, gradients, &mut self.moments, range.clone());
+            let moments = &mut self.moments;
+            match rate == 1.0 {
+                true => rule.update_flat(number, values, gradients, moments, range.clone()),
+                false => rule.scaled(rate).update_flat(number, values, gradients, moments, range.clone()),
+            }
         }
         for part in parts.iter().filter(|part| part.plan.learn) {
             if let Some((low, high)) = part.plan.project {

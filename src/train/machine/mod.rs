@@ -5,6 +5,7 @@ pub mod tape;
 
 use crate::data::Data;
 use crate::tensor::TensorError;
+use crate::train::optimizer::Update;
 use std::borrow::Cow;
 
 /// A parameter's path, its shape in PyTorch's orientation, and its values.
@@ -32,8 +33,8 @@ pub trait Machine {
     /// The Euclidean norm of the gradients of all parameters that learn, together.
     fn gradient_norm(&mut self) -> Result<f64, TensorError>;
 
-    /// One update by the gradients times `scale`, the first being number 1.
-    fn update(&mut self, number: usize, scale: f32) -> Result<(), TensorError>;
+    /// One update by the last gradients.
+    fn update(&mut self, update: Update) -> Result<(), TensorError>;
 
     /// The parameters.
     fn parameters(&self) -> Vec<ParameterValues>;

@@ -5,7 +5,7 @@ use crate::data::Data;
 use crate::neuron::reference::Carry;
 use crate::nn::Network;
 use crate::tensor::{Backend, Recorder, Scalar, Steps, TensorError, is_finite};
-use crate::train::optimizer::gradient_norm;
+use crate::train::optimizer::{Update, gradient_norm};
 use crate::train::{Loss, Optimizer};
 use dfdx::tensor::Gradients;
 use dfdx::tensor_ops::{TryAdd, TryMul};
@@ -148,8 +148,8 @@ impl<D: Backend> Machine for TapeMachine<D> {
         gradient_norm(&self.network.parameters, &mut self.gradients)
     }
 
-    fn update(&mut self, number: usize, scale: f32) -> Result<(), TensorError> {
-        self.optimizer.update(number, &mut self.network.parameters, &mut self.gradients, scale)
+    fn update(&mut self, update: Update) -> Result<(), TensorError> {
+        self.optimizer.update(update, &mut self.network.parameters, &mut self.gradients)
     }
 
     fn parameters(&self) -> Vec<ParameterValues> {
