@@ -144,29 +144,29 @@ impl Rule {
 
     /// The rule for one parameter: its own learning rate, and no decay where none acts.
     pub fn for_parameter(&self, lr: Option<f64>, decays: bool) -> Rule {
-        match self {
-            &Rule::Adam(c) => {
+        match *self {
+            Rule::Adam(c) => {
                 Rule::Adam(AdamConfig { lr: lr.unwrap_or(c.lr), weight_decay: c.weight_decay.filter(|_| decays), ..c })
             }
-            &Rule::Sgd(c) => {
+            Rule::Sgd(c) => {
                 Rule::Sgd(SgdConfig { lr: lr.unwrap_or(c.lr), weight_decay: c.weight_decay.filter(|_| decays), ..c })
             }
-            &Rule::RmsProp(c) => Rule::RmsProp(RMSpropConfig {
+            Rule::RmsProp(c) => Rule::RmsProp(RMSpropConfig {
                 lr: lr.unwrap_or(c.lr),
                 weight_decay: c.weight_decay.filter(|_| decays),
                 ..c
             }),
-            &Rule::Own { ref rule, rate, .. } => Rule::Own { rule: rule.clone(), lr, rate, decays },
+            Rule::Own { ref rule, rate, .. } => Rule::Own { rule: rule.clone(), lr, rate, decays },
         }
     }
 
     /// The rule with its learning rate multiplied.
     pub fn scaled(&self, factor: f64) -> Rule {
-        match self {
-            &Rule::Adam(c) => Rule::Adam(AdamConfig { lr: c.lr * factor, ..c }),
-            &Rule::Sgd(c) => Rule::Sgd(SgdConfig { lr: c.lr * factor, ..c }),
-            &Rule::RmsProp(c) => Rule::RmsProp(RMSpropConfig { lr: c.lr * factor, ..c }),
-            &Rule::Own { ref rule, lr, rate, decays } => {
+        match *self {
+            Rule::Adam(c) => Rule::Adam(AdamConfig { lr: c.lr * factor, ..c }),
+            Rule::Sgd(c) => Rule::Sgd(SgdConfig { lr: c.lr * factor, ..c }),
+            Rule::RmsProp(c) => Rule::RmsProp(RMSpropConfig { lr: c.lr * factor, ..c }),
+            Rule::Own { ref rule, lr, rate, decays } => {
                 Rule::Own { rule: rule.clone(), lr, rate: rate * factor, decays }
             }
         }
@@ -220,11 +220,11 @@ impl Rule {
     ) {
         let [first, second, third] = &mut moments.buffers;
         let (first, second, third) = (&mut first[range.clone()], &mut second[range.clone()], &mut third[range]);
-        match self {
-            &Rule::Adam(config) => adam_flat(config, number as i32, values, gradients, first, second),
-            &Rule::Sgd(config) => sgd_flat(config, values, gradients, first),
-            &Rule::RmsProp(config) => rmsprop_flat(config, values, gradients, first, second, third),
-            &Rule::Own { ref rule, lr, rate, decays } => {
+        match *self {
+            Rule::Adam(config) => adam_flat(config, number as i32, values, gradients, first, second),
+            Rule::Sgd(config) => sgd_flat(config, values, gradients, first),
+            Rule::RmsProp(config) => rmsprop_flat(config, values, gradients, first, second, third),
+            Rule::Own { ref rule, lr, rate, decays } => {
                 let step = Step { number, decays, own: lr, rate };
                 rule.update(step, values, gradients, [first, second, third]);
             }
