@@ -37,6 +37,7 @@ pub mod program;
 pub mod random;
 pub mod registry;
 pub mod report;
+pub mod search;
 pub mod spec;
 pub mod statistics;
 pub mod store;

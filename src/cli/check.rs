@@ -8,9 +8,8 @@ use crate::spec::diagnostic::Diagnostics;
 use crate::spec::source::Sources;
 use crate::spec::{self, Overrides};
 use crate::store::ranking::described;
-use crate::study::configuration::ConfigurationPlan;
 use crate::study::rule::Rule;
-use crate::study::{Plan, memory};
+use crate::study::{ConfigurationPlan, Plan};
 use crate::tensor::DeviceName;
 use clap::{Args, ValueEnum};
 use std::path::{Path, PathBuf};
@@ -62,7 +61,7 @@ pub fn check(args: &CheckArgs, crates: &[Crate]) -> Exit {
             let plan = Plan::new(spec, &registry, &sources, args.executor.into(), DeviceName::Cpu)?;
             tell_broken(&registry, &sources);
             tell_notes(&plan);
-            memory::check(&plan, jobs(args.jobs))?;
+            plan.fits(jobs(args.jobs))?;
             show(&plan, args.print, file, &registry)
         });
         if let Err(found) = shown {

@@ -1,7 +1,7 @@
 //! What a layer is: a plan that is known before anything is computed, and the computation on a device.
 
-use super::fused::Form;
 use super::init::Initialiser;
+use crate::neuron::Program;
 use crate::neuron::reference::{Carry, Segment};
 use crate::spec::tree::Table;
 use crate::tensor::{Backend, Matrix, Recorder, Steps, TensorError};
@@ -70,6 +70,14 @@ impl ParameterPlan {
             _ => (1, self.len()),
         }
     }
+}
+
+/// A layer's fused form: a neuron program behind dense weights, or the weights alone.
+pub enum Form {
+    /// Neurons.
+    Neurons(Program),
+    /// The dense layer.
+    Dense,
 }
 
 /// A kind of layer, as the registry holds it.

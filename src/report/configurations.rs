@@ -1,7 +1,7 @@
 //! The configurations of a study in two tables: what each has, and how it stands against the first, seed by seed.
 
 use super::contrast::{Contrast, advice, against};
-use super::page::{LISTED, figure};
+use super::words::{LISTED, figure};
 use super::{Study, seeds};
 use crate::statistics::pairs::shown;
 use crate::statistics::{FEWEST, Mean, summarise};

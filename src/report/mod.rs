@@ -11,6 +11,7 @@ mod page;
 mod plots;
 pub mod seeds;
 mod tables;
+mod words;
 
 use crate::store::files::create_inside;
 use crate::store::lost::manifest_with;

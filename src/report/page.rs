@@ -3,6 +3,7 @@
 use super::baselines::Comparison;
 use super::configurations::{self, Table};
 use super::tables::{Results, Trial};
+use super::words::{LISTED, figure};
 use super::{Figure, ReportError, Study};
 use crate::spec::shown::shown;
 use crate::statistics::{FEWEST, Mean, Summary, summarise};
@@ -11,9 +12,6 @@ use crate::store::ranking::resampled;
 use minijinja::value::Serde;
 use minijinja::{Environment, HtmlEscape, Value};
 use serde::Serialize;
-
-/// Trials that are listed at most.
-pub const LISTED: usize = 100;
 
 #[derive(Serialize)]
 struct Page<'a> {
@@ -288,19 +286,6 @@ fn trial_row(trial: &Trial) -> Vec<String> {
     row.extend(trial.metrics.iter().map(|m| m.map_or("-".into(), figure)));
     row.push(format!("{:.3}", trial.seconds));
     row
-}
-
-/// Three digits.
-pub fn figure(x: f64) -> String {
-    if x.is_nan() {
-        return "not defined".into();
-    }
-    let size = x.abs();
-    if size != 0.0 && !(1e-3..1e4).contains(&size) {
-        return format!("{x:.2e}");
-    }
-    let digits = if size == 0.0 { 0 } else { (2 - size.log10().floor() as i32).max(0) as usize };
-    format!("{x:.digits$}")
 }
 
 fn environment_rows(manifest: &Manifest) -> Vec<(&'static str, String)> {

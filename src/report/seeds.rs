@@ -1,6 +1,6 @@
 //! What is said of the seeds that configurations were run on, where results decided how many these are.
 
-use super::page::figure;
+use super::words::figure;
 use crate::statistics::precision::{Known, looks, relative_half_width};
 use crate::statistics::{Interval, LEVEL, Mean, Summary, summarise};
 use crate::store::manifest::{Manifest, Race, Sampling};

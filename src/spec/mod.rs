@@ -8,6 +8,7 @@ pub mod component;
 pub mod diagnostic;
 pub mod fields;
 pub mod keys;
+mod kind;
 pub mod merge;
 pub mod print;
 pub mod schema;

@@ -4,9 +4,10 @@
 //! The new record goes through the code that made the tables, so a column that is stored is a column that is compared.
 //! Only times are left out. What is not there, or not a number, equals nothing but itself.
 
-use super::frames::{DATA_DIGEST, EXECUTOR, LATER, PARAMETERS};
+use super::columns::{DATA_DIGEST, EXECUTOR, LATER, PARAMETERS};
+use super::frames::Columns;
 use super::record::Record;
-use super::tables::{Columns, Tables};
+use super::tables::Tables;
 use super::{SCALE, StoreError, Weights, weights_file};
 use crate::spec::source::read_large;
 use polars::prelude::*;

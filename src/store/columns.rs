@@ -5,12 +5,20 @@
 //! a whole one, and a text is a text.
 
 use super::files::is_id;
-use super::frames::LATER;
 use super::{StoreError, parquet};
 use polars::prelude::*;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+
+/// The column of trials.parquet with the digest of what a program gave.
+pub const DATA_DIGEST: &str = "data_digest";
+/// That with the numbers in the parameters of the trial's network.
+pub const PARAMETERS: &str = "parameters";
+/// That with the executor that ran the trial.
+pub const EXECUTOR: &str = "executor";
+/// Columns that tables of earlier versions lack; in their rows they are empty.
+pub const LATER: [&str; 3] = [DATA_DIGEST, PARAMETERS, EXECUTOR];
 
 /// What is wrong with a column.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,17 +1,19 @@
 //! Records of the journal as the rows of each table.
 
+use super::columns::{DATA_DIGEST, EXECUTOR, PARAMETERS};
 use super::record::Record;
-use super::tables::Columns;
 use polars::prelude::*;
 
-/// The column of trials.parquet with the digest of what a program gave.
-pub const DATA_DIGEST: &str = "data_digest";
-/// That with the numbers in the parameters of the trial's network.
-pub const PARAMETERS: &str = "parameters";
-/// That with the executor that ran the trial.
-pub const EXECUTOR: &str = "executor";
-/// Columns that tables of earlier versions lack; in their rows they are empty.
-pub const LATER: [&str; 3] = [DATA_DIGEST, PARAMETERS, EXECUTOR];
+/// The columns that an experiment gives its tables beside those that all have.
+#[derive(Debug, Clone, Default)]
+pub struct Columns {
+    /// Names of the metrics.
+    pub metrics: Vec<String>,
+    /// Names of those that are recorded on the way.
+    pub recorded: Vec<String>,
+    /// Names of the dimensions that are swept.
+    pub swept: Vec<String>,
+}
 
 fn column<T, Phantom: ?Sized>(name: &str, values: T) -> Column
 where

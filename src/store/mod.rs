@@ -29,16 +29,17 @@ use files::{
     check_inside, check_no_folder, create_folder, create_inside, is_file, is_id, is_temporary, remove,
     remove_left_behind, replace_durably,
 };
+pub use frames::Columns;
 use journal::Damage;
 use lock::{Holder, LOCK, Lock};
 use manifest::{Manifest, StudyStatus};
 use rayon::prelude::*;
-use record::Record;
+use record::{Key, Record};
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tables::{Columns, Key, Tables};
+use tables::Tables;
 
 /// Why results could not be read or stored.
 #[derive(Debug, thiserror::Error)]

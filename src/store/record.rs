@@ -4,9 +4,21 @@
 
 use super::SummaryRow;
 use super::files::is_id;
-use super::tables::Key;
 use crate::spec::check::is_name;
 use serde::{Deserialize, Serialize};
+
+/// What tells a trial from others, and whether it completed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key {
+    /// Its id.
+    pub trial: String,
+    /// Its configuration.
+    pub config: String,
+    /// Its seed.
+    pub seed: u64,
+    /// Whether it ran to its end.
+    pub completed: bool,
+}
 
 /// The column of the history with the learning rate, where it changes.
 pub const RATE: &str = "lr";

@@ -3,11 +3,11 @@
 //! Rows are in the order of trials: configurations in the order of the plan, seeds ascending. Only the three times
 //! of `trials.parquet` depend on when and where a trial ran.
 
-use super::columns::{Grid, Table};
+use super::columns::{Grid, PARAMETERS, Table};
 use super::files::{replace_synced, sync_folder_of};
-use super::frames::{PARAMETERS, baselines_of, history_of, layers_of, traces_of, trials_of};
+use super::frames::{Columns, baselines_of, history_of, layers_of, traces_of, trials_of};
 use super::manifest::Manifest;
-use super::record::Record;
+use super::record::{Key, Record};
 use super::{StoreError, SummaryRow};
 use crate::spec::check::is_name;
 use polars::prelude::*;
@@ -18,17 +18,6 @@ use std::path::Path;
 
 /// Trials whose traces are kept.
 pub const TRACED_TRIALS: usize = 100;
-
-/// The columns that an experiment gives its tables beside those that all have.
-#[derive(Debug, Clone, Default)]
-pub struct Columns {
-    /// Names of the metrics.
-    pub metrics: Vec<String>,
-    /// Names of those that are recorded on the way.
-    pub recorded: Vec<String>,
-    /// Names of the dimensions that are swept.
-    pub swept: Vec<String>,
-}
 
 /// The tables of a folder.
 #[derive(Debug, Default)]
@@ -43,19 +32,6 @@ pub struct Tables {
     pub layers: Table,
     /// A row a trial and baseline, where these were scored.
     pub baselines: Table,
-}
-
-/// What tells a trial from others, and whether it completed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Key {
-    /// Its id.
-    pub trial: String,
-    /// Its configuration.
-    pub config: String,
-    /// Its seed.
-    pub seed: u64,
-    /// Whether it ran to its end.
-    pub completed: bool,
 }
 
 const TRIALS: &str = "trials.parquet";

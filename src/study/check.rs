@@ -1,6 +1,6 @@
 //! What needs several values of an experiment at once: sizes, shapes, signals, parts, and the order of PyTorch's draws.
 
-use super::plan::Measured;
+use super::measured::Measured;
 use crate::data::DataShape;
 use crate::data::prepared::Prepared;
 use crate::data::split::Part;

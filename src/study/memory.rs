@@ -7,19 +7,17 @@
 
 use super::compiled::signal_of;
 use super::configuration::Configuration;
-use super::plan::Plan;
 use super::runs::Executor;
 use crate::data::split::Part;
 use crate::nn::LayerPlan;
 use crate::nn::fused::Form;
 use crate::nn::fused::size::{Size, product};
 use crate::registry::Registry;
-use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem};
+use crate::spec::diagnostic::{Diagnostic, Problem};
 use crate::spec::source::Span;
 use crate::spec::tree::Node;
 use crate::spec::{Save, Segments, Select, Spec};
 use crate::store::tables::TRACED_TRIALS;
-use crate::tensor::DeviceName;
 use crate::train::watch::Watched;
 use std::path::Path;
 
@@ -174,21 +172,6 @@ impl Estimate {
         };
         let refused = Diagnostic { span: at, ..Diagnostic::without_place(Problem::Shape(text)) };
         refused.label("most of it is asked for here").help(ways.pop())
-    }
-}
-
-/// Refuses a study that takes more than the machine has, with so many workers. On another device nobody counts.
-///
-/// # Errors
-/// The numbers, and what other settings would make of them.
-pub fn check(plan: &Plan, jobs: usize) -> Result<(), Diagnostics> {
-    if plan.device != DeviceName::Cpu {
-        return Ok(());
-    }
-    let trials = plan.configurations.list.len().saturating_mul(plan.sure_seeds());
-    match plan.configurations.largest.check(jobs, trials) {
-        Some(refused) => Err(Diagnostics { list: vec![refused] }),
-        None => Ok(()),
     }
 }
 

@@ -1,8 +1,10 @@
 //! The plan: trials with their ids, the network and the data they share. It is made, and checked, before anything is
 //! computed.
 
-use super::configuration::{Configuration, ConfigurationPlan, Configurations, content_of};
+use super::configuration::{Configuration, content_of};
+use super::configurations::{ConfigurationPlan, Configurations};
 use super::identity;
+use super::measured::Measured;
 use super::rule::{Deciding, Rule, fresh, fresh_seeds, rule};
 use super::runs::{Executor, Runs};
 use crate::data::split::Part;
@@ -13,7 +15,7 @@ use crate::spec::diagnostic::Diagnostics;
 use crate::spec::print::{Formulas, toml, without_defaults};
 use crate::spec::source::{Sources, Span, path_of, text_of};
 use crate::spec::tree::{Node, Table, Value};
-use crate::store::tables::Columns;
+use crate::store::Columns;
 use crate::tensor::DeviceName;
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -29,23 +31,6 @@ pub struct TrialPlan {
     pub seed: u64,
     /// Its configuration, an index into [`Configurations::list`].
     pub configuration: usize,
-}
-
-/// A column of results beside the loss: a metric, or with a split the loss or a metric of a part.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Measured {
-    /// The part that it is measured on, where there are several.
-    pub part: Option<Part>,
-    /// The metric; none for the loss.
-    pub metric: Option<String>,
-}
-
-impl Measured {
-    /// Its name in tables.
-    pub fn name(&self) -> String {
-        let what = self.metric.as_deref().unwrap_or("loss");
-        self.part.map_or(what.into(), |part| format!("{}.{what}", part.as_str()))
-    }
 }
 
 /// All that a study runs.
@@ -179,6 +164,21 @@ impl Plan {
     /// The place of a trial's row: configurations of this plan first, in their order, then seeds.
     pub fn rank(&self, configuration: &str, seed: u64) -> (usize, u64) {
         (self.configurations.place(configuration).unwrap_or(usize::MAX), seed)
+    }
+
+    /// Refuses a study that takes more than the machine has, with so many workers. On another device nobody counts.
+    ///
+    /// # Errors
+    /// The numbers, and what other settings would make of them.
+    pub fn fits(&self, jobs: usize) -> Result<(), Diagnostics> {
+        if self.device != DeviceName::Cpu {
+            return Ok(());
+        }
+        let trials = self.configurations.list.len().saturating_mul(self.sure_seeds());
+        match self.configurations.largest.check(jobs, trials) {
+            Some(refused) => Err(Diagnostics { list: vec![refused] }),
+            None => Ok(()),
+        }
     }
 
     /// The programs that the trials would start, each with the place that names it.

@@ -1,8 +1,9 @@
 //! How many seeds each configuration is run on: all, as many as it takes to know a mean, or as many as it survives.
 
-use super::plan::Measured;
-use super::pruner::{Contest, Pruner};
+use super::measured::Measured;
+
 use crate::registry::Registry;
+use crate::search::pruner::{Contest, Pruner};
 use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem, suggest};
 use crate::spec::sweep::Sweep;
 use crate::spec::{RandomSpec, Spec, Until};

@@ -5,7 +5,6 @@ use super::configuration::content_of;
 use super::differences::differences;
 use super::identity;
 use super::manifest::{Asked, manifest, timestamp};
-use super::memory;
 use super::options::{Options, Refused, StudyError, processors};
 use super::plan::{Plan, TrialPlan};
 use super::runs::Runs;
@@ -183,7 +182,7 @@ fn read(
     }
     let plan = Plan::new(spec, &registry, sources, runs.executor, runs.device)?;
     notes.extend(plan.configurations.notes.iter().cloned());
-    memory::check(&plan, options.jobs)?;
+    plan.fits(options.jobs)?;
     if options.allow_programs {
         registry.allow_programs(cache(&plan, &registry, notes));
     } else {

@@ -2,7 +2,6 @@
 //! and parameters alone is computed once, before the steps.
 
 use super::graph::{Binary, Graph, Node, Op, Unary};
-use super::interpret::execute;
 
 /// Lanes of a tile.
 pub const TILE: usize = 128;
@@ -128,13 +127,13 @@ pub struct Code {
     /// Registers that hold a number.
     pub constants: Vec<(u16, f32)>,
     /// Register of each parameter that is read.
-    params: Vec<(u16, usize)>,
+    pub(super) params: Vec<(u16, usize)>,
     /// Registers that are filled before each step.
     pub loads: Vec<(u16, Source)>,
     /// Register of the gradient of each state that comes back from the next step.
     pub state_gradients: Vec<(u16, usize)>,
     /// What is computed once.
-    once: Vec<Instruction>,
+    pub(super) once: Vec<Instruction>,
     /// What is computed at each step.
     pub instructions: Vec<Instruction>,
     /// Registers of the results, in the order of the roots; none for a constant 0.
@@ -332,17 +331,6 @@ impl Code {
     /// Whether a register's value is the same at all steps.
     pub fn is_constant(&self, register: u16) -> bool {
         self.constant[usize::from(register)]
-    }
-
-    /// Fills the registers that stay the same over time; `param(i)` gives the values of a parameter for the lanes.
-    pub fn begin(&self, registers: &mut [f32], lanes: usize, param: &mut dyn FnMut(usize, &mut [f32])) {
-        for (register, value) in &self.constants {
-            tile(registers, *register).fill(*value);
-        }
-        for (register, i) in &self.params {
-            param(*i, &mut tile(registers, *register)[..lanes]);
-        }
-        execute(&self.once, registers, lanes);
     }
 }
 

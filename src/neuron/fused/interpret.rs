@@ -1,13 +1,26 @@
 //! Runs instructions on the processor, tile by tile: each works on a tile that stays in the first-level cache.
 //! Compiled for several vector units, of which the machine's best is taken.
 
-use super::code::{Code, Instruction, Operation, Source, TILE};
+use super::code::{Code, Instruction, Operation, Source, TILE, tile};
 use super::graph::{Binary, Unary};
 use crate::tensor::Aligned;
 use multiversion::multiversion;
 
 /// Lanes that are worked on at once; a tile's last ones are padded to it.
 const LANES: usize = 16;
+
+impl Code {
+    /// Fills the registers that stay the same over time; `param(i)` gives the values of a parameter for the lanes.
+    pub fn begin(&self, registers: &mut [f32], lanes: usize, param: &mut dyn FnMut(usize, &mut [f32])) {
+        for (register, value) in &self.constants {
+            tile(registers, *register).fill(*value);
+        }
+        for (register, i) in &self.params {
+            param(*i, &mut tile(registers, *register)[..lanes]);
+        }
+        execute(&self.once, registers, lanes);
+    }
+}
 
 /// Runs instructions on the first `lanes` lanes of a tile.
 #[multiversion(targets("x86_64+avx512f+avx512vl+avx2+fma", "x86_64+avx2+fma"))]

@@ -8,10 +8,10 @@ mod dense;
 pub mod size;
 mod stage;
 
+pub use super::layer::Form;
 use super::layer::ParameterPlan;
 use super::network::NetworkPlan;
 use crate::data::DataView;
-use crate::neuron::Program;
 use crate::tensor::Aligned;
 use crate::tensor::product::{Spikes, transposed};
 use size::Size;
@@ -22,14 +22,6 @@ use std::sync::Arc;
 
 /// Spikes denser than this are multiplied as a dense matrix. Decided by counts, so that it is the same everywhere.
 const DENSE_FROM: f64 = 0.4;
-
-/// A layer's fused form: a neuron program behind dense weights, or the weights alone.
-pub enum Form {
-    /// Neurons.
-    Neurons(Program),
-    /// The dense layer.
-    Dense,
-}
 
 /// A parameter in the flat buffers.
 pub struct Part {
