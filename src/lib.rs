@@ -12,6 +12,7 @@
 //! | [`tensor`] | dfdx tensors, devices, the tape |
 //! | [`program`] | datasets and metrics of other programs |
 //! | [`train`] | losses, metrics, optimizers, the training loop |
+//! | [`search`] | samplers and pruners: which configurations a study has |
 //! | [`store`] | the result folder |
 //! | [`statistics`] | what several seeds say: intervals, paired tests, when to stop |
 //! | [`report`] | plots and the page |

@@ -3,10 +3,8 @@
 
 use super::component::{Components, Kind};
 use super::diagnostic::{Diagnostic, Diagnostics, Problem, nearest, suggest};
-use super::fields::{
-    Field, PARAMETER_OPTIONS, Pair, Presence, Range, SEED, Type, parameter_fields, seeds_fields, term_fields,
-};
-use super::keys::common_fields;
+use super::fields::{Field, PARAMETER_OPTIONS, Pair, Presence, Range, SEED, Type, seeds_fields, term_fields};
+use super::keys::{common_fields, parameter_fields};
 use super::merge::wrong_type;
 use super::source::Span;
 use super::tree::{Entry, Node, Stands, Table, Value};

@@ -2,7 +2,7 @@
 //!
 //! One description serves the check (`check`), the defaults, `runner show` and the JSON Schema.
 
-use super::component::{Components, Kind};
+use super::kind::Kind;
 use super::tree::Value;
 use crate::statistics::FEWEST;
 
@@ -223,23 +223,6 @@ fn until_fields() -> Vec<Field> {
 
 /// Keys of a parameter that say how it is held, not what its value is.
 pub const PARAMETER_OPTIONS: [&str; 3] = ["learn", "per", "lr"];
-
-/// The keys of a parameter's table. Given values are one a layer unless `per` says otherwise, drawn ones one a neuron.
-pub fn parameter_fields(registry: &dyn Components, given: bool) -> Vec<Field> {
-    let mut fields = vec![Field::optional("value", Type::Number(Range::ANY), "the value")];
-    for name in registry.names(Kind::Initialiser) {
-        let info = registry.info(Kind::Initialiser, name);
-        if let Some([argument]) = info.map(|info| info.fields.as_slice()) {
-            fields.push(Field::optional(name, argument.ty.clone(), &argument.about));
-        }
-    }
-    let per = if given { "layer" } else { "neuron" };
-    fields.push(Field::default("learn", Type::Bool, Value::Bool(false), "whether training changes it"));
-    let choices = Type::Choice(vec!["neuron".into(), "layer".into()]);
-    fields.push(Field::default("per", choices, Value::Text(per.into()), "one value a neuron, or one for the layer"));
-    fields.push(Field::optional("lr", Type::Number(Range::POSITIVE), "its own learning rate"));
-    fields
-}
 
 /// The keys that a loss takes beside its own.
 pub fn term_fields() -> Vec<Field> {

@@ -1,6 +1,6 @@
 //! The keys of an experiment file.
 
-use super::component::Kind;
+use super::component::{Components, Kind};
 use super::fields::{Field, Range, SEED, Type};
 use super::source::Span;
 use super::tree::{Node, Table, Value};
@@ -146,6 +146,23 @@ fn run_fields() -> Vec<Field> {
         ),
         Field::default("save", saves, Value::Text("all".into()), "trials whose weights are stored"),
     ]
+}
+
+/// The keys of a parameter's table. Given values are one a layer unless `per` says otherwise, drawn ones one a neuron.
+pub fn parameter_fields(registry: &dyn Components, given: bool) -> Vec<Field> {
+    let mut fields = vec![Field::optional("value", Type::Number(Range::ANY), "the value")];
+    for name in registry.names(Kind::Initialiser) {
+        let info = registry.info(Kind::Initialiser, name);
+        if let Some([argument]) = info.map(|info| info.fields.as_slice()) {
+            fields.push(Field::optional(name, argument.ty.clone(), &argument.about));
+        }
+    }
+    let per = if given { "layer" } else { "neuron" };
+    fields.push(Field::default("learn", Type::Bool, Value::Bool(false), "whether training changes it"));
+    let choices = Type::Choice(vec!["neuron".into(), "layer".into()]);
+    fields.push(Field::default("per", choices, Value::Text(per.into()), "one value a neuron, or one for the layer"));
+    fields.push(Field::optional("lr", Type::Number(Range::POSITIVE), "its own learning rate"));
+    fields
 }
 
 /// The keys that every component of a kind takes beside its own.

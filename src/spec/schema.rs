@@ -4,8 +4,8 @@
 //! only `runner check` sees. A file that extends another is a patch, so nothing in it is required.
 
 use super::component::{Components, Kind};
-use super::fields::{Field, Presence, Range, Type, parameter_fields, seeds_fields, term_fields};
-use super::keys::{common_fields, document_fields};
+use super::fields::{Field, Presence, Range, Type, seeds_fields, term_fields};
+use super::keys::{common_fields, document_fields, parameter_fields};
 use super::sweep::{range_fields, sweep_fields};
 use serde_json::{Map, Value as Json, json};
 
