@@ -106,6 +106,23 @@ pub fn without_defaults(table: &mut Table) {
     }
 }
 
+/// Takes away what nobody wrote of how parameters are held: a distribution that is laid over a number is drawn for each
+/// neuron, where a number is one a layer.
+pub fn without_default_per(table: &mut Table) {
+    table.entries.retain(|entry| entry.key != "per" || entry.stands != Stands::Default);
+    for entry in &mut table.entries {
+        match &mut entry.node.value {
+            Value::Table(inner) => without_default_per(inner),
+            Value::Array(items) => items.iter_mut().for_each(|item| {
+                if let Value::Table(inner) = &mut item.value {
+                    without_default_per(inner);
+                }
+            }),
+            Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Text(_) => {}
+        }
+    }
+}
+
 /// The entries that stand for a table. Where a formula is kept that names a component, its defaults stay away: another
 /// one may have other keys.
 fn printed(table: &Table, formulas: Formulas) -> impl Iterator<Item = &Entry> {

@@ -431,6 +431,16 @@ impl Sweep {
         })
     }
 
+    /// Whether configurations may have tables laid over those of the experiment, whose defaults are not theirs.
+    pub fn lays_tables(&self) -> bool {
+        let is_table = |node: &Node| node.as_table().is_some();
+        self.dimensions.iter().any(|dimension| match &dimension.values {
+            Values::List(values) => values.iter().any(is_table),
+            Values::Variants(_) => true,
+            Values::Range(_) => false,
+        })
+    }
+
     /// The same, laid as a stored study says, over the experiment as it is stored: what fell away when it was checked is
     /// forgotten.
     pub fn settled(mut self, laying: u32, checked: &Table) -> Sweep {

@@ -480,7 +480,7 @@ fn is_empty(dir: &Path) -> Result<bool, StoreError> {
     match fs::read_dir(dir) {
         Ok(entries) => Ok(entries.filter_map(Result::ok).all(|e| {
             let name = e.file_name();
-            name == LOCK || FOLDERS.iter().any(|ours| name == *ours) || is_temporary(&e.path())
+            name == LOCK || FOLDERS.iter().chain(&[PLOTS]).any(|ours| name == *ours) || is_temporary(&e.path())
         })),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(true),
         Err(error) => Err(StoreError::Io { path: dir.into(), error }),
@@ -505,19 +505,19 @@ fn is_our_name(name: &str) -> bool {
     }
 }
 
-/// Deletes the files that a manifest lists, if they are named as ours are, and journals and checkpoints, the manifest
-/// last. Everything is looked at before the first is deleted.
+/// Deletes the files that a manifest lists, if they are named as ours are, and journals and checkpoints. Everything is
+/// looked at before the first is deleted. The manifest itself stays until the new one takes its place: without it nobody
+/// would know whose the folder is.
 fn clear(dir: &Path, manifest: Option<&Manifest>) -> Result<(), StoreError> {
     let listed = manifest.iter().flat_map(|manifest| &manifest.files).filter(|name| is_our_name(name));
-    let (last, mut files): (Vec<PathBuf>, Vec<PathBuf>) =
-        listed.map(|name| dir.join(name)).partition(|path| path.ends_with("manifest.json"));
+    let mut files: Vec<PathBuf> = listed.filter(|name| *name != "manifest.json").map(|name| dir.join(name)).collect();
     files.extend(journal::read(dir)?.files);
     files.extend(checkpoint::files(dir)?);
-    for path in files.iter().chain(&last) {
+    for path in &files {
         if fs::symlink_metadata(path).is_ok() && !is_file(path) {
             let name = path.strip_prefix(dir).unwrap_or(path).display().to_string();
             return Err(StoreError::NotOurs { dir: dir.into(), name });
         }
     }
-    files.iter().chain(&last).try_for_each(|path| remove(path))
+    files.iter().try_for_each(|path| remove(path))
 }

@@ -12,7 +12,7 @@ use crate::registry::Registry;
 use crate::spec::Spec;
 use crate::spec::component::{Components, Info, Kind, Origin};
 use crate::spec::diagnostic::Diagnostics;
-use crate::spec::print::{Formulas, toml, without_defaults};
+use crate::spec::print::{Formulas, toml, without_default_per, without_defaults};
 use crate::spec::source::{Sources, Span, path_of, text_of};
 use crate::spec::tree::{Node, Table, Value};
 use crate::store::Columns;
@@ -220,11 +220,15 @@ impl Plan {
         identity::places(&spec.data.kind, registry).into_iter().filter_map(file).collect()
     }
 
-    /// The resolved study; without the defaults of components where it varies their kinds.
+    /// The resolved study; without the defaults of components where it varies their kinds, and of parameters where it lays
+    /// others over them.
     fn spec_table(&self) -> Table {
         let mut table = self.spec.resolved.clone();
         if self.spec.sweep.as_ref().is_some_and(|sweep| sweep.changes_kinds()) {
             without_defaults(&mut table);
+        }
+        if self.spec.sweep.as_ref().is_some_and(|sweep| sweep.lays_tables()) {
+            without_default_per(&mut table);
         }
         table
     }

@@ -1,9 +1,11 @@
 //! What a run, a report or a look into a folder never does: start programs of strangers, write or delete elsewhere.
 
-use super::{SMALL, Sandbox};
+use super::{Ran, SMALL, Sandbox};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::process::Stdio;
+use std::time::Duration;
 
 use std::path::{Path, PathBuf};
 
@@ -151,6 +153,42 @@ fn fresh_deletes_only_files_named_as_ours() {
     fs::write(&path, fs::read_to_string(&path).unwrap().replace("\"files\": [", listed)).unwrap();
     sandbox.fine(["small.toml", "--fresh", "--out", "out"]);
     kept.iter().for_each(|name| assert_eq!(fs::read_to_string(sandbox.path(name)).unwrap(), "keep", "{name}"));
+}
+
+/// Whatever lies in the folder, the manifest stays until the new one takes its place, so that a run that is killed in
+/// between can be given again, with the word and without.
+#[test]
+fn fresh_never_leaves_a_folder_that_nobody_knows() {
+    let sandbox = Sandbox::with("small.toml", SMALL);
+    for again in [&["--fresh"][..], &[]] {
+        sandbox.fine(["small.toml", "--out", "out", "--set", "optimizer.lr=0.5", "--fresh"]);
+        sandbox.write("out/csv/trials.csv", "exported");
+        let mut killed = 0;
+        for milliseconds in 0..30 {
+            let mut command = sandbox.command();
+            command.args(["small.toml", "--out", "out", "--fresh", "--set", "optimizer.lr=0.5"]).stdout(Stdio::null());
+            let mut child = command.stderr(Stdio::null()).spawn().unwrap();
+            std::thread::sleep(Duration::from_millis(milliseconds));
+            killed += u32::from(child.try_wait().unwrap().is_none());
+            child.kill().unwrap();
+            child.wait().unwrap();
+            assert!(sandbox.path("out/manifest.json").exists(), "after {milliseconds} ms");
+        }
+        assert!(killed > 3, "{killed}");
+        let mut command = sandbox.command();
+        let ran: Ran = command
+            .args(["small.toml", "--out", "out", "--set", "optimizer.lr=0.5"])
+            .args(again)
+            .output()
+            .unwrap()
+            .into();
+        assert_eq!(ran.status, 0, "{}", ran.stderr);
+        assert!(sandbox.path("out/csv/trials.csv").exists());
+    }
+    sandbox.write("left/.lock", "");
+    ["journal", "weights", "checkpoints", "plots"]
+        .map(|name| std::fs::create_dir(sandbox.path("left").join(name)).unwrap());
+    sandbox.fine(["small.toml", "--out", "left"]);
 }
 
 #[test]

@@ -88,6 +88,8 @@ fn studies_over_kinds_are_read_back_as_they_were() {
         ("optimizer.kind", "adam,sgd,rmsprop"),
         ("layer.hidden_1.kind", "leaky,lstm,synaptic"),
         ("layer.hidden_1.surrogate", "atan,sigmoid,fast_sigmoid"),
+        ("layer.hidden_1.beta", "{uniform=[0,1]},{normal=[0.5,0.1]},0.5"),
+        ("layer.hidden_1.threshold", "0.3,{value=0.5,learn=true},{uniform=[0.2,0.4],per=\"layer\"}"),
     ];
     for (i, (path, values)) in sweeps.into_iter().enumerate() {
         let out = format!("out_{i}");
