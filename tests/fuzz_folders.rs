@@ -351,7 +351,7 @@ fn change_journal(folder: &Path, changes: &mut Changes) -> String {
     let trials = table(&folder.join("trials.parquet"));
     let text = |name: &str, row: usize| trials.column(name).unwrap().str().unwrap().get(row).unwrap().to_string();
     let row = changes.below(trials.height());
-    let sequence = vec![0.5_f32; 12];
+    let sequence = vec![0.5_f64; 12];
     let trace = |layer: &str| LayerTrace {
         layer: layer.into(),
         neurons: 3,

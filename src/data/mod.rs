@@ -209,13 +209,12 @@ impl Data {
     }
 
     /// Puts inputs, `[time, samples, inputs]`, back into their own units.
-    pub fn inputs_in_own_units(&self) -> Vec<f32> {
+    pub fn inputs_in_own_units(&self) -> Vec<f64> {
         let Some(units) = self.units.as_ref().filter(|units| !units.inputs.is_empty()) else {
-            return self.inputs.clone();
+            return self.inputs.iter().copied().map(f64::from).collect();
         };
         let lines = &units.inputs;
-        let own =
-            |(i, value): (usize, &f32)| units.transform.undo(lines[i % lines.len()].undo(f64::from(*value))) as f32;
+        let own = |(i, value): (usize, &f32)| units.transform.undo(lines[i % lines.len()].undo(f64::from(*value)));
         self.inputs.iter().enumerate().map(own).collect()
     }
 

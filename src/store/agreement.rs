@@ -300,6 +300,8 @@ fn cells(
         return Ok(differs.map_or(Ok(0.0), |(row, (old, new))| Err((row, shown(old), shown(new)))));
     }
     // A stored column of texts holds numbers where a sweep grew to be of both.
+    // What was stored in half as many bits is compared in these.
+    let new = if old.dtype() == &DataType::Float32 { &new.cast(&DataType::Float32)? } else { new };
     let (old, new) = (old.cast(&DataType::Float64)?, new.cast(&DataType::Float64)?);
     let (old, new) = (old.f64()?, new.f64()?);
     let size =

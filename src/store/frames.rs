@@ -115,7 +115,7 @@ struct TraceRows<'a> {
     sample: Vec<u32>,
     step: Vec<u32>,
     channel: Vec<u32>,
-    values: [Vec<Option<f32>>; 4],
+    values: [Vec<Option<f64>>; 4],
 }
 
 /// A row a step and channel of the samples that are kept.

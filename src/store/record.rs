@@ -81,25 +81,53 @@ pub struct Record {
     pub weights_bytes: Option<u64>,
 }
 
-/// Inputs, targets and outputs of some samples, `[sample, time, channels]` each, not a number beyond a sample's end.
+/// Inputs, targets and outputs of some samples, `[sample, time, channels]` each, in their own units, not a number beyond
+/// a sample's end.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(from = "TraceBits", into = "TraceBits")]
 pub struct Traces {
     /// Time steps.
     pub steps: usize,
     /// Samples.
     pub samples: usize,
     /// Inputs.
-    #[serde(with = "bits32")]
-    pub input: Vec<f32>,
+    pub input: Vec<f64>,
     /// Targets.
-    #[serde(with = "bits32")]
-    pub target: Vec<f32>,
+    pub target: Vec<f64>,
     /// Output before training.
-    #[serde(with = "bits32")]
-    pub untrained: Vec<f32>,
+    pub untrained: Vec<f64>,
     /// Output after training.
-    #[serde(with = "bits32")]
-    pub output: Vec<f32>,
+    pub output: Vec<f64>,
+}
+
+/// [`Traces`] as they stand in a journal: bits of f64 where it says so, and else of f32, as earlier versions wrote them.
+#[derive(Clone, Serialize, Deserialize)]
+struct TraceBits {
+    steps: usize,
+    samples: usize,
+    #[serde(default)]
+    double: bool,
+    input: Vec<u64>,
+    target: Vec<u64>,
+    untrained: Vec<u64>,
+    output: Vec<u64>,
+}
+
+impl From<Traces> for TraceBits {
+    fn from(Traces { steps, samples, input, target, untrained, output }: Traces) -> TraceBits {
+        let [input, target, untrained, output] =
+            [input, target, untrained, output].map(|values| values.into_iter().map(f64::to_bits).collect());
+        TraceBits { steps, samples, double: true, input, target, untrained, output }
+    }
+}
+
+impl From<TraceBits> for Traces {
+    fn from(TraceBits { steps, samples, double, input, target, untrained, output }: TraceBits) -> Traces {
+        let value = |bits: u64| if double { f64::from_bits(bits) } else { f64::from(f32::from_bits(bits as u32)) };
+        let [input, target, untrained, output] =
+            [input, target, untrained, output].map(|bits| bits.into_iter().map(value).collect());
+        Traces { steps, samples, input, target, untrained, output }
+    }
 }
 
 /// Membrane potentials and spikes of a layer, `[time, neurons]`; empty where it has none.
@@ -253,7 +281,7 @@ mod tests {
             history_values: vec![1e-300],
             watched: vec![("hidden_1.silent".into(), vec![f64::NAN])],
             baselines: vec![("mean".into(), vec![0.5])],
-            traces: None,
+            traces: Some(Traces { steps: 1, samples: 1, target: vec![1e8 + 0.1, f64::NAN], ..Traces::default() }),
             layers: vec![],
             weights_bytes: Some(7),
         };

@@ -263,20 +263,19 @@ fn traces(plan: &Configuration, trial: &Trial, untrained: &Outcome, trained: &Ou
         .map(|s| (0..data.steps).rev().find(|t| data.counts(t * data.samples + s)).map_or(0, |last| last + 1))
         .collect();
     // From [time, sample, channel] to [sample, time, channel].
-    let turn = |values: &[f32]| -> Vec<f32> {
+    let turn = |values: &[f64]| -> Vec<f64> {
         let width = values.len() / (data.steps * data.samples).max(1);
         let cell = |s: usize, t: usize| (t * data.samples + s) * width;
         let row = |s: usize, t: usize| {
             let there = t < ends[s];
-            (cell(s, t)..cell(s, t) + width).map(move |i| if there { values[i] } else { f32::NAN })
+            (cell(s, t)..cell(s, t) + width).map(move |i| if there { values[i] } else { f64::NAN })
         };
         (0..samples).flat_map(|s| (0..data.steps).flat_map(move |t| row(s, t)).collect::<Vec<_>>()).collect()
     };
-    let narrow = |values: &[f64]| turn(&values.iter().map(|value| *value as f32).collect::<Vec<_>>());
     let own = |values: &[f32]| {
         let mut own = Vec::new();
         data.in_own_units(values, &mut own);
-        narrow(&own)
+        turn(&own)
     };
     let mut targets = Vec::new();
     data.targets_in_own_units(&mut targets);
@@ -285,7 +284,7 @@ fn traces(plan: &Configuration, trial: &Trial, untrained: &Outcome, trained: &Ou
         steps: data.steps,
         samples,
         input: turn(&data.inputs_in_own_units()),
-        target: narrow(&targets),
+        target: turn(&targets),
         untrained: signal(untrained),
         output: signal(trained),
     }

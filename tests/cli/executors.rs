@@ -136,7 +136,7 @@ fn time_in_segments_gives_the_same_gradients_metrics_and_states() {
         assert_close(&whole, &losses_with(&sandbox, out, &[segments]), 1e-5, segments);
         let output = |out: &str| {
             let traces = table(&sandbox.path(out), "traces.parquet");
-            traces.column("output").unwrap().f32().unwrap().iter().flatten().map(f64::from).collect::<Vec<f64>>()
+            traces.column("output").unwrap().f64().unwrap().iter().flatten().collect::<Vec<f64>>()
         };
         let metric =
             |out: &str| table(&sandbox.path(out), "history.parquet").column("nmse").unwrap().f64().unwrap().get(3);

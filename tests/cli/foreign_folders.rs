@@ -269,8 +269,8 @@ fn sequences_may_end_one_before_another_and_be_fewer_than_expected() {
     for column in ["input", "target", "untrained", "output"] {
         for kept in [0, 1, 5] {
             change(&sandbox, "traces.parquet", |frame| {
-                let values = frame.column(column).unwrap().f32().unwrap().clone();
-                let cut: Vec<Option<f32>> =
+                let values = frame.column(column).unwrap().f64().unwrap().clone();
+                let cut: Vec<Option<f64>> =
                     (0..values.len()).map(|row| values.get(row).filter(|_| row % 12 < kept)).collect();
                 with(frame, Series::new(column.into(), cut))
             });

@@ -186,8 +186,9 @@ fn fresh_never_leaves_a_folder_that_nobody_knows() {
         assert!(sandbox.path("out/csv/trials.csv").exists());
     }
     sandbox.write("left/.lock", "");
-    ["journal", "weights", "checkpoints", "plots"]
-        .map(|name| std::fs::create_dir(sandbox.path("left").join(name)).unwrap());
+    for name in ["journal", "weights", "checkpoints", "plots"] {
+        std::fs::create_dir(sandbox.path("left").join(name)).unwrap();
+    }
     sandbox.fine(["small.toml", "--out", "left"]);
 }
 

@@ -1,6 +1,7 @@
 //! Numbers in the targets' own units, names that tables need for themselves, and output that cannot be written.
 
 use super::programs::{manifest, metric};
+use super::run::table;
 use super::strange_files::TABLE;
 use super::{Ran, SMALL, Sandbox};
 
@@ -91,6 +92,25 @@ fn predictions_keep_the_digits_of_large_targets() {
         all.push(text.lines().skip(1).map(value).collect::<Vec<f64>>());
     }
     assert!(all[0].iter().zip(&all[1]).all(|(a, b)| (a - b).abs() < 1e-6), "{all:?}");
+}
+
+#[test]
+fn traces_keep_the_digits_of_large_targets() {
+    let sandbox = Sandbox::with("t.toml", &own_table());
+    let mut all = Vec::new();
+    for level in [0, 100_000_000] {
+        let out = format!("out{level}");
+        sandbox.write("d.csv", rows(level));
+        sandbox.fine(["t.toml", "--quiet", "--out", &out]);
+        let traces = table(&sandbox.path(&out), "traces.parquet");
+        let values = ["target", "untrained", "output"].map(|name| {
+            let column = traces.column(name).unwrap().f64().unwrap().clone();
+            column.into_no_null_iter().map(|value| value - level as f64).collect::<Vec<f64>>()
+        });
+        assert!(sandbox.fine(["verify", &out]).stdout.contains(" 0 within tolerance, 0 different"));
+        all.push(values.concat());
+    }
+    assert!(all[0].iter().zip(&all[1]).all(|(a, b)| (a - b).abs() < 1e-6) && all[0][0] != all[0][1], "{all:?}");
 }
 
 #[test]

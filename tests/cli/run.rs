@@ -190,10 +190,10 @@ fn minibatches_epochs_clipping_and_best_weights_train() {
 fn fixed_data_and_initial_seeds_fix_just_these() {
     let sandbox = Sandbox::with("small.toml", SMALL);
     sandbox.fine(["small.toml", "--seeds", "0..2", "--set", "data.seed=42", "--set", "train.iterations=0"]);
-    let targets = |folder: &Path| -> Vec<Vec<f32>> {
+    let targets = |folder: &Path| -> Vec<Vec<f64>> {
         let traces = table(folder, "traces.parquet");
-        let values: Vec<f32> = traces.column("target").unwrap().f32().unwrap().iter().flatten().collect();
-        values.chunks(12).map(<[f32]>::to_vec).collect()
+        let values: Vec<f64> = traces.column("target").unwrap().f64().unwrap().iter().flatten().collect();
+        values.chunks(12).map(<[f64]>::to_vec).collect()
     };
     let fixed = targets(&sandbox.path("results/small"));
     assert_eq!(fixed[0], fixed[1]);

@@ -104,18 +104,18 @@ fn sequences_of_different_lengths_are_padded_and_the_padding_counts_nowhere() {
     for executor in ["fused", "reference"] {
         sandbox.fine(["wave.toml", "--executor", executor, "--fresh", "--set", "report.samples=3"]);
         let traces = frame(&sandbox, "traces.parquet");
-        let target = traces.column("target").unwrap().f32().unwrap().clone();
-        let output = traces.column("output").unwrap().f32().unwrap().clone();
+        let target = traces.column("target").unwrap().f64().unwrap().clone();
+        let output = traces.column("output").unwrap().f64().unwrap().clone();
         assert_eq!(target.iter().flatten().count(), 35, "padding has no target");
-        let errors = target.iter().zip(output.iter()).filter_map(|(t, o)| Some(f64::from(t? - o?).powi(2)));
+        let errors = target.iter().zip(output.iter()).filter_map(|(t, o)| Some((t? - o?).powi(2)));
         let rmse = (errors.sum::<f64>() / 35.0).sqrt();
         let trials = frame(&sandbox, "trials.parquet");
         let said = trials.column("rmse").unwrap().f64().unwrap().get(0).unwrap();
         assert!((said - rmse).abs() < 1e-4, "{executor}: {said} {rmse}");
         // In scaled units the loss is the same mean over the same 35 steps.
         let loss = trials.column("loss").unwrap().f64().unwrap().get(0).unwrap();
-        let mean = target.iter().flatten().map(f64::from).sum::<f64>() / 35.0;
-        let variance = target.iter().flatten().map(|t| (f64::from(t) - mean).powi(2)).sum::<f64>() / 35.0;
+        let mean = target.iter().flatten().sum::<f64>() / 35.0;
+        let variance = target.iter().flatten().map(|t| (t - mean).powi(2)).sum::<f64>() / 35.0;
         assert!((loss * variance - rmse.powi(2)).abs() < 1e-3 * rmse.powi(2), "{executor}: {loss}");
     }
 }
