@@ -12,6 +12,7 @@ use crate::store::ranking::resampled;
 use minijinja::value::Serde;
 use minijinja::{Environment, HtmlEscape, Value};
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 #[derive(Serialize)]
 struct Page<'a> {
@@ -251,23 +252,33 @@ fn headline_note(results: &Results, comparison: &Comparison) -> String {
 
 /// Loss and metrics of the table that the comparison does not have.
 fn others(manifest: &Manifest, results: &Results, comparison: &Comparison) -> Vec<Row> {
-    // Folds of one seed share their rows, so that their number says nothing of a spread.
     let folded = configurations::resampled_by(manifest).is_some();
-    let whole = |cell: Cell| if folded { Cell { spread: String::new(), ..cell } } else { cell };
+    let cell = |value: &dyn Fn(&Trial) -> Option<f64>, mean: Mean| {
+        cell(&if folded { over_folds(results, value) } else { results.completed().filter_map(value).collect() }, mean)
+    };
     let mut rows = vec![Row {
         name: format!("loss ({})", manifest.loss.name),
         about: manifest.loss.about.clone(),
-        cells: vec![whole(cell(&results.completed().filter_map(|t| t.loss).collect::<Vec<_>>(), Mean::Geometric))],
+        cells: vec![cell(&|trial| trial.loss, Mean::Geometric)],
     }];
     for (i, metric) in manifest.metrics.iter().enumerate().filter(|(_, m)| !comparison.metrics.contains(&m.name)) {
-        let values: Vec<f64> = results.completed().filter_map(|t| t.metrics.get(i).copied().flatten()).collect();
         rows.push(Row {
             name: metric.name.clone(),
             about: metric.about.clone(),
-            cells: vec![whole(cell(&values, metric.mean()))],
+            cells: vec![cell(&|trial| trial.metrics.get(i).copied().flatten(), metric.mean())],
         });
     }
     rows
+}
+
+/// The mean over folds or origins of each seed that has all of them, as everywhere else.
+fn over_folds(results: &Results, value: &dyn Fn(&Trial) -> Option<f64>) -> Vec<f64> {
+    let mut seeds: BTreeMap<u64, Vec<Option<f64>>> = BTreeMap::new();
+    results.completed().for_each(|trial| seeds.entry(trial.seed).or_default().push(value(trial)));
+    let parts = seeds.values().map(Vec::len).max().unwrap_or(0);
+    let whole = seeds.into_values().filter(|values| values.len() == parts);
+    let values = whole.filter_map(|values| values.into_iter().collect::<Option<Vec<f64>>>());
+    values.map(|values| values.iter().sum::<f64>() / values.len() as f64).collect()
 }
 
 fn trial_columns(manifest: &Manifest, study: &Study) -> Vec<String> {

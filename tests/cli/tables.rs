@@ -301,6 +301,21 @@ fn folds_belong_together_and_their_means_stand_beside_baselines_on_the_same_fold
         page.contains("Values are means over the folds of a seed") && page.contains("linear regression on the inputs")
     );
     assert!(!page.contains("chosen by these very seeds"));
+    // One number a quantity: the mean over the seeds of the means over folds, also in the table below the comparison.
+    let trials = frame(&sandbox, "trials.parquet");
+    let seeds: Vec<u64> = trials.column("seed").unwrap().u64().unwrap().iter().flatten().collect();
+    let r2: Vec<f64> = trials.column("train.r2").unwrap().f64().unwrap().iter().flatten().collect();
+    let loss: Vec<f64> = trials.column("loss").unwrap().f64().unwrap().iter().flatten().collect();
+    let of_seed = |values: &[f64], seed: u64| {
+        seeds.iter().zip(values).filter(|(of, _)| **of == seed).map(|(_, value)| value / 4.0).sum::<f64>()
+    };
+    let plain = (0..3).map(|seed| of_seed(&r2, seed)).sum::<f64>() / 3.0;
+    let geometric = ((0..3).map(|seed| of_seed(&loss, seed).ln()).sum::<f64>() / 3.0).exp();
+    for (name, expected) in [("train.r2", plain), ("loss (mse)", geometric)] {
+        let row = page.split(&format!("<td>{name}<small>")).nth(1).expect(name);
+        let shown: f64 = row.split("class=\"number\">").nth(1).unwrap().split('<').next().unwrap().parse().unwrap();
+        assert!((shown / expected - 1.0).abs() < 5e-3, "{name}: {shown} {expected}");
+    }
 }
 
 #[test]
