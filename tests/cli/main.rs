@@ -4,6 +4,8 @@ mod audit;
 mod bad_input;
 mod bounded;
 mod executors;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod faults;
 mod finite;
 mod folder;
 mod foreign_folders;
