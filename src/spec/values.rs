@@ -4,7 +4,7 @@ use super::diagnostic::{Diagnostic, Diagnostics, Problem, suggest};
 use super::source::{Sources, Span};
 use super::tree::{Entry, Node, Stands, Table, Value};
 use crate::formula::{self, Expr, FormulaError};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Computes every formula of a document in place; each keeps its text beside the result.
 pub fn compute(document: &mut Table, sources: &Sources, found: &mut Diagnostics) {
@@ -18,8 +18,8 @@ pub fn compute(document: &mut Table, sources: &Sources, found: &mut Diagnostics)
 }
 
 /// The names that the formulas of a document read.
-pub fn names_read(document: &Table, sources: &Sources) -> HashSet<String> {
-    let mut read = HashSet::new();
+pub fn names_read(document: &Table, sources: &Sources) -> BTreeSet<String> {
+    let mut read = BTreeSet::new();
     document.entries.iter().for_each(|entry| read_by(&entry.node, sources, &mut read));
     read
 }
@@ -27,7 +27,7 @@ pub fn names_read(document: &Table, sources: &Sources) -> HashSet<String> {
 /// Refuses names of `[let]` that no formula reads, before or after options were laid over the file: of the file itself, of
 /// options, and of variants. They change nothing, so they are a slip. One of a file that `file` extends may have lost its
 /// reader to a patch.
-pub fn refuse_unread(document: &Table, read: &HashSet<String>, file: usize, found: &mut Diagnostics) {
+pub fn refuse_unread(document: &Table, read: &BTreeSet<String>, file: usize, found: &mut Diagnostics) {
     fn of_let(table: &Table) -> &[Entry] {
         table.get("let").and_then(Node::as_table).map_or(&[][..], |names| &names.entries)
     }
@@ -37,18 +37,17 @@ pub fn refuse_unread(document: &Table, read: &HashSet<String>, file: usize, foun
     let own = of_let(document).iter().filter(|e| e.stands == Stands::Asked || e.key_span.source == file);
     for Entry { key, key_span, .. } in own.chain(given) {
         if !read.contains(key) {
-            let mut names: Vec<&str> = read.iter().map(String::as_str).collect();
-            names.sort_unstable();
             let problem = Problem::Conflict(format!("nothing reads `let.{key}`"));
             let read_by = "a name of `[let]` is read by a formula such as \"=name\"";
-            let help = suggest(key, names, read_by).unwrap_or(read_by.into());
+            let near = if found.is_long() { None } else { suggest(key, read.iter().map(String::as_str), read_by) };
+            let help = near.unwrap_or(read_by.into());
             found.push(Diagnostic::new(problem, *key_span).label("it would change nothing").help(help));
         }
     }
 }
 
 /// The names that formulas read in a value and in all that it holds.
-fn read_by(node: &Node, sources: &Sources, read: &mut HashSet<String>) {
+fn read_by(node: &Node, sources: &Sources, read: &mut BTreeSet<String>) {
     match &node.value {
         Value::Text(text) if text.starts_with('=') => {
             if let Ok((expr, _)) = parse(node, sources) {
@@ -73,14 +72,14 @@ enum Variable {
 const DEEPEST: usize = 256;
 
 struct Variables {
-    values: HashMap<String, Variable>,
+    values: BTreeMap<String, Variable>,
     /// Whether a chain was too long, which is said once.
     too_deep: bool,
 }
 
 impl Variables {
     fn read(document: &Table, sources: &Sources, found: &mut Diagnostics) -> Self {
-        let mut variables = Variables { values: HashMap::new(), too_deep: false };
+        let mut variables = Variables { values: BTreeMap::new(), too_deep: false };
         let Some(table) = document.get("let").and_then(Node::as_table) else { return variables };
         let nodes: HashMap<&str, &Node> = table.entries.iter().map(|entry| (entry.key.as_str(), &entry.node)).collect();
         for entry in &table.entries {
@@ -155,7 +154,8 @@ impl Variables {
 
     /// The value of a formula; none where it was reported, here or before.
     fn evaluate(&self, parsed: Result<(Expr, Span), Diagnostic>, found: &mut Diagnostics) -> Option<Value> {
-        match parsed.and_then(|(expr, at)| self.value_of(&expr, at)) {
+        let helped = !found.is_long();
+        match parsed.and_then(|(expr, at)| self.value_of(&expr, at, helped)) {
             Ok(value) => value,
             Err(diagnostic) => {
                 found.push(diagnostic);
@@ -164,7 +164,8 @@ impl Variables {
         }
     }
 
-    fn value_of(&self, expr: &Expr, at: Span) -> Result<Option<Value>, Diagnostic> {
+    /// As [`Variables::evaluate`]; `helped` where near names are looked for.
+    fn value_of(&self, expr: &Expr, at: Span, helped: bool) -> Result<Option<Value>, Diagnostic> {
         if let Expr::Name(name) = expr
             && let Some(Variable::Known(text @ Value::Text(_))) = self.values.get(&name.text)
         {
@@ -183,11 +184,10 @@ impl Variables {
                 None if formula::constant(&name.text).is_some() => {}
                 None => {
                     let problem = Problem::Formula(error(format!("unknown name `{}`", name.text)));
-                    let known = self.values.keys().map(String::as_str);
-                    let mut names: Vec<&str> = known.collect();
-                    names.sort_unstable();
-                    let help = suggest(&name.text, names, "names are given values in `[let]`")
-                        .unwrap_or("names are given values in `[let]`".into());
+                    let given = "names are given values in `[let]`";
+                    let names = self.values.keys().map(String::as_str);
+                    let near = if helped { suggest(&name.text, names, given) } else { None };
+                    let help = near.unwrap_or(given.into());
                     return Err(Diagnostic::new(problem, at.part(name.span.clone()))
                         .label("no value of this name")
                         .help(help));

@@ -39,18 +39,23 @@ impl Sampler for Grid {
         }
         let values = sweep.dimensions.iter().map(listed).collect::<Result<Vec<_>, _>>()?;
         let size = values.iter().try_fold(1usize, |size, list| size.checked_mul(list.len()));
-        if size.is_none_or(|size| size > MOST) {
+        let Some(size) = size.filter(|size| *size <= MOST) else {
             let problem = Problem::Conflict(format!("the grid has more than {MOST} configurations"));
             return Err(Diagnostic::new(problem, sweep.span));
-        }
-        let mut points: Vec<Point> = vec![Vec::new()];
-        for list in &values {
-            let with = |point: &Point| {
-                list.iter().map(|value| [point.as_slice(), std::slice::from_ref(value)].concat()).collect::<Vec<_>>()
+        };
+        // The last dimension changes first.
+        let point = |i: usize| {
+            let mut rest = i;
+            let value = |list: &Vec<Node>| {
+                let value = list[rest % list.len()].clone();
+                rest /= list.len();
+                value
             };
-            points = points.iter().flat_map(with).collect();
-        }
-        Ok(points)
+            let mut point: Point = values.iter().rev().map(value).collect();
+            point.reverse();
+            point
+        };
+        Ok((0..size).map(point).collect())
     }
 }
 
