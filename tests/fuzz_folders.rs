@@ -299,49 +299,10 @@ fn change_frame(frame: &mut DataFrame, changes: &mut Changes) -> String {
     }
 }
 
-/// Changes a value of a manifest, or of a record in the journal.
-fn change_json(value: &mut Value, changes: &mut Changes) -> String {
-    let stop = changes.below(6) == 0;
-    match value {
-        Value::Object(map) if !map.is_empty() && !stop => {
-            let keys: Vec<String> = map.keys().cloned().collect();
-            let key = changes.pick(&keys).clone();
-            if changes.below(20) == 0 {
-                map.remove(&key);
-                return format!(".{key} removed");
-            }
-            return format!(".{key}{}", change_json(&mut map[&key], changes));
-        }
-        Value::Array(items) if !items.is_empty() && !stop => {
-            let place = changes.below(items.len());
-            match changes.below(12) {
-                0 => drop(items.remove(place)),
-                1 => items.push(items[place].clone()),
-                2 => items.clear(),
-                _ => return format!("[{place}]{}", change_json(&mut items[place], changes)),
-            }
-            return " of other length".into();
-        }
-        _ => {}
-    }
-    let numbers = [0_u64, 1, 2, 7, 1 << 20, 1 << 31, 1 << 32, 1_000_000_000_000_000_000, u64::MAX];
-    let texts = ["", "../../x", "loss", "nmse", "0123456789abcdef", "\u{1b}[2J", "cuda", "reference", "/dev/zero"];
-    *value = match changes.below(8) {
-        0 => Value::Null,
-        1 => (-1).into(),
-        2 => 1e308.into(),
-        3 => Value::Array(Vec::new()),
-        4 => (*changes.pick(&texts)).into(),
-        5 => (changes.below(2) == 0).into(),
-        _ => (*changes.pick(&numbers)).into(),
-    };
-    format!(" = {value}")
-}
-
 fn change_manifest(folder: &Path, changes: &mut Changes) -> String {
     let path = folder.join("manifest.json");
     let mut manifest: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-    let what: Vec<String> = (0..=changes.below(2)).map(|_| change_json(&mut manifest, changes)).collect();
+    let what: Vec<String> = (0..=changes.below(2)).map(|_| changes.json(&mut manifest)).collect();
     fs::write(path, serde_json::to_vec(&manifest).unwrap()).unwrap();
     format!("manifest: {}", what.join(", "))
 }
@@ -390,7 +351,7 @@ fn change_journal(folder: &Path, changes: &mut Changes) -> String {
         weights_bytes: None,
     };
     let mut record = serde_json::to_value(&record).unwrap();
-    let what = change_json(&mut record, changes);
+    let what = changes.json(&mut record);
     let folder = folder.join("journal");
     fs::create_dir_all(&folder).unwrap();
     let framed = framed(&serde_json::to_vec(&record).unwrap());
