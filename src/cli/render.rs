@@ -70,10 +70,10 @@ fn place<'a>(span: Span, label: &'a str, kind: AnnotationKind, sources: &'a Sour
     if label.is_empty() { annotation } else { annotation.label(shown(label)) }
 }
 
-/// What is underlined: of a span over many lines the first line; never past the end of the text.
+/// What is underlined: of a span over many lines the first line; whole characters, never past the end of the text.
 fn underlined(span: Span, text: &str) -> std::ops::Range<usize> {
-    let start = span.start.min(text.len());
-    let end = span.end.clamp(start, text.len());
+    let start = text.floor_char_boundary(span.start);
+    let end = text.ceil_char_boundary(span.end.clamp(start, text.len()));
     let line = text.get(start..end).and_then(|part| part.find('\n')).map_or(end, |newline| start + newline);
     start..line
 }

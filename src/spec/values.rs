@@ -1,7 +1,7 @@
 //! `[let]` and formulas: every string that begins with `=` becomes a number, or the text that a name stands for.
 
 use super::diagnostic::{Diagnostic, Diagnostics, Problem, suggest};
-use super::source::{Sources, Span};
+use super::source::{Place, Sources};
 use super::tree::{Entry, Node, Stands, Table, Value};
 use crate::formula::{self, Expr, FormulaError};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -153,7 +153,7 @@ impl Variables {
     }
 
     /// The value of a formula; none where it was reported, here or before.
-    fn evaluate(&self, parsed: Result<(Expr, Span), Diagnostic>, found: &mut Diagnostics) -> Option<Value> {
+    fn evaluate(&self, parsed: Result<(Expr, Place), Diagnostic>, found: &mut Diagnostics) -> Option<Value> {
         let helped = !found.is_long();
         match parsed.and_then(|(expr, at)| self.value_of(&expr, at, helped)) {
             Ok(value) => value,
@@ -165,7 +165,7 @@ impl Variables {
     }
 
     /// As [`Variables::evaluate`]; `helped` where near names are looked for.
-    fn value_of(&self, expr: &Expr, at: Span, helped: bool) -> Result<Option<Value>, Diagnostic> {
+    fn value_of(&self, expr: &Expr, at: Place, helped: bool) -> Result<Option<Value>, Diagnostic> {
         if let Expr::Name(name) = expr
             && let Some(Variable::Known(text @ Value::Text(_))) = self.values.get(&name.text)
         {
@@ -202,7 +202,7 @@ impl Variables {
         let number = expr.eval(&lookup).map_err(|e| formula_error(e, at))?;
         if !number.is_finite() {
             let problem = Problem::Formula(error(format!("this formula gives {number}, not a finite number")));
-            return Err(Diagnostic::new(problem, at));
+            return Err(Diagnostic::new(problem, at.span));
         }
         Ok(Some(Value::Float(number)))
     }
@@ -213,30 +213,19 @@ fn error(message: String) -> FormulaError {
 }
 
 /// A mistake in a formula, at its place in the file; `at` is where the formula stands.
-pub fn formula_error(error: FormulaError, at: Span) -> Diagnostic {
+pub fn formula_error(error: FormulaError, at: Place) -> Diagnostic {
     let span = at.part(error.span.clone());
     let help = error.help.clone();
     Diagnostic::new(Problem::Formula(error), span).help(help)
 }
 
 /// Parses a string that begins with `=`; also gives the place of the formula without the `=`.
-fn parse(node: &Node, sources: &Sources) -> Result<(Expr, Span), Diagnostic> {
+fn parse(node: &Node, sources: &Sources) -> Result<(Expr, Place), Diagnostic> {
     let text = node.as_text().unwrap_or("");
-    let at = inside(node.span, text, sources);
-    let formula = &text[1..];
-    let at = if at == node.span { at } else { at.part(1..text.len()) };
-    match formula::parse(formula) {
+    let at = sources.place(node.span, text).after(1);
+    match formula::parse(&text[1..]) {
         Ok(expr) => Ok((expr, at)),
         Err(error) => Err(formula_error(error, at)),
-    }
-}
-
-/// Where the characters of a string stand in its file: inside its quotes, if it is written without escapes.
-pub fn inside(span: Span, text: &str, sources: &Sources) -> Span {
-    let raw = sources.slice(span);
-    match raw.find(text) {
-        Some(offset) => span.part(offset..offset + text.len()),
-        None => span,
     }
 }
 
