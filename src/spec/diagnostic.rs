@@ -144,6 +144,16 @@ impl Diagnostics {
         self.list.len() >= MOST_HELPED
     }
 
+    /// What is wrong in one line, of very much the first.
+    pub fn in_a_line(&self) -> String {
+        let mut texts: Vec<String> = self.list.iter().take(MOST_IN_A_LINE).map(|one| one.problem.to_string()).collect();
+        match self.list.len() - texts.len() {
+            0 => {}
+            more => texts.push(format!("and {more} more problems")),
+        }
+        texts.join("; ")
+    }
+
     /// Whether nothing is wrong.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
@@ -152,6 +162,9 @@ impl Diagnostics {
 
 /// Mistakes for which a next step is looked for among the names of a text.
 const MOST_HELPED: usize = 100;
+
+/// Mistakes that are said in one line.
+const MOST_IN_A_LINE: usize = 10;
 
 /// Names among which near ones are looked for.
 const MOST_NAMES: usize = 10_000;

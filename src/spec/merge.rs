@@ -211,9 +211,8 @@ pub fn forget_inherited(table: &mut Table, but: Option<&Table>) {
     let held = |key: &str| but.and_then(|but| but.get(key));
     table.entries.retain(|entry| entry.stands != Stands::Inherited || held(&entry.key).is_some());
     for entry in &mut table.entries {
-        let held = held(&entry.key);
         match &mut entry.node.value {
-            Value::Table(inner) => forget_inherited(inner, held.and_then(Node::as_table)),
+            Value::Table(inner) => forget_inherited(inner, held(&entry.key).and_then(Node::as_table)),
             Value::Array(items) => {
                 let layers = but.map_or(&[][..], |but| but.nodes(&entry.key));
                 for (i, item) in items.iter_mut().enumerate() {

@@ -105,3 +105,20 @@ fn names_without_end_are_told_of_in_a_few_lines() {
         assert!(refused.stderr.len() < 100_000, "{} bytes are said", refused.stderr.len());
     }
 }
+
+#[test]
+fn what_is_said_of_an_endless_name_or_manifest_is_short() {
+    let sandbox = Sandbox::with("small.toml", SMALL);
+    sandbox.fine(["small.toml", "--out", "out"]);
+    let manifest = std::fs::read_to_string(sandbox.path("out/manifest.json")).unwrap();
+    let keys: String = (0..10_000).map(|i| format!("key{i} = 1\\n")).collect();
+    sandbox.write("out/manifest.json", manifest.replace("\"spec\": \"", &format!("\"spec\": \"{keys}")));
+    let name = "x".repeat(100_000);
+    sandbox.write("name.toml", format!("{name} = 1\n{SMALL}"));
+    for arguments in [&["verify", "out"][..], &["predict", "out", "--data", "d.csv"], &["check", "name.toml"]] {
+        let ran: super::Ran = sandbox.command().args(arguments).output().unwrap().into();
+        assert_eq!(ran.status, 2, "{arguments:?}: {}", ran.stderr);
+        assert!(ran.stderr.contains("key"), "{arguments:?}: {}", ran.stderr);
+        assert!(ran.stderr.len() < 50_000, "{arguments:?}: {} bytes are said", ran.stderr.len());
+    }
+}
