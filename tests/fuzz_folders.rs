@@ -123,6 +123,9 @@ const COMMANDS: [&[&str]; 13] = [
 /// Longest that a command may take; of a machine that does much else.
 const LONGEST: Duration = Duration::from_secs(20);
 
+/// Bytes that a command may say of what is wrong.
+const MOST_SAID: usize = 100_000;
+
 /// Address space that a command may ask for, in KiB: threads and libraries take most of it.
 const MEMORY: &str = "4000000";
 
@@ -205,9 +208,9 @@ fn change_frame(frame: &mut DataFrame, changes: &mut Changes) -> String {
     let row = changes.below(height);
     let column = frame.column(&name).unwrap().clone();
     let mut put = |series: Series| {
-        frame.with_column(series.with_name(name.as_str().into()).into()).unwrap();
+        frame.with_column(series.into()).unwrap();
     };
-    match changes.below(12) {
+    match changes.below(14) {
         0 => {
             *frame = frame.drop(&name).unwrap();
             format!("without {name}")
@@ -289,6 +292,18 @@ fn change_frame(frame: &mut DataFrame, changes: &mut Changes) -> String {
         10 => {
             *frame = frame.slice(changes.below(height) as i64, changes.below(height));
             format!("only {} rows", frame.height())
+        }
+        11 => {
+            let rows: Vec<u32> = (0..20_000).map(|_| changes.below(height) as u32).collect();
+            *frame = frame.take(&IdxCa::new("rows".into(), rows)).unwrap();
+            "very many rows".into()
+        }
+        12 => {
+            let prefix = *changes.pick(&["", "param.", "validation.", "hidden_1."]);
+            for i in 0..500 {
+                put(column.as_materialized_series().clone().with_name(format!("{prefix}{i}").as_str().into()));
+            }
+            format!("very many columns {prefix}0")
         }
         _ => {
             let piece = |i: usize| column.as_materialized_series().slice(i as i64, i % 3);
@@ -398,6 +413,7 @@ fn wrong(place: &Path, arguments: &[&'static str]) -> Option<String> {
     let said = said.join().unwrap();
     let fine = status.code().is_some_and(|code| (0..=3).contains(&code))
         && !said.contains("panicked")
+        && said.len() < MOST_SAID
         && (status.success() || said.contains("error:") || arguments[0] == "verify");
     (!fine).then(|| format!("{arguments:?} ends with {status}: {said}"))
 }

@@ -16,7 +16,7 @@ mod tables;
 mod texts;
 mod weights;
 
-use changes::repeat;
+use changes::{Changes, repeat};
 use runner::spec::diagnostic::{Diagnostic, Diagnostics};
 use runner::spec::source::{Sources, Span};
 use std::path::Path;
@@ -52,6 +52,27 @@ fn fuzz(name: &str, short: usize, corpus: &[Vec<u8>], pieces: &[&str], mut check
     });
 }
 
+/// A text with a few lines changed so that it may still be TOML: another value of a key, a line twice, away, or of another
+/// text.
+fn with_other_lines(changes: &mut Changes, corpus: &[Vec<u8>], values: &[&str]) -> Vec<u8> {
+    let lines = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).lines().map(String::from).collect::<Vec<_>>();
+    let mut changed = lines(changes.pick(corpus));
+    for _ in 0..=changes.below(3) {
+        let at = changes.below(changed.len());
+        match (changes.below(8), changed.get(at).and_then(|line| line.split_once('='))) {
+            (0, _) if !changed.is_empty() => drop(changed.remove(at)),
+            (1, Some(_)) => changed.insert(at, changed[at].clone()),
+            (2, _) => {
+                let others = lines(changes.pick(corpus));
+                changed.insert(at, changes.pick(&others).clone());
+            }
+            (_, Some((key, _))) => changed[at] = format!("{key}= {}", changes.pick(values)),
+            _ => {}
+        }
+    }
+    (changed.join("\n") + "\n").into_bytes()
+}
+
 /// The files of a folder of this crate whose names have an ending.
 fn files(folder: &str, ending: &str) -> Vec<Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
@@ -71,7 +92,7 @@ fn reasoned(found: &Diagnostics, sources: &Sources) {
     for Diagnostic { problem, span, also, .. } in &found.list {
         assert!(!problem.to_string().is_empty());
         for span in span.iter().chain(also.iter().map(|also| &also.0)) {
-            assert!(lies_in(span), "{problem} is said of a place outside of the text: {span:?}");
+            assert!(lies_in(span), "{problem} is said of {span:?}, which is no place in {:?}", sources.get(*span).text);
         }
     }
 }

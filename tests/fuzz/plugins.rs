@@ -1,6 +1,7 @@
 //! Texts of plugins and manifests of programs; what is understood is trained with.
 
-use super::{files, fuzz, reasoned};
+use super::changes::repeat;
+use super::{bounded, files, fuzz, reasoned, with_other_lines};
 use dfdx::prelude::Cpu;
 use runner::registry::Registry;
 use runner::spec::diagnostic::Diagnostics;
@@ -12,7 +13,7 @@ use runner::study::{Executor, Plan};
 use runner::tensor::DeviceName;
 use std::sync::atomic::AtomicBool;
 
-const PIECES: [&str; 20] = [
+const PIECES: [&str; 23] = [
     "[",
     "]",
     "=",
@@ -33,6 +34,37 @@ const PIECES: [&str; 20] = [
     "/ 0",
     "[params]\n",
     "default = ",
+    "\u{e9}",
+    "\\u00e9",
+    "\r\n",
+];
+
+/// What a line of a plugin may say.
+const VALUES: [&str; 24] = [
+    "0",
+    "-1",
+    "1e308",
+    "-0.0",
+    "1e-320",
+    "1 / 0",
+    "prev.mem",
+    "prev.syn * 1e30 + current",
+    "current",
+    "spike(mem - threshold)",
+    "spike(spike(mem) * mem)",
+    "heaviside(x) / x",
+    "log(-exp(x))^x",
+    "where(x > 0, x, -x)",
+    "[\"current\"]",
+    "{ mem = 1e308, syn = -1 }",
+    "{ spikes = \"spk\", membrane = \"mem\" }",
+    "{ default = 1e308 }",
+    "{ default = 0.9, clamp = [0.0, 1.0], about = \"a\" }",
+    "{ uniform = [-1e308, 1e308] }",
+    "{ normal = [0, 0], per = \"dataset\" }",
+    "\"t^t / x\"",
+    "\"\"",
+    "\"log(x - 1) * 1e308\"",
 ];
 
 /// An experiment with a plugin called `fuzzed`, whatever its kind is.
@@ -84,12 +116,19 @@ fn renamed(folder: &str) -> Vec<Vec<u8>> {
 fn a_plugin_is_trained_with_or_refused_with_a_reason() {
     for (kind, folder) in [("neuron", "neurons"), ("surrogate", "surrogates"), ("dataset", "datasets")] {
         let corpus = renamed(&format!("plugins/builtin/{folder}"));
-        fuzz(&format!("texts of a {kind}"), 60, &corpus, &PIECES, |bytes| {
+        let check = |bytes: &[u8]| {
             let (text, mut sources) = (String::from_utf8_lossy(bytes), Sources::default());
             let read = understood("fuzz.toml", &text, &mut sources);
             if let Err(found) = read.and_then(|registry| trained(kind, &registry, &mut sources)) {
                 reasoned(&found, &sources);
             }
+        };
+        repeat(&format!("texts of a {kind}"), 60, |changes| {
+            let bytes = match changes.below(2) {
+                0 => changes.of(&corpus, &PIECES),
+                _ => with_other_lines(changes, &corpus, &VALUES),
+            };
+            bounded(bytes.len(), || check(&bytes));
         });
     }
 }

@@ -1,7 +1,7 @@
 //! Experiment files, what is laid over them, and formulas.
 
 use super::changes::{Changes, repeat};
-use super::{bounded, files, fuzz, reasoned};
+use super::{bounded, files, fuzz, reasoned, with_other_lines};
 use runner::formula::{self, Expr};
 use runner::registry::Registry;
 use runner::spec::diagnostic::Diagnostics;
@@ -12,19 +12,80 @@ use runner::study::{Executor, Plan};
 use runner::tensor::DeviceName;
 use std::path::Path;
 
-const PIECES: [&str; 15] =
-    ["[", "]]", "=", "\"", "{", "}", ",", ".", "-1", "1e400", "nan", "[[layer]]", "[sweep.over]", "\"=", "\u{e9}"];
+const PIECES: [&str; 18] = [
+    "[",
+    "]]",
+    "=",
+    "\"",
+    "{",
+    "}",
+    ",",
+    ".",
+    "-1",
+    "1e400",
+    "nan",
+    "[[layer]]",
+    "[sweep.over]",
+    "\"=",
+    "\u{e9}",
+    "\\u00e9",
+    "\\t",
+    "\r\n",
+];
+
+/// Values that a key may have, or rather not.
+const VALUES: [&str; 30] = [
+    "-1",
+    "0",
+    "1",
+    "2",
+    "3",
+    "-0.0",
+    "0.5",
+    "1e-320",
+    "1e308",
+    "-1e308",
+    "9223372036854775807",
+    "4294967296",
+    "100000000",
+    "true",
+    "[]",
+    "{}",
+    "[1, 2]",
+    "\"\"",
+    "\"x\"",
+    "\"=1 / 0\"",
+    "\"=hidden^99\"",
+    "\"=hidden\"",
+    "{ value = 1e30, learn = true }",
+    "{ uniform = [0, 1], per = \"layer\" }",
+    "{ normal = [0, 1e300] }",
+    "{ kind = \"sgd\", lr = 1e300 }",
+    "{ low = 1, high = 3, int = true }",
+    "{ low = 1e-300, high = 1, scale = \"log\", step = 10 }",
+    "[{ kind = \"mse\", weight = 1e300, of = \"hidden_1.spikes\" }]",
+    "{ count = 100000 }",
+];
 
 #[test]
 fn an_experiment_file_is_understood_or_refused_with_a_reason() {
     let mut sources = Sources::default();
     let registry = Registry::builtin(&mut sources).unwrap();
-    fuzz("experiment files", 400, &files("experiments", "toml"), &PIECES, |bytes| {
+    let corpus = files("experiments", "toml");
+    // Paths in it are relative to it.
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/experiments/fuzz.toml");
+    let check = |bytes: &[u8]| {
         let text = String::from_utf8_lossy(bytes);
         let mut sources = sources.clone();
-        if let Err(found) = read_text("fuzz.toml", &text, LAYING, &registry, &mut sources) {
+        let read = read_text(file, &text, LAYING, &registry, &mut sources);
+        if let Err(found) = read.and_then(|spec| planned(spec, &registry, &sources)) {
             reasoned(&found, &sources);
         }
+    };
+    fuzz("experiment files", 400, &corpus, &PIECES, check);
+    repeat("experiments with other values", 200, |changes| {
+        let bytes = with_other_lines(changes, &corpus, &VALUES);
+        bounded(bytes.len(), || check(&bytes));
     });
 }
 
@@ -85,7 +146,23 @@ const PATCHES: [&str; 3] = [
 
 /// A few of some texts, now and then changed.
 fn some(of: &[&str], changes: &mut Changes) -> Vec<String> {
-    let pieces = ["=", ".", ",", "..", "{", "]", "\"", "'", "-1", "1e999", "9223372036854775807", " ", "\u{e9}", "\n"];
+    let pieces = [
+        "=",
+        ".",
+        ",",
+        "..",
+        "{",
+        "]",
+        "\"",
+        "'",
+        "-1",
+        "1e999",
+        "9223372036854775807",
+        " ",
+        "\u{e9}",
+        "\n",
+        "\\u0031",
+    ];
     let corpus: Vec<Vec<u8>> = of.iter().map(|text| text.as_bytes().to_vec()).collect();
     let one = |changes: &mut Changes| match changes.below(3) {
         0 => changes.pick(of).to_string(),
