@@ -123,6 +123,9 @@ const COMMANDS: [&[&str]; 13] = [
 /// Longest that a command may take; of a machine that does much else.
 const LONGEST: Duration = Duration::from_secs(20);
 
+/// Bytes that a command may say of what is wrong.
+const MOST_SAID: usize = 100_000;
+
 /// Address space that a command may ask for, in KiB: threads and libraries take most of it.
 const MEMORY: &str = "4000000";
 
@@ -205,9 +208,9 @@ fn change_frame(frame: &mut DataFrame, changes: &mut Changes) -> String {
     let row = changes.below(height);
     let column = frame.column(&name).unwrap().clone();
     let mut put = |series: Series| {
-        frame.with_column(series.with_name(name.as_str().into()).into()).unwrap();
+        frame.with_column(series.into()).unwrap();
     };
-    match changes.below(12) {
+    match changes.below(14) {
         0 => {
             *frame = frame.drop(&name).unwrap();
             format!("without {name}")
@@ -290,6 +293,18 @@ fn change_frame(frame: &mut DataFrame, changes: &mut Changes) -> String {
             *frame = frame.slice(changes.below(height) as i64, changes.below(height));
             format!("only {} rows", frame.height())
         }
+        11 => {
+            let rows: Vec<u32> = (0..20_000).map(|_| changes.below(height) as u32).collect();
+            *frame = frame.take(&IdxCa::new("rows".into(), rows)).unwrap();
+            "very many rows".into()
+        }
+        12 => {
+            let prefix = *changes.pick(&["", "param.", "validation.", "hidden_1."]);
+            for i in 0..500 {
+                put(column.as_materialized_series().clone().with_name(format!("{prefix}{i}").as_str().into()));
+            }
+            format!("very many columns {prefix}0")
+        }
         _ => {
             let piece = |i: usize| column.as_materialized_series().slice(i as i64, i % 3);
             let lists: Vec<Series> = (0..height).map(piece).collect();
@@ -299,49 +314,10 @@ fn change_frame(frame: &mut DataFrame, changes: &mut Changes) -> String {
     }
 }
 
-/// Changes a value of a manifest, or of a record in the journal.
-fn change_json(value: &mut Value, changes: &mut Changes) -> String {
-    let stop = changes.below(6) == 0;
-    match value {
-        Value::Object(map) if !map.is_empty() && !stop => {
-            let keys: Vec<String> = map.keys().cloned().collect();
-            let key = changes.pick(&keys).clone();
-            if changes.below(20) == 0 {
-                map.remove(&key);
-                return format!(".{key} removed");
-            }
-            return format!(".{key}{}", change_json(&mut map[&key], changes));
-        }
-        Value::Array(items) if !items.is_empty() && !stop => {
-            let place = changes.below(items.len());
-            match changes.below(12) {
-                0 => drop(items.remove(place)),
-                1 => items.push(items[place].clone()),
-                2 => items.clear(),
-                _ => return format!("[{place}]{}", change_json(&mut items[place], changes)),
-            }
-            return " of other length".into();
-        }
-        _ => {}
-    }
-    let numbers = [0_u64, 1, 2, 7, 1 << 20, 1 << 31, 1 << 32, 1_000_000_000_000_000_000, u64::MAX];
-    let texts = ["", "../../x", "loss", "nmse", "0123456789abcdef", "\u{1b}[2J", "cuda", "reference", "/dev/zero"];
-    *value = match changes.below(8) {
-        0 => Value::Null,
-        1 => (-1).into(),
-        2 => 1e308.into(),
-        3 => Value::Array(Vec::new()),
-        4 => (*changes.pick(&texts)).into(),
-        5 => (changes.below(2) == 0).into(),
-        _ => (*changes.pick(&numbers)).into(),
-    };
-    format!(" = {value}")
-}
-
 fn change_manifest(folder: &Path, changes: &mut Changes) -> String {
     let path = folder.join("manifest.json");
     let mut manifest: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-    let what: Vec<String> = (0..=changes.below(2)).map(|_| change_json(&mut manifest, changes)).collect();
+    let what: Vec<String> = (0..=changes.below(2)).map(|_| changes.json(&mut manifest)).collect();
     fs::write(path, serde_json::to_vec(&manifest).unwrap()).unwrap();
     format!("manifest: {}", what.join(", "))
 }
@@ -390,7 +366,7 @@ fn change_journal(folder: &Path, changes: &mut Changes) -> String {
         weights_bytes: None,
     };
     let mut record = serde_json::to_value(&record).unwrap();
-    let what = change_json(&mut record, changes);
+    let what = changes.json(&mut record);
     let folder = folder.join("journal");
     fs::create_dir_all(&folder).unwrap();
     let framed = framed(&serde_json::to_vec(&record).unwrap());
@@ -437,6 +413,7 @@ fn wrong(place: &Path, arguments: &[&'static str]) -> Option<String> {
     let said = said.join().unwrap();
     let fine = status.code().is_some_and(|code| (0..=3).contains(&code))
         && !said.contains("panicked")
+        && said.len() < MOST_SAID
         && (status.success() || said.contains("error:") || arguments[0] == "verify");
     (!fine).then(|| format!("{arguments:?} ends with {status}: {said}"))
 }

@@ -28,7 +28,7 @@ pub fn diagnostics(found: &Diagnostics, sources: &Sources) -> String {
 }
 
 fn one(diagnostic: &Diagnostic, sources: &Sources, renderer: &Renderer) -> String {
-    let title = diagnostic.problem.to_string();
+    let title = brief(diagnostic.problem.to_string());
     let title = shown(&title);
     let mut group = match diagnostic.span {
         None => annotate_snippets::Group::with_title(Level::ERROR.primary_title(title.as_ref())),
@@ -52,9 +52,21 @@ fn one(diagnostic: &Diagnostic, sources: &Sources, renderer: &Renderer) -> Strin
         }
     };
     if let Some(help) = &diagnostic.help {
-        group = group.element(Level::HELP.message(shown(help)));
+        group = group.element(Level::HELP.message(shown(&brief(help.clone())).into_owned()));
     }
     renderer.render(&[group])
+}
+
+/// Characters of a message that are shown.
+const LONGEST: usize = 4000;
+
+/// A message without what nobody would read of it: names of strangers have any length.
+fn brief(mut text: String) -> String {
+    if let Some((end, _)) = text.char_indices().nth(LONGEST) {
+        text.truncate(end);
+        text += " ...";
+    }
+    text
 }
 
 fn snippet(span: Span, sources: &Sources) -> Snippet<'_, Annotation<'_>> {
@@ -70,10 +82,10 @@ fn place<'a>(span: Span, label: &'a str, kind: AnnotationKind, sources: &'a Sour
     if label.is_empty() { annotation } else { annotation.label(shown(label)) }
 }
 
-/// What is underlined: of a span over many lines the first line; never past the end of the text.
+/// What is underlined: of a span over many lines the first line; whole characters, never past the end of the text.
 fn underlined(span: Span, text: &str) -> std::ops::Range<usize> {
-    let start = span.start.min(text.len());
-    let end = span.end.clamp(start, text.len());
+    let start = text.floor_char_boundary(span.start);
+    let end = text.ceil_char_boundary(span.end.clamp(start, text.len()));
     let line = text.get(start..end).and_then(|part| part.find('\n')).map_or(end, |newline| start + newline);
     start..line
 }

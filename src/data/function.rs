@@ -14,7 +14,7 @@ use crate::spec::fields::{Field, Range, Type};
 use crate::spec::merge::wrong_type;
 use crate::spec::source::{Sources, Span};
 use crate::spec::tree::{Entry, Node, Table};
-use crate::spec::values::{formula_error, inside};
+use crate::spec::values::formula_error;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -215,7 +215,7 @@ fn read_channels(
             found.push(wrong_type(&entry.key, "a formula in quotes", &entry.node));
             continue;
         };
-        let at = inside(entry.node.span, text, sources);
+        let at = sources.place(entry.node.span, text);
         match parse(text) {
             Ok(expr) => {
                 for name in expr.names() {

@@ -3,9 +3,9 @@
 use crate::formula::{Equation, Expr, parse, parse_equations};
 use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem};
 use crate::spec::merge::wrong_type;
-use crate::spec::source::{Sources, Span};
+use crate::spec::source::{Place, Sources, Span};
 use crate::spec::tree::{Entry, Node, Table, Value};
-use crate::spec::values::{formula_error, inside};
+use crate::spec::values::formula_error;
 
 /// A neuron model.
 #[derive(Debug, Clone)]
@@ -31,7 +31,7 @@ pub struct Model {
     /// Equations of one step.
     pub equations: Vec<Equation>,
     /// Where the equations stand, for messages.
-    pub equations_at: Span,
+    pub equations_at: Place,
     /// Where the model stands.
     pub at: Span,
 }
@@ -85,7 +85,7 @@ pub struct Definition {
     /// What it stands for.
     pub expr: Expr,
     /// Where the formula stands.
-    pub at: Span,
+    pub at: Place,
 }
 
 /// Keys of a neuron's text.
@@ -168,7 +168,7 @@ fn read_equations(
     at: Span,
     sources: &Sources,
     found: &mut Diagnostics,
-) -> Option<(Vec<Equation>, Span)> {
+) -> Option<(Vec<Equation>, Place)> {
     let Some(node) = table.get("step") else {
         found.push(Diagnostic::new(Problem::MissingKey("step".into()), at).label("the equations of one time step"));
         return None;
@@ -177,7 +177,7 @@ fn read_equations(
         found.push(wrong_type("step", "equations, a line each, in quotes", node));
         return None;
     };
-    let at = inside(node.span, text, sources);
+    let at = sources.place(node.span, text);
     match parse_equations(text) {
         Ok(equations) => Some((equations, at)),
         Err(errors) => {
@@ -311,7 +311,7 @@ fn read_definitions(inner: &Table, sources: &Sources, found: &mut Diagnostics) -
             found.push(wrong_type(key, "a formula in quotes", node));
             continue;
         };
-        let at = inside(node.span, text, sources);
+        let at = sources.place(node.span, text);
         match parse(text) {
             Ok(expr) => definitions.push(Definition { name: key.clone(), expr, at }),
             Err(error) => found.push(formula_error(error, at)),

@@ -3,7 +3,7 @@
 use super::model::{Model, ParamDecl, ProjectionDecl};
 use crate::formula::{self, Expr, Function, Name};
 use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem, suggest};
-use crate::spec::source::Span;
+use crate::spec::source::{Place, Span};
 use std::collections::HashMap;
 
 /// What an executor runs: one time step as a list of assignments, and what goes in and out.
@@ -45,7 +45,7 @@ struct Assignment<'a> {
     name: &'a str,
     name_at: Span,
     expr: &'a Expr,
-    at: Span,
+    at: Place,
 }
 
 /// The state of the step before that a name means, if it begins with `prev.`.
@@ -90,8 +90,9 @@ pub fn check(model: &Model, found: &mut Diagnostics) {
     let mut seen = Vec::new();
     let mut report = |diagnostic: Diagnostic, found: &mut Diagnostics| {
         // A mistake outside of the options shows under each of their values.
-        if !seen.contains(&diagnostic.span) {
-            seen.push(diagnostic.span);
+        let told = (diagnostic.span, diagnostic.problem.to_string());
+        if !seen.contains(&told) {
+            seen.push(told);
             found.push(diagnostic);
         }
     };
@@ -127,7 +128,7 @@ fn assignments<'a>(model: &'a Model, choices: &[(String, String)]) -> Vec<Assign
         for definition in value.map(|(_, definitions)| definitions.as_slice()).unwrap_or_default() {
             list.push(Assignment {
                 name: &definition.name,
-                name_at: definition.at,
+                name_at: definition.at.span,
                 expr: &definition.expr,
                 at: definition.at,
             });
@@ -179,7 +180,7 @@ fn check_choice(model: &Model, choices: &[(String, String)], report: &mut dyn Fn
 
 fn check_name(
     name: &Name,
-    at: Span,
+    at: Place,
     assignments: &[Assignment<'_>],
     given: &[&str],
     model: &Model,

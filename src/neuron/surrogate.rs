@@ -6,7 +6,7 @@ use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem, suggest};
 use crate::spec::fields::{Field, Presence, Range};
 use crate::spec::source::Sources;
 use crate::spec::tree::{Node, Table, Value};
-use crate::spec::values::{formula_error, inside};
+use crate::spec::values::formula_error;
 
 /// A surrogate as its text describes it.
 #[derive(Debug, Clone)]
@@ -39,7 +39,7 @@ impl Surrogate {
             found.push(Diagnostic::new(problem, at).help("a formula over `x` in quotes".to_string()));
             return None;
         };
-        let at = inside(node.span, text, sources);
+        let at = sources.place(node.span, text);
         let derivative = match formula::parse(text) {
             Ok(expr) => expr,
             Err(error) => {
@@ -50,7 +50,7 @@ impl Surrogate {
         if derivative.size() > MAX_SIZE {
             let text =
                 format!("a surrogate of {} operations and names; at most {MAX_SIZE} are allowed", derivative.size());
-            found.push(Diagnostic::new(Problem::Conflict(text), at));
+            found.push(Diagnostic::new(Problem::Conflict(text), at.span));
         }
         let known = || params.iter().map(|p| p.name.as_str()).chain(["x"]);
         for name in derivative.names() {

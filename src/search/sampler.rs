@@ -9,6 +9,21 @@ use std::collections::HashSet;
 /// Configurations that a study has at most.
 const MOST: usize = 1_000_000;
 
+/// Values that its configurations have together at most: all of them are kept.
+const MOST_VALUES: usize = 2_000_000;
+
+/// Refuses a study whose configurations have more values than can be kept.
+fn within_limits(configurations: usize, sweep: &Sweep) -> Result<(), Diagnostic> {
+    let keys = sweep.dimensions.len();
+    match configurations.saturating_mul(keys) {
+        values if values > MOST_VALUES => {
+            let text = format!("{configurations} configurations of {keys} values each; at most {MOST_VALUES} values");
+            Err(Diagnostic::new(Problem::Conflict(text), sweep.span))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// A value of each dimension.
 pub type Point = Vec<Node>;
 
@@ -39,18 +54,24 @@ impl Sampler for Grid {
         }
         let values = sweep.dimensions.iter().map(listed).collect::<Result<Vec<_>, _>>()?;
         let size = values.iter().try_fold(1usize, |size, list| size.checked_mul(list.len()));
-        if size.is_none_or(|size| size > MOST) {
+        let Some(size) = size.filter(|size| *size <= MOST) else {
             let problem = Problem::Conflict(format!("the grid has more than {MOST} configurations"));
             return Err(Diagnostic::new(problem, sweep.span));
-        }
-        let mut points: Vec<Point> = vec![Vec::new()];
-        for list in &values {
-            let with = |point: &Point| {
-                list.iter().map(|value| [point.as_slice(), std::slice::from_ref(value)].concat()).collect::<Vec<_>>()
+        };
+        within_limits(size, sweep)?;
+        // The last dimension changes first.
+        let point = |i: usize| {
+            let mut rest = i;
+            let value = |list: &Vec<Node>| {
+                let value = list[rest % list.len()].clone();
+                rest /= list.len();
+                value
             };
-            points = points.iter().flat_map(with).collect();
-        }
-        Ok(points)
+            let mut point: Point = values.iter().rev().map(value).collect();
+            point.reverse();
+            point
+        };
+        Ok((0..size).map(point).collect())
     }
 }
 
@@ -134,18 +155,24 @@ impl Sampler for Random {
             let problem = Problem::OutOfRange { key: "trials".into() };
             return Err(Diagnostic::new(problem, trials_at).label(format!("at most {MOST} configurations")));
         }
+        within_limits(trials, sweep)?;
         sweep.dimensions.iter().try_for_each(countable)?;
         // A stream a dimension, so that adding one leaves the draws of the others as they were.
         let stream = |dimension: &Dimension| Stream::new(self.seed, &format!("sweep/{}", dimension.name));
         let mut streams: Vec<Stream> = sweep.dimensions.iter().map(stream).collect();
         let (mut points, mut seen) = (Vec::new(), HashSet::new());
-        // A small space runs out of new configurations; then there are fewer.
+        // A small space runs out of new configurations; then there are fewer. While one is left, as many draws in a row as
+        // this do not miss it, even where it is a hundredth as likely as others.
+        let mut missed = 0;
         for _ in 0..trials.saturating_mul(20) {
             let point: Point = sweep.dimensions.iter().zip(&mut streams).map(|(d, stream)| drawn(d, stream)).collect();
             if seen.insert(format!("{:?}", point.iter().map(|node| &node.value).collect::<Vec<_>>())) {
                 points.push(point);
+                missed = 0;
+            } else {
+                missed += 1;
             }
-            if points.len() == trials {
+            if points.len() == trials || missed > 400 * points.len() + 10_000 {
                 break;
             }
         }
@@ -203,6 +230,22 @@ mod tests {
 
     fn grid(dimension: &Dimension) -> Vec<f64> {
         listed(dimension).unwrap().iter().filter_map(Node::as_number).collect()
+    }
+
+    #[test]
+    fn a_space_of_few_configurations_is_soon_exhausted_and_one_of_too_many_values_refused() {
+        let kind = crate::spec::Component { kind: "random".into(), args: Default::default(), span: AT };
+        let points = |trials: usize, dimensions: Vec<Dimension>| {
+            Random { seed: 0 }
+                .points(&Sweep::of(kind.clone(), Some((trials, AT)), dimensions))
+                .map(|points| points.len())
+        };
+        for (high, int, count) in [(2.0, true, 2), (1.0 + f64::EPSILON, false, 2), (100.0, true, 100)] {
+            assert_eq!(points(MOST, vec![range(1.0, high, false, int, None)]).unwrap(), count);
+        }
+        let many = || (0..200).map(|_| range(0.0, 1.0, false, false, None)).collect::<Vec<_>>();
+        assert_eq!(points(100, many()).unwrap(), 100);
+        assert!(points(10_001, many()).is_err());
     }
 
     #[test]

@@ -10,6 +10,7 @@ use super::source::Span;
 use super::tree::{Entry, Node, Stands, Table, Value};
 use std::borrow::Cow;
 use std::cell::OnceCell;
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::LazyLock;
 
@@ -86,11 +87,11 @@ impl<'a> Checker<'a> {
     }
 
     fn deny_unknown<'f>(&mut self, table: &Table, fields: impl Iterator<Item = &'f Field> + Clone) {
+        let kind = table.text("kind");
         for entry in &table.entries {
             if fields.clone().any(|field| field.name == entry.key) {
                 continue;
             }
-            let kind = table.text("kind");
             if entry.stands == Stands::Inherited {
                 let layer = of_layer(table);
                 let kind = kind.unwrap_or("the new kind");
@@ -98,7 +99,7 @@ impl<'a> Checker<'a> {
                 continue;
             }
             let names = fields.clone().map(|field| field.name.as_str());
-            let help = suggest(&entry.key, names, "");
+            let help = if self.found.is_long() { None } else { suggest(&entry.key, names, "") };
             let label = match (entry.stands, kind) {
                 (Stands::Asked, Some(kind)) => format!("this is asked for, but `{kind}` has no such key"),
                 _ => "no such key here".into(),
@@ -331,12 +332,15 @@ impl<'a> Checker<'a> {
             return self.out_of_range(&node, key, "at least one seed");
         }
         let mut fine = true;
-        for (i, item) in items.iter().enumerate() {
-            if let Some(first) = items[..i].iter().find(|other| other.value == item.value) {
-                let name = item.as_int().unwrap_or_default().to_string();
-                let problem = Problem::Duplicate { what: "seed".into(), name };
-                self.found.push(Diagnostic::new(problem, item.span).label("again").also(first.span, "first here"));
+        let mut places = HashMap::new();
+        for item in items {
+            let seed = item.as_int().unwrap_or_default();
+            if let Some(first) = places.get(&seed) {
+                let problem = Problem::Duplicate { what: "seed".into(), name: seed.to_string() };
+                self.found.push(Diagnostic::new(problem, item.span).label("again").also(*first, "first here"));
                 fine = false;
+            } else {
+                places.insert(seed, item.span);
             }
         }
         fine.then_some(node)

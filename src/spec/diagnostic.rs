@@ -138,11 +138,39 @@ impl Diagnostics {
         self.list.push(diagnostic);
     }
 
+    /// Whether so much is wrong that nobody reads a next step for more of it. To look for one takes as long as a text has
+    /// names, which may be as many as it has mistakes.
+    pub fn is_long(&self) -> bool {
+        self.list.len() >= MOST_HELPED
+    }
+
+    /// What is wrong in one line, of very much the first.
+    pub fn in_a_line(&self) -> String {
+        let mut texts: Vec<String> = self.list.iter().take(MOST_IN_A_LINE).map(|one| one.problem.to_string()).collect();
+        match self.list.len() - texts.len() {
+            0 => {}
+            more => texts.push(format!("and {more} more problems")),
+        }
+        texts.join("; ")
+    }
+
     /// Whether nothing is wrong.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 }
+
+/// Mistakes for which a next step is looked for among the names of a text.
+const MOST_HELPED: usize = 100;
+
+/// Mistakes that are said in one line.
+const MOST_IN_A_LINE: usize = 10;
+
+/// Names among which near ones are looked for.
+const MOST_NAMES: usize = 10_000;
+
+/// Names that are listed.
+const MOST_LISTED: usize = 50;
 
 /// Bytes of a name for which near ones are looked for; the search takes the product of two lengths.
 const MOST_BYTES: usize = 100;
@@ -153,19 +181,25 @@ pub fn nearest<'a>(name: &str, among: impl IntoIterator<Item = &'a str>) -> Opti
     if name.len() > MOST_BYTES {
         return None;
     }
-    let among = among.into_iter().filter(|other| other.len() <= MOST_BYTES);
+    let among = among.into_iter().take(MOST_NAMES).filter(|other| other.len() <= MOST_BYTES);
     let (best, other) = among.map(|other| (distance(other), other)).min_by_key(|(d, _)| *d)?;
     (best <= name.chars().count().div_ceil(3)).then_some(other)
 }
 
-/// "did you mean", or else the names that there are; `more` is added to either.
+/// "did you mean", or else the names that there are, the first of them where there are very many; `more` is added to
+/// either.
 pub fn suggest<'a>(name: &str, among: impl IntoIterator<Item = &'a str> + Clone, more: &str) -> Option<String> {
     match nearest(name, among.clone()) {
         Some(near) => Some(format!("did you mean `{near}`? {more}").trim_end().to_string()),
         None => {
-            let names: Vec<String> = among.into_iter().map(|n| format!("`{n}`")).collect();
+            let mut among = among.into_iter();
+            let names: Vec<String> = among.by_ref().take(MOST_LISTED).map(|n| format!("`{n}`")).collect();
+            let others = match among.count() {
+                0 => String::new(),
+                others => format!("; and {others} more"),
+            };
             let more = if more.is_empty() { String::new() } else { format!("; {more}") };
-            (!names.is_empty()).then(|| format!("known here: {}{more}", names.join(", ")))
+            (!names.is_empty()).then(|| format!("known here: {}{others}{more}", names.join(", ")))
         }
     }
 }

@@ -5,6 +5,7 @@
 use super::diagnostic::{Diagnostic, Diagnostics, Problem, suggest};
 use super::source::{Sources, Span, path_of, read, text_of};
 use super::tree::{Entry, Node, Stands, Table, Value, parse, parse_value};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 /// Keys of one table of which only one can stand: setting one removes the others.
@@ -130,46 +131,66 @@ pub fn nest(path: &str, at: Span, value: Node) -> Table {
 }
 
 /// Lays one document over another.
-pub fn lay_over(mut base: Table, over: Table, found: &mut Diagnostics) -> Table {
-    for entry in over.entries {
-        match (entry.key.as_str(), entry.node.value) {
-            ("layer", Value::Table(patches)) => {
-                let list = base.entries.iter_mut().find(|e| e.key == "layer").map(|e| &mut e.node.value);
-                match list {
-                    Some(Value::Array(layers)) => patch_layers(layers, patches, found),
-                    Some(_) | None => found.push(
-                        Diagnostic::new(
-                            Problem::Conflict("`[layer.NAME]` patches a layer, but there is none".into()),
-                            entry.key_span,
-                        )
-                        .help("a file that extends none lists its layers as `[[layer]]`".to_string()),
-                    ),
-                }
-            }
-            (_, value) => merge_entry(&mut base, Entry { node: Node { value, ..entry.node }, ..entry }, &EXCLUSIVE),
+pub fn lay_over(mut base: Table, mut over: Table, found: &mut Diagnostics) -> Table {
+    if over.get("layer").is_some_and(|layer| layer.as_table().is_some())
+        && let Some(Entry { key_span, node: Node { value: Value::Table(patches), .. }, .. }) = over.remove("layer")
+    {
+        match base.get_mut("layer").map(|node| &mut node.value) {
+            Some(Value::Array(layers)) => patch_layers(layers, patches, found),
+            Some(_) | None => found.push(
+                Diagnostic::new(
+                    Problem::Conflict("`[layer.NAME]` patches a layer, but there is none".into()),
+                    key_span,
+                )
+                .help("a file that extends none lists its layers as `[[layer]]`".to_string()),
+            ),
         }
     }
+    merge_entries(&mut base, over.entries, &EXCLUSIVE);
     base
 }
 
-fn merge_entry(base: &mut Table, over: Entry, exclusive: &[&[&str]]) {
-    for group in exclusive.iter().filter(|group| group.contains(&over.key.as_str())) {
-        base.entries.retain(|old| old.key == over.key || !group.contains(&old.key.as_str()));
-    }
-    let old = base.entries.iter_mut().find(|old| old.key == over.key);
-    match (over.node.value, old.map(|old| (&mut old.node.value, &mut old.stands))) {
-        (Value::Table(new), Some((Value::Table(old), stands))) => {
-            *stands = over.stands;
-            merge_table(old, new, if over.key == "seeds" { &EXCLUSIVE_SEEDS } else { &EXCLUSIVE });
+/// Keys from which on a table is indexed before others are laid over it.
+const MANY: usize = 16;
+
+/// Where the keys of a table stand.
+fn places(table: &Table) -> HashMap<String, usize> {
+    table.entries.iter().enumerate().map(|(at, entry)| (entry.key.clone(), at)).collect()
+}
+
+fn merge_entries(base: &mut Table, over: Vec<Entry>, exclusive: &[&[&str]]) {
+    let mut index = (over.len() >= MANY).then(|| places(base));
+    for over in over {
+        for group in exclusive.iter().filter(|group| group.contains(&over.key.as_str())) {
+            base.entries.retain(|old| old.key == over.key || !group.contains(&old.key.as_str()));
+            index = index.map(|_| places(base));
         }
-        // The name of a component in place of its table: that is its `kind`.
-        (Value::Text(name), Some((Value::Table(old), stands))) if old.get("kind").is_some() => {
-            *stands = over.stands;
-            let node = Node { value: Value::Text(name), ..over.node };
-            let kind = Entry { key: "kind".into(), key_span: over.key_span, node, stands: over.stands };
-            merge_table(old, Table { entries: vec![kind] }, exclusive);
+        let place = match &index {
+            Some(index) => index.get(&over.key).copied(),
+            None => base.entries.iter().position(|old| old.key == over.key),
+        };
+        match (over.node.value, place.map(|at| &mut base.entries[at])) {
+            (Value::Table(new), Some(Entry { node: Node { value: Value::Table(old), .. }, stands, .. })) => {
+                *stands = over.stands;
+                merge_table(old, new, if over.key == "seeds" { &EXCLUSIVE_SEEDS } else { &EXCLUSIVE });
+            }
+            // The name of a component in place of its table: that is its `kind`.
+            (Value::Text(name), Some(Entry { node: Node { value: Value::Table(old), .. }, stands, .. }))
+                if old.get("kind").is_some() =>
+            {
+                *stands = over.stands;
+                let node = Node { value: Value::Text(name), ..over.node };
+                let kind = Entry { key: "kind".into(), key_span: over.key_span, node, stands: over.stands };
+                merge_table(old, Table { entries: vec![kind] }, exclusive);
+            }
+            (value, Some(old)) => *old = Entry { node: Node { value, ..over.node }, ..over },
+            (value, None) => {
+                if let Some(index) = &mut index {
+                    index.insert(over.key.clone(), base.entries.len());
+                }
+                base.entries.push(Entry { node: Node { value, ..over.node }, ..over });
+            }
         }
-        (value, _) => base.set(Entry { node: Node { value, ..over.node }, ..over }),
     }
 }
 
@@ -182,9 +203,7 @@ fn merge_table(base: &mut Table, over: Table, exclusive: &[&[&str]]) {
         let written = base.entries.iter_mut().filter(|entry| entry.stands == Stands::Written && entry.key != "name");
         written.for_each(|entry| entry.stands = Stands::Inherited);
     }
-    for entry in over.entries {
-        merge_entry(base, entry, exclusive);
-    }
+    merge_entries(base, over.entries, exclusive);
 }
 
 /// Takes away inherited keys, but those that a checked document still has.
@@ -192,9 +211,8 @@ pub fn forget_inherited(table: &mut Table, but: Option<&Table>) {
     let held = |key: &str| but.and_then(|but| but.get(key));
     table.entries.retain(|entry| entry.stands != Stands::Inherited || held(&entry.key).is_some());
     for entry in &mut table.entries {
-        let held = held(&entry.key);
         match &mut entry.node.value {
-            Value::Table(inner) => forget_inherited(inner, held.and_then(Node::as_table)),
+            Value::Table(inner) => forget_inherited(inner, held(&entry.key).and_then(Node::as_table)),
             Value::Array(items) => {
                 let layers = but.map_or(&[][..], |but| but.nodes(&entry.key));
                 for (i, item) in items.iter_mut().enumerate() {

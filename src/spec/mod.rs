@@ -26,6 +26,7 @@ use diagnostic::{Diagnostic, Diagnostics, Problem};
 use fields::Field;
 use keys::document_fields;
 use source::{Sources, Span};
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -361,20 +362,21 @@ fn checked_layers(layers: &mut Node, checker: &mut Checker<'_>) {
         let problem = Problem::MissingKey("layer".into());
         checker.found.push(Diagnostic::new(problem, layers.span).label("at least one layer is needed"));
     }
-    let mut names: Vec<(String, Span)> = Vec::new();
+    let mut names: HashMap<String, Span> = HashMap::new();
     let mut checked = Vec::new();
     drop_patches(items, checker.found);
     for item in items.iter() {
         if let Some(node) = item.as_table().and_then(|table| table.get("name"))
             && let Some(name) = node.as_text()
         {
-            if let Some((_, first)) = names.iter().find(|(other, _)| other == name) {
+            if let Some(first) = names.get(name) {
                 let problem = Problem::Duplicate { what: "layer".into(), name: name.into() };
                 checker
                     .found
                     .push(Diagnostic::new(problem, node.span).label("this name is taken").also(*first, "first here"));
+            } else {
+                names.insert(name.into(), node.span);
             }
-            names.push((name.into(), node.span));
         }
         let node = checker.component(item, "layer", Kind::Layer, &[]);
         checked.extend(node.map(|node| Node { value: name_first(node.value), ..node }));
@@ -385,7 +387,7 @@ fn checked_layers(layers: &mut Node, checker: &mut Checker<'_>) {
 /// In TOML, `[layer.NAME]` below `[[layer]]` is a table inside the last layer, which nobody means.
 fn drop_patches(layers: &mut [Node], found: &mut Diagnostics) {
     let name = |layer: &Node| layer.as_table()?.text("name").map(String::from);
-    let names: Vec<String> = layers.iter().filter_map(name).collect();
+    let names: HashSet<String> = layers.iter().filter_map(name).collect();
     let is_patch = |entry: &tree::Entry| entry.node.as_table().is_some() && names.contains(&entry.key);
     for table in layers.iter_mut().filter_map(|node| match &mut node.value {
         Value::Table(table) => Some(table),
@@ -426,8 +428,9 @@ fn check_train(resolved: &Table, found: &mut Diagnostics) {
     }
     let Some(Value::Array(metrics)) = train.get("metrics").map(|node| &node.value) else { return };
     let names: Vec<&str> = metrics.iter().filter_map(|m| m.as_table()?.text("kind")).collect();
-    for (i, (name, metric)) in names.iter().zip(metrics).enumerate() {
-        if names[..i].contains(name) {
+    let mut known = HashSet::new();
+    for (name, metric) in names.iter().zip(metrics) {
+        if !known.insert(name) {
             let problem = Problem::Duplicate { what: "metric".into(), name: name.to_string() };
             found.push(Diagnostic::new(problem, metric.span));
         }

@@ -28,6 +28,27 @@ impl Span {
     }
 }
 
+/// Where the characters of a string stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// All of them, without quotes; with these where something is written in another way than it reads, such as by an
+    /// escape.
+    pub span: Span,
+    literal: bool,
+}
+
+impl Place {
+    /// The part that a range of the string stands in; all of it where it is written in another way than it reads.
+    pub fn part(self, range: std::ops::Range<usize>) -> Span {
+        if self.literal { self.span.part(range) } else { self.span }
+    }
+
+    /// The place without the first bytes of the string.
+    pub fn after(self, bytes: usize) -> Place {
+        Place { span: self.part(bytes..self.span.end - self.span.start), ..self }
+    }
+}
+
 /// A file, or the text of an option of the command line.
 #[derive(Debug, Clone)]
 pub struct Source {
@@ -68,6 +89,14 @@ impl Sources {
                 path_of(&source.name).parent().map(PathBuf::from).unwrap_or_default()
             }
             _ => PathBuf::new(),
+        }
+    }
+
+    /// Where the characters of a string stand that was read from a span.
+    pub fn place(&self, span: Span, text: &str) -> Place {
+        match self.slice(span).find(text) {
+            Some(offset) => Place { span: span.part(offset..offset + text.len()), literal: true },
+            None => Place { span, literal: false },
         }
     }
 

@@ -8,6 +8,7 @@ use super::print::value_toml;
 use super::source::{Sources, Span};
 use super::tree::{Entry, Node, Stands, Table, Value, parse_value};
 use super::{Component, Spec, merge, resolve};
+use std::collections::HashMap;
 
 /// How values are laid over an experiment now: keys that a changed `kind` also has stay. By the first way, 1, they fell
 /// away; studies that were stored with it are read with it.
@@ -15,6 +16,9 @@ pub const LAYING: u32 = 2;
 
 /// The dimension that `[sweep.variants]` makes.
 pub const VARIANT: &str = "variant";
+
+/// Keys that a sweep may vary; each configuration has a value of each.
+const MOST_DIMENSIONS: usize = 1000;
 
 /// Seeds on which the winner of a race is run again, unless `fresh` says otherwise.
 const FRESH: usize = 10;
@@ -221,7 +225,13 @@ pub fn read(entry: &Entry, document: &Table, components: &dyn Components, found:
     let mut checker = Checker::new(components, found);
     let checked = checker.table(table, &sweep_fields(), span);
     let mut dimensions = Vec::new();
-    for entry in checked.get("over").and_then(Node::as_table).map_or(&[][..], |over| &over.entries) {
+    let over = checked.get("over").and_then(Node::as_table).map_or(&[][..], |over| &over.entries);
+    if over.len() > MOST_DIMENSIONS {
+        let text = format!("a sweep over {} keys; at most {MOST_DIMENSIONS} are possible", over.len());
+        found.push(Diagnostic::new(Problem::Conflict(text), span));
+        return None;
+    }
+    for entry in over {
         check_name(entry, document, checker.found);
         let values = values(entry, &mut checker);
         dimensions.extend(values.map(|values| Dimension { name: entry.key.clone(), span: entry.key_span, values }));
@@ -276,7 +286,10 @@ fn check_name(entry: &Entry, document: &Table, found: &mut Diagnostics) {
     let known: Vec<&str> =
         values.map_or(Vec::new(), |table| table.entries.iter().map(|entry| entry.key.as_str()).collect());
     if !known.contains(&name) {
-        let help = suggest(name, known, "anything else is swept by its path, such as \"optimizer.lr\"");
+        let help = match found.is_long() {
+            true => None,
+            false => suggest(name, known, "anything else is swept by its path, such as \"optimizer.lr\""),
+        };
         let help =
             help.unwrap_or("anything but names of `[let]` is swept by its path, such as \"optimizer.lr\"".into());
         let problem = Problem::UnknownName { what: "name".into(), name: name.into() };
@@ -293,10 +306,18 @@ fn values(entry: &Entry, checker: &mut Checker<'_>) -> Option<Values> {
             None
         }
         Value::Array(items) => {
-            for (i, item) in items.iter().enumerate() {
-                if let Some(first) = items[..i].iter().find(|other| other.value == item.value) {
+            let mut places = HashMap::new();
+            for item in items {
+                let text = match item.value {
+                    // Zeros of either sign are one number.
+                    Value::Float(0.0) => "0.0".into(),
+                    _ => value_toml(item),
+                };
+                if let Some(first) = places.get(&text) {
                     let problem = Problem::Conflict(format!("`{}` has {} twice", entry.key, item.value.describe()));
-                    checker.found.push(Diagnostic::new(problem, item.span).also(first.span, "first here"));
+                    checker.found.push(Diagnostic::new(problem, item.span).also(*first, "first here"));
+                } else {
+                    places.insert(text, item.span);
                 }
             }
             Some(Values::List(items.clone()))

@@ -1,10 +1,10 @@
 //! `[let]` and formulas: every string that begins with `=` becomes a number, or the text that a name stands for.
 
 use super::diagnostic::{Diagnostic, Diagnostics, Problem, suggest};
-use super::source::{Sources, Span};
+use super::source::{Place, Sources};
 use super::tree::{Entry, Node, Stands, Table, Value};
 use crate::formula::{self, Expr, FormulaError};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Computes every formula of a document in place; each keeps its text beside the result.
 pub fn compute(document: &mut Table, sources: &Sources, found: &mut Diagnostics) {
@@ -18,8 +18,8 @@ pub fn compute(document: &mut Table, sources: &Sources, found: &mut Diagnostics)
 }
 
 /// The names that the formulas of a document read.
-pub fn names_read(document: &Table, sources: &Sources) -> HashSet<String> {
-    let mut read = HashSet::new();
+pub fn names_read(document: &Table, sources: &Sources) -> BTreeSet<String> {
+    let mut read = BTreeSet::new();
     document.entries.iter().for_each(|entry| read_by(&entry.node, sources, &mut read));
     read
 }
@@ -27,7 +27,7 @@ pub fn names_read(document: &Table, sources: &Sources) -> HashSet<String> {
 /// Refuses names of `[let]` that no formula reads, before or after options were laid over the file: of the file itself, of
 /// options, and of variants. They change nothing, so they are a slip. One of a file that `file` extends may have lost its
 /// reader to a patch.
-pub fn refuse_unread(document: &Table, read: &HashSet<String>, file: usize, found: &mut Diagnostics) {
+pub fn refuse_unread(document: &Table, read: &BTreeSet<String>, file: usize, found: &mut Diagnostics) {
     fn of_let(table: &Table) -> &[Entry] {
         table.get("let").and_then(Node::as_table).map_or(&[][..], |names| &names.entries)
     }
@@ -37,18 +37,17 @@ pub fn refuse_unread(document: &Table, read: &HashSet<String>, file: usize, foun
     let own = of_let(document).iter().filter(|e| e.stands == Stands::Asked || e.key_span.source == file);
     for Entry { key, key_span, .. } in own.chain(given) {
         if !read.contains(key) {
-            let mut names: Vec<&str> = read.iter().map(String::as_str).collect();
-            names.sort_unstable();
             let problem = Problem::Conflict(format!("nothing reads `let.{key}`"));
             let read_by = "a name of `[let]` is read by a formula such as \"=name\"";
-            let help = suggest(key, names, read_by).unwrap_or(read_by.into());
+            let near = if found.is_long() { None } else { suggest(key, read.iter().map(String::as_str), read_by) };
+            let help = near.unwrap_or(read_by.into());
             found.push(Diagnostic::new(problem, *key_span).label("it would change nothing").help(help));
         }
     }
 }
 
 /// The names that formulas read in a value and in all that it holds.
-fn read_by(node: &Node, sources: &Sources, read: &mut HashSet<String>) {
+fn read_by(node: &Node, sources: &Sources, read: &mut BTreeSet<String>) {
     match &node.value {
         Value::Text(text) if text.starts_with('=') => {
             if let Ok((expr, _)) = parse(node, sources) {
@@ -73,14 +72,14 @@ enum Variable {
 const DEEPEST: usize = 256;
 
 struct Variables {
-    values: HashMap<String, Variable>,
+    values: BTreeMap<String, Variable>,
     /// Whether a chain was too long, which is said once.
     too_deep: bool,
 }
 
 impl Variables {
     fn read(document: &Table, sources: &Sources, found: &mut Diagnostics) -> Self {
-        let mut variables = Variables { values: HashMap::new(), too_deep: false };
+        let mut variables = Variables { values: BTreeMap::new(), too_deep: false };
         let Some(table) = document.get("let").and_then(Node::as_table) else { return variables };
         let nodes: HashMap<&str, &Node> = table.entries.iter().map(|entry| (entry.key.as_str(), &entry.node)).collect();
         for entry in &table.entries {
@@ -154,8 +153,9 @@ impl Variables {
     }
 
     /// The value of a formula; none where it was reported, here or before.
-    fn evaluate(&self, parsed: Result<(Expr, Span), Diagnostic>, found: &mut Diagnostics) -> Option<Value> {
-        match parsed.and_then(|(expr, at)| self.value_of(&expr, at)) {
+    fn evaluate(&self, parsed: Result<(Expr, Place), Diagnostic>, found: &mut Diagnostics) -> Option<Value> {
+        let helped = !found.is_long();
+        match parsed.and_then(|(expr, at)| self.value_of(&expr, at, helped)) {
             Ok(value) => value,
             Err(diagnostic) => {
                 found.push(diagnostic);
@@ -164,7 +164,8 @@ impl Variables {
         }
     }
 
-    fn value_of(&self, expr: &Expr, at: Span) -> Result<Option<Value>, Diagnostic> {
+    /// As [`Variables::evaluate`]; `helped` where near names are looked for.
+    fn value_of(&self, expr: &Expr, at: Place, helped: bool) -> Result<Option<Value>, Diagnostic> {
         if let Expr::Name(name) = expr
             && let Some(Variable::Known(text @ Value::Text(_))) = self.values.get(&name.text)
         {
@@ -183,11 +184,10 @@ impl Variables {
                 None if formula::constant(&name.text).is_some() => {}
                 None => {
                     let problem = Problem::Formula(error(format!("unknown name `{}`", name.text)));
-                    let known = self.values.keys().map(String::as_str);
-                    let mut names: Vec<&str> = known.collect();
-                    names.sort_unstable();
-                    let help = suggest(&name.text, names, "names are given values in `[let]`")
-                        .unwrap_or("names are given values in `[let]`".into());
+                    let given = "names are given values in `[let]`";
+                    let names = self.values.keys().map(String::as_str);
+                    let near = if helped { suggest(&name.text, names, given) } else { None };
+                    let help = near.unwrap_or(given.into());
                     return Err(Diagnostic::new(problem, at.part(name.span.clone()))
                         .label("no value of this name")
                         .help(help));
@@ -202,7 +202,7 @@ impl Variables {
         let number = expr.eval(&lookup).map_err(|e| formula_error(e, at))?;
         if !number.is_finite() {
             let problem = Problem::Formula(error(format!("this formula gives {number}, not a finite number")));
-            return Err(Diagnostic::new(problem, at));
+            return Err(Diagnostic::new(problem, at.span));
         }
         Ok(Some(Value::Float(number)))
     }
@@ -213,30 +213,19 @@ fn error(message: String) -> FormulaError {
 }
 
 /// A mistake in a formula, at its place in the file; `at` is where the formula stands.
-pub fn formula_error(error: FormulaError, at: Span) -> Diagnostic {
+pub fn formula_error(error: FormulaError, at: Place) -> Diagnostic {
     let span = at.part(error.span.clone());
     let help = error.help.clone();
     Diagnostic::new(Problem::Formula(error), span).help(help)
 }
 
 /// Parses a string that begins with `=`; also gives the place of the formula without the `=`.
-fn parse(node: &Node, sources: &Sources) -> Result<(Expr, Span), Diagnostic> {
+fn parse(node: &Node, sources: &Sources) -> Result<(Expr, Place), Diagnostic> {
     let text = node.as_text().unwrap_or("");
-    let at = inside(node.span, text, sources);
-    let formula = &text[1..];
-    let at = if at == node.span { at } else { at.part(1..text.len()) };
-    match formula::parse(formula) {
+    let at = sources.place(node.span, text).after(1);
+    match formula::parse(&text[1..]) {
         Ok(expr) => Ok((expr, at)),
         Err(error) => Err(formula_error(error, at)),
-    }
-}
-
-/// Where the characters of a string stand in its file: inside its quotes, if it is written without escapes.
-pub fn inside(span: Span, text: &str, sources: &Sources) -> Span {
-    let raw = sources.slice(span);
-    match raw.find(text) {
-        Some(offset) => span.part(offset..offset + text.len()),
-        None => span,
     }
 }
 

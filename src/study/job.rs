@@ -116,10 +116,7 @@ impl Job<'_> {
             Some(built) if built.of == of => return Ok(built),
             before => before,
         };
-        let failed = |found: Diagnostics| {
-            let texts = found.list.iter().map(|diagnostic| diagnostic.problem.to_string());
-            AttemptError::Configuration(texts.collect::<Vec<_>>().join("; "))
-        };
+        let failed = |found: Diagnostics| AttemptError::Configuration(found.in_a_line());
         let configuration = self.plan.build(self.planned, self.registry).map_err(failed)?;
         let compiled = match before {
             Some(before) if same_network(&before.configuration, &configuration) => before.compiled,

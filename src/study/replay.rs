@@ -44,9 +44,8 @@ pub enum ReplayError {
 
 impl From<Diagnostics> for ReplayError {
     fn from(found: Diagnostics) -> Self {
-        let problems = || found.list.iter().map(|diagnostic| diagnostic.problem.as_ref());
-        let text = problems().map(Problem::to_string).collect::<Vec<_>>().join("; ");
-        let of_data = problems().all(|problem| matches!(problem, Problem::Data(_)));
+        let text = found.in_a_line();
+        let of_data = found.list.iter().all(|diagnostic| matches!(*diagnostic.problem, Problem::Data(_)));
         if of_data { ReplayError::Data(text) } else { ReplayError::Spec(text) }
     }
 }

@@ -1,5 +1,6 @@
 //! Changes that make one input of another, always the same ones.
 
+use serde_json::Value;
 use std::time::{Duration, Instant};
 
 /// A source of whole numbers.
@@ -45,6 +46,56 @@ impl Changes {
         }
         bytes
     }
+
+    /// Changes one value of a document, somewhere inside; says what was done.
+    pub fn json(&mut self, value: &mut Value) -> String {
+        let stop = self.below(6) == 0;
+        match value {
+            Value::Object(map) if !map.is_empty() && !stop => {
+                let keys: Vec<String> = map.keys().cloned().collect();
+                let key = self.pick(&keys).clone();
+                if self.below(20) == 0 {
+                    map.remove(&key);
+                    return format!(".{key} removed");
+                }
+                return format!(".{key}{}", self.json(&mut map[&key]));
+            }
+            Value::Array(items) if !items.is_empty() && !stop => {
+                let place = self.below(items.len());
+                match self.below(12) {
+                    0 => drop(items.remove(place)),
+                    1 => items.push(items[place].clone()),
+                    2 => items.clear(),
+                    _ => return format!("[{place}]{}", self.json(&mut items[place])),
+                }
+                return " of other length".into();
+            }
+            _ => {}
+        }
+        let numbers = [0_u64, 1, 2, 7, 1 << 20, 1 << 31, 1 << 32, 1_000_000_000_000_000_000, u64::MAX];
+        let texts = ["", "../../x", "loss", "nmse", "0123456789abcdef", "\u{1b}[2J", "cuda", "reference", "/dev/zero"];
+        *value = match self.below(8) {
+            0 => Value::Null,
+            1 => (-1).into(),
+            2 => 1e308.into(),
+            3 => Value::Array(Vec::new()),
+            4 => (*self.pick(&texts)).into(),
+            5 => (self.below(2) == 0).into(),
+            _ => (*self.pick(&numbers)).into(),
+        };
+        format!(" = {value}")
+    }
+}
+
+/// Says how the changes of a check that panics are made again.
+struct Begin(u64);
+
+impl Drop for Begin {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("RUNNER_FUZZ_BEGIN={} begins with what is wrong", self.0);
+        }
+    }
 }
 
 /// Checks so many changes, or with `RUNNER_FUZZ_SECONDS=600` as many as that time takes; their number is printed.
@@ -53,6 +104,7 @@ pub fn repeat(name: &str, short: usize, mut check: impl FnMut(&mut Changes)) {
     let seconds = number("RUNNER_FUZZ_SECONDS").map(Duration::from_secs);
     let (begun, mut changes, mut done) = (Instant::now(), Changes(number("RUNNER_FUZZ_BEGIN").unwrap_or(11)), 0);
     while seconds.map_or(done < short, |seconds| begun.elapsed() < seconds) {
+        let _begin = Begin(changes.0);
         check(&mut changes);
         done += 1;
     }

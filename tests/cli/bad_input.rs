@@ -209,3 +209,20 @@ fn a_section_that_is_not_there_is_missed_in_the_experiment() {
     assert_eq!(ran.status, 2);
     insta::assert_snapshot!(ran.stderr);
 }
+
+#[test]
+fn a_mistake_in_a_formula_is_underlined_where_it_stands_however_it_is_written() {
+    let sandbox = Sandbox::with("small.toml", SMALL);
+    for (option, value, place) in [
+        ("--set", "data.steps==h\u{e9}+", "--set:1:14\n  |\n1 | data.steps==h\u{e9}+\n  |              ^\n"),
+        ("--set", "data.steps==zz + 1", "--set:1:13\n  |\n1 | data.steps==zz + 1\n  |             ^^ no value"),
+        ("--set", "data.steps=\"=zz + 1\"", "--set:1:14\n"),
+        ("--set", "data.steps=\"=1 \\u0025 \u{e9}\u{e9}\"", "--set:1:12\n"),
+        ("--set", "data.steps=\"=\\u0031 + \u{e9}\u{e9}\u{e9}$\"", "--set:1:12\n"),
+        ("--sweep", "data.steps=2,=h\u{e9}", "--sweep:1:16\n"),
+    ] {
+        let refused = sandbox.runner(["check", "small.toml", option, value]);
+        assert_eq!(refused.status, 2, "{}", refused.stderr);
+        assert!(refused.stderr.contains(&format!(" --> {place}")), "{value}: {}", refused.stderr);
+    }
+}

@@ -82,3 +82,43 @@ fn what_no_machine_has_is_refused_with_the_numbers() {
     assert_eq!(refused.status, 2, "{}", refused.stderr);
     assert!(refused.stderr.contains("a trial with parameters with gradients and moments"), "{}", refused.stderr);
 }
+
+#[test]
+fn names_without_end_are_told_of_in_a_few_lines() {
+    let numbered = |n: usize, line: &str| (0..n).map(|i| line.replace('#', &i.to_string())).collect::<String>();
+    let sandbox = Sandbox::with("small.toml", SMALL);
+    for (text, words) in [
+        (format!("{}{SMALL}", numbered(30_000, "key# = 1\n")), "30000 problems, of which 50 are shown"),
+        (
+            SMALL.replace("=hidden", "=z").replace("hidden = 8", &numbered(200, "name_# = #\n")),
+            "`name_142`; and 150 more",
+        ),
+        (
+            format!("{SMALL}[sweep.over]\n{}", numbered(1001, "\"data.a#\" = [1]\n")),
+            "a sweep over 1001 keys; at most 1000",
+        ),
+    ] {
+        sandbox.write("many.toml", text);
+        let refused = sandbox.runner(["check", "many.toml"]);
+        assert_eq!(refused.status, 2, "{}", refused.stderr);
+        assert!(refused.stderr.contains(words), "{words}: {}", refused.stderr);
+        assert!(refused.stderr.len() < 100_000, "{} bytes are said", refused.stderr.len());
+    }
+}
+
+#[test]
+fn what_is_said_of_an_endless_name_or_manifest_is_short() {
+    let sandbox = Sandbox::with("small.toml", SMALL);
+    sandbox.fine(["small.toml", "--out", "out"]);
+    let manifest = std::fs::read_to_string(sandbox.path("out/manifest.json")).unwrap();
+    let keys: String = (0..10_000).map(|i| format!("key{i} = 1\\n")).collect();
+    sandbox.write("out/manifest.json", manifest.replace("\"spec\": \"", &format!("\"spec\": \"{keys}")));
+    let name = "x".repeat(100_000);
+    sandbox.write("name.toml", format!("{name} = 1\n{SMALL}"));
+    for arguments in [&["verify", "out"][..], &["predict", "out", "--data", "d.csv"], &["check", "name.toml"]] {
+        let ran: super::Ran = sandbox.command().args(arguments).output().unwrap().into();
+        assert_eq!(ran.status, 2, "{arguments:?}: {}", ran.stderr);
+        assert!(ran.stderr.contains("key"), "{arguments:?}: {}", ran.stderr);
+        assert!(ran.stderr.len() < 50_000, "{arguments:?}: {} bytes are said", ran.stderr.len());
+    }
+}

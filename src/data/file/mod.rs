@@ -439,16 +439,9 @@ impl TableFile {
         numbers.is_some_and(|numbers| numbers.len() > 1)
     }
 
-    /// Columns that may be meant by a name; the first of them where there are very many.
+    /// Columns that may be meant by a name.
     fn like(&self, name: &str) -> Option<String> {
-        const SHOWN: usize = 50;
-        let names = || self.names.iter().map(String::as_str);
-        match self.names.len().saturating_sub(SHOWN) {
-            0 => suggest(name, names(), ""),
-            more => suggest(name, names(), "")
-                .filter(|help| !help.starts_with("known here"))
-                .or_else(|| suggest(name, names().take(SHOWN), &format!("and {more} more"))),
-        }
+        suggest(name, self.names.iter().map(String::as_str), "")
     }
 
     /// What to say where the first row of a text looks as if it were no header.
