@@ -331,8 +331,8 @@ fn change_journal(folder: &Path, changes: &mut Changes) -> String {
     let trace = |layer: &str| LayerTrace {
         layer: layer.into(),
         neurons: 3,
-        mem: sequence.clone(),
-        spk: sequence.clone(),
+        mem: vec![0.5; 12],
+        spk: vec![0.5; 12],
         threshold: vec![1.0],
     };
     let record = Record {
