@@ -1,13 +1,13 @@
 //! Checkpoints: where a long trial stands, so that it goes on there with the bits it would have had.
 //!
 //! A file a trial, replaced as a whole: a header of eight bytes, the BLAKE3 digest of the rest, and the rest: a line
-//! of JSON that says what follows, then arrays of little-endian numbers. It goes when the trial's record is in the
-//! journal.
+//! of JSON that says what follows, then arrays of little-endian numbers. It goes when the disk has the trial's record.
 
 use super::StoreError;
 use super::files::{remove, replace_durably};
 use crate::spec::source::read_large;
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -70,6 +70,12 @@ pub fn read(dir: &Path, trial: &str) -> Option<Checkpoint> {
 /// Removes a trial's checkpoint, if there is one.
 pub fn forget(dir: &Path, trial: &str) -> Result<(), StoreError> {
     remove(&path(dir, trial))
+}
+
+/// Removes those of some trials, which a process left that was killed before it could.
+pub fn forget_all(dir: &Path, trials: &HashSet<&str>) -> Result<(), StoreError> {
+    let ended = |path: &PathBuf| path.file_stem().and_then(|stem| stem.to_str()).is_some_and(|id| trials.contains(id));
+    files(dir)?.iter().filter(|path| ended(path)).try_for_each(|path| remove(path))
 }
 
 /// All checkpoints of a folder.

@@ -5,6 +5,7 @@
 //! [`Record`] as JSON; numbers are little-endian. Files are only appended to, so a process that dies leaves at most
 //! half a record, at the end. What is damaged elsewhere is stepped over, and both are reported.
 
+use super::checkpoint;
 use super::files::{create_inside, is_file, sync_folder_of};
 use super::record::Record;
 use super::{StoreError, Sync};
@@ -185,6 +186,7 @@ pub fn framed(payload: &[u8]) -> Vec<u8> {
 
 /// The journal that this process appends to.
 pub struct Writer {
+    dir: PathBuf,
     file: Arc<File>,
     path: PathBuf,
     sync: Sync,
@@ -202,8 +204,8 @@ impl Writer {
         file.write_all(&HEADER).map_err(failed)?;
         sync_folder_of(&path)?;
         let file = Arc::new(file);
-        let behind = (sync == Sync::Group).then(|| Behind::begin(file.clone(), path.clone()));
-        Ok(Writer { file, path, sync, behind })
+        let behind = (sync == Sync::Group).then(|| Behind::begin(dir.into(), file.clone(), path.clone()));
+        Ok(Writer { dir: dir.into(), file, path, sync, behind })
     }
 
     /// Where it lies.
@@ -211,7 +213,8 @@ impl Writer {
         &self.path
     }
 
-    /// Appends a record. The disk has `before`, the weights, before it has the record.
+    /// Appends a record. The disk has `before`, the weights, before it has the record, and the trial's checkpoint goes
+    /// when it has both.
     pub fn append(&mut self, record: &Record, before: Option<PathBuf>) -> Result<(), StoreError> {
         let failed = |error| StoreError::Io { path: self.path.clone(), error };
         let payload = serde_json::to_vec(record)
@@ -221,8 +224,11 @@ impl Writer {
         }
         (&*self.file).write_all(&framed(&payload)).map_err(failed)?;
         match &self.behind {
-            Some(behind) => behind.dirty(before),
-            None => self.file.sync_data().map_err(failed),
+            Some(behind) => behind.dirty(&record.trial, before),
+            None => {
+                self.file.sync_data().map_err(failed)?;
+                checkpoint::forget(&self.dir, &record.trial)
+            }
         }
     }
 
@@ -259,19 +265,21 @@ struct Behind {
 #[derive(Default)]
 struct Pending {
     files: Vec<PathBuf>,
-    dirty: bool,
+    /// The trials whose records were written.
+    trials: Vec<String>,
     ended: bool,
     failed: Option<StoreError>,
 }
 
 impl Behind {
-    fn begin(journal: Arc<File>, path: PathBuf) -> Behind {
+    fn begin(dir: PathBuf, journal: Arc<File>, path: PathBuf) -> Behind {
         let shared = Arc::new((Mutex::new(Pending::default()), Condvar::new()));
         let own = shared.clone();
         let thread = std::thread::spawn(move || {
             let (pending, changed) = &*own;
-            while let Some(files) = next_group(pending, changed) {
+            while let Some((trials, files)) = next_group(pending, changed) {
                 let synced = sync_group(&journal, &path, files);
+                let synced = synced.and_then(|()| trials.iter().try_for_each(|trial| checkpoint::forget(&dir, trial)));
                 let mut pending = pending.lock().unwrap_or_else(PoisonError::into_inner);
                 pending.failed = pending.failed.take().or(synced.err());
                 changed.notify_all();
@@ -281,7 +289,7 @@ impl Behind {
     }
 
     /// Says that there is something to make durable; fails where it could not be done before.
-    fn dirty(&self, file: Option<PathBuf>) -> Result<(), StoreError> {
+    fn dirty(&self, trial: &str, file: Option<PathBuf>) -> Result<(), StoreError> {
         let (pending, changed) = &*self.shared;
         let pending = pending.lock().unwrap_or_else(PoisonError::into_inner);
         let full = |pending: &mut Pending| pending.files.len() >= WAITING && pending.failed.is_none();
@@ -290,7 +298,7 @@ impl Behind {
             return Err(error);
         }
         pending.files.extend(file);
-        pending.dirty = true;
+        pending.trials.push(trial.into());
         changed.notify_all();
         Ok(())
     }
@@ -307,17 +315,14 @@ impl Behind {
 }
 
 /// Waits for something to do, and then a little, so that more comes together; none at the end.
-fn next_group(pending: &Mutex<Pending>, changed: &Condvar) -> Option<Vec<PathBuf>> {
+fn next_group(pending: &Mutex<Pending>, changed: &Condvar) -> Option<(Vec<String>, Vec<PathBuf>)> {
     let held = pending.lock().unwrap_or_else(PoisonError::into_inner);
-    let idle = |pending: &mut Pending| !pending.dirty && !pending.ended;
+    let idle = |pending: &mut Pending| pending.trials.is_empty() && !pending.ended;
     let held = changed.wait_while(held, idle).unwrap_or_else(PoisonError::into_inner);
     let soon = |pending: &mut Pending| !pending.ended && pending.files.len() < WAITING / 2;
     let (mut held, _) = changed.wait_timeout_while(held, BEHIND / 2, soon).unwrap_or_else(PoisonError::into_inner);
-    if !held.dirty {
-        return None;
-    }
-    held.dirty = false;
-    Some(std::mem::take(&mut held.files))
+    let trials = std::mem::take(&mut held.trials);
+    (!trials.is_empty()).then(|| (trials, std::mem::take(&mut held.files)))
 }
 
 /// How many threads ask the disk at once for a group of files.

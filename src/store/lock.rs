@@ -9,10 +9,13 @@ use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 /// The file that is locked.
 pub const LOCK: &str = ".lock";
+
+/// How long a run that starts waits for who has the folder.
+const PATIENCE: Duration = Duration::from_millis(300);
 
 /// A process that writes to a folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,12 +58,17 @@ impl Lock {
         }
         let mut file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(StoreError::InUse { dir: dir.into(), holder: said(&mut file) });
+        let begun = Instant::now();
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                // A reader that looks who has it holds it for an instant.
+                Err(TryLockError::WouldBlock) if begun.elapsed() < PATIENCE => std::thread::sleep(PATIENCE / 100),
+                Err(TryLockError::WouldBlock) => {
+                    return Err(StoreError::InUse { dir: dir.into(), holder: said(&mut file) });
+                }
+                Err(TryLockError::Error(error)) => return Err(failed(error)),
             }
-            Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
         let left_by = said(&mut file);
         let host = super::environment::host().unwrap_or_else(|| "an unknown host".into());
@@ -90,7 +98,8 @@ fn write(file: &mut File, text: &[u8]) -> std::io::Result<()> {
     file.write_all(text)
 }
 
-/// Who writes to a folder now, as far as its file says. Asks for nothing and holds nothing.
+/// Who writes to a folder now, as far as its file says. Holds the folder for an instant, for which a run that starts
+/// then waits.
 pub fn holder(dir: &Path) -> Option<Holder> {
     let mut file = crate::spec::source::open(&dir.join(LOCK)).ok()?;
     match file.try_lock_shared() {

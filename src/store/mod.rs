@@ -205,19 +205,13 @@ pub struct Opening {
 impl Store {
     /// Opens a folder for the trials of an identity, creating it if it is not there.
     pub fn open(dir: &Path, identity: &str, opening: Opening) -> Result<Store, StoreError> {
-        let earlier = read_manifest(dir)?;
-        match &earlier {
-            None if dir.join("trials.parquet").exists() => return Err(StoreError::Unnamed(dir.into())),
-            None if !is_empty(dir)? => return Err(StoreError::Foreign(dir.into())),
-            Some(manifest) if manifest.identity != identity && !opening.fresh => {
-                return Err(StoreError::OtherExperiment(dir.into()));
-            }
-            _ => {}
-        }
+        admit(dir, identity, opening)?;
         let folders = || FOLDERS.iter().chain(&[PLOTS]);
         folders().try_for_each(|folder| check_inside(dir, folder))?;
         create_folder(dir)?;
         let lock = Lock::take(dir)?;
+        // Whoever had the folder until now may have begun another experiment in it.
+        let earlier = admit(dir, identity, opening)?;
         let earlier = if opening.fresh {
             clear(dir, earlier.as_ref())?;
             None
@@ -326,6 +320,8 @@ impl Store {
             let mut tables = Tables::read(&self.dir)?.with(&self.records, columns, rank, &self.dir)?;
             tables.write(&self.dir)?;
             self.stored = tables.keys()?;
+            let ended: HashSet<&str> = self.records.iter().map(|record| record.trial.as_str()).collect();
+            checkpoint::forget_all(&self.dir, &ended)?;
             self.records.clear();
         }
         std::mem::take(&mut self.journals).iter().try_for_each(|path| remove(path))?;
@@ -349,6 +345,12 @@ pub fn settled(dir: &Path, request: &str, save: Save) -> Result<Option<(Manifest
     let asked = manifest.status == StudyStatus::Finished && manifest.request.as_deref() == Some(request);
     if !asked || !lost::nothing(dir, &manifest) || !journal::read(dir)?.files.is_empty() || lock::holder(dir).is_some()
     {
+        return Ok(None);
+    }
+    // What a killed process left half-written goes when the folder is opened.
+    let halves = [dir.to_path_buf(), dir.join(PLOTS)];
+    let halves = halves.iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten().filter_map(Result::ok);
+    if halves.into_iter().any(|entry| is_temporary(&entry.path())) {
         return Ok(None);
     }
     let rows = tables::summary(dir, &manifest)?;
@@ -473,6 +475,17 @@ pub fn read_manifest(dir: &Path) -> Result<Option<Manifest>, StoreError> {
     }
     manifest.check().map_err(|error| StoreError::Manifest { path, error })?;
     Ok(Some(manifest))
+}
+
+/// The manifest of a folder that a study may be run in, if there is one. Changes nothing.
+fn admit(dir: &Path, identity: &str, opening: Opening) -> Result<Option<Manifest>, StoreError> {
+    let manifest = read_manifest(dir)?;
+    match &manifest {
+        None if dir.join("trials.parquet").exists() => Err(StoreError::Unnamed(dir.into())),
+        None if !is_empty(dir)? => Err(StoreError::Foreign(dir.into())),
+        Some(there) if there.identity != identity && !opening.fresh => Err(StoreError::OtherExperiment(dir.into())),
+        _ => Ok(manifest),
+    }
 }
 
 /// Whether nothing is in a folder, or only what a run leaves that was killed before its first manifest.

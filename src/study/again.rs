@@ -179,13 +179,16 @@ impl Again<'_> {
             let trial = record.trial.clone();
             match stored {
                 Stored::Rows => store.add(record, weights.as_ref()).map(|_| ())?,
-                Stored::Weights => weights.iter().try_for_each(|weights| store.add_weights(&trial, weights))?,
+                Stored::Weights => {
+                    weights.iter().try_for_each(|weights| store.add_weights(&trial, weights))?;
+                    checkpoint::forget(&dir, &trial)?;
+                }
             }
             left -= 1;
             if left == 0 {
                 queue.close();
             }
-            Ok(checkpoint::forget(&dir, &trial)?)
+            Ok(())
         })?;
         Ok(left == 0)
     }

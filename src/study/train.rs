@@ -9,7 +9,6 @@ use super::runs::Executor;
 use super::schedule::Schedule;
 use super::watch::{Unwatched, Watch};
 use crate::registry::{OnDevice, Registry};
-use crate::store::checkpoint;
 use crate::store::{Store, StoreError};
 use std::collections::VecDeque;
 use std::path::Path;
@@ -50,7 +49,6 @@ pub fn train<D: OnDevice>(
     let (queue, keep, dir) = (Queue::new(due), Keep::by_place(plan), store.dir().to_path_buf());
     let workers = Workers { plan, registry, dir: &dir, keep: &keep, jobs: jobs.min(most), stop, watch };
     workers.run::<D>(&queue, &mut |place, (record, weights)| {
-        let trial = record.trial.clone();
         let record = store.add(record, weights.as_ref())?;
         watch.ended(record);
         let due = schedule.ended(place, record);
@@ -62,7 +60,7 @@ pub fn train<D: OnDevice>(
         if schedule.is_finished() {
             queue.close();
         }
-        Ok(checkpoint::forget(store.dir(), &trial)?)
+        Ok(())
     })?;
     Ok(schedule.is_finished())
 }

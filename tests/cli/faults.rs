@@ -270,13 +270,13 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Temporary files below a folder.
+/// Temporary files and checkpoints below a folder.
 fn unfinished(folder: &Path) -> Vec<String> {
     let mut list = Vec::new();
     for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
         if entry.path().is_dir() {
             list.extend(unfinished(&entry.path()));
-        } else if entry.file_name().to_string_lossy().ends_with(".part") {
+        } else if [".part", ".state"].iter().any(|end| entry.file_name().to_string_lossy().ends_with(end)) {
             list.push(entry.path().display().to_string());
         }
     }

@@ -272,3 +272,53 @@ fn failed_trials_are_run_again_only_when_asked() {
     assert!(!retried.stderr.contains("there already"), "{}", retried.stderr);
     assert_eq!(table(&sandbox.path("results/small"), "trials.parquet").height(), 1);
 }
+
+/// Readers ask who writes to a folder, and a run that starts at that moment waits for them.
+#[test]
+fn looking_at_a_folder_never_makes_a_run_fail_that_starts_then() {
+    let sandbox = Sandbox::with("small.toml", SMALL);
+    sandbox.fine(["small.toml", "--out", "out"]);
+    let lock = std::fs::File::open(sandbox.path("out/.lock")).unwrap();
+    let over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        // As a crowd of readers does: held for an instant, again and again.
+        scope.spawn(|| {
+            while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                if lock.try_lock_shared().is_ok() {
+                    std::thread::sleep(std::time::Duration::from_millis(5));
+                    lock.unlock().unwrap();
+                    std::thread::sleep(std::time::Duration::from_millis(5));
+                }
+            }
+        });
+        let runs: Vec<_> =
+            (1..20).map(|n| sandbox.runner(["small.toml", "--out", "out", "--seeds", &format!("0..{n}")])).collect();
+        over.store(true, std::sync::atomic::Ordering::Relaxed);
+        runs.iter().for_each(|ran| assert_eq!(ran.status, 0, "{}", ran.stderr));
+    });
+}
+
+/// Of several experiments that begin at once in one folder one begins, whoever is first; the others change nothing of it.
+#[test]
+fn of_two_experiments_that_begin_at_once_in_one_folder_one_begins() {
+    for round in 0..12 {
+        let sandbox = Sandbox::with("small.toml", SMALL);
+        let begin = |lr: &str| {
+            let mut command = sandbox.command();
+            command.args(["small.toml", "--out", "out", "--seeds", "0..20", "--set", &format!("optimizer.lr={lr}")]);
+            command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::piped()).spawn().unwrap()
+        };
+        let children = ["0.01", "0.02", "0.03"].map(begin);
+        let ended = children.map(|child| super::Ran::from(child.wait_with_output().unwrap()));
+        assert_eq!(ended.iter().filter(|ran| ran.status == 0).count(), 1, "round {round}");
+        for ran in ended.iter().filter(|ran| ran.status != 0) {
+            assert_eq!(ran.status, 2, "{}", ran.stderr);
+            let said =
+                ["is in use by", "holds results of another experiment"].iter().any(|text| ran.stderr.contains(text));
+            assert!(said, "{}", ran.stderr);
+        }
+        let won = ["0.01", "0.02", "0.03"].into_iter().zip(&ended).find(|(_, ran)| ran.status == 0).unwrap().0;
+        sandbox.fine(["small.toml", "--out", "alone", "--seeds", "0..20", "--set", &format!("optimizer.lr={won}")]);
+        super::run::assert_same_content(&sandbox.path("out"), &sandbox.path("alone"));
+    }
+}
