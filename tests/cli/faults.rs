@@ -104,6 +104,7 @@ fn changes(pid: Pid, folder: &Path) -> Option<(&'static str, String)> {
 
 /// Runs the binary in a sandbox; at the `n`-th call that changes files, the first being 1, something happens. None where
 /// processes cannot be traced.
+#[expect(clippy::zombie_processes, reason = "it is waited for together with its threads")]
 fn traced(sandbox: &Sandbox, arguments: &[&str], fault: Option<(usize, Fault)>) -> Option<Traced> {
     let said = tempfile::NamedTempFile::new().unwrap();
     let folder = sandbox.folder.path().canonicalize().unwrap();
