@@ -294,13 +294,13 @@ fn change_frame(frame: &mut DataFrame, changes: &mut Changes) -> String {
             format!("only {} rows", frame.height())
         }
         11 => {
-            let rows: Vec<u32> = (0..20_000).map(|_| changes.below(height) as u32).collect();
+            let rows: Vec<u32> = (0..3000.min(height * 3000)).map(|_| changes.below(height) as u32).collect();
             *frame = frame.take(&IdxCa::new("rows".into(), rows)).unwrap();
             "very many rows".into()
         }
         12 => {
             let prefix = *changes.pick(&["", "param.", "validation.", "hidden_1."]);
-            for i in 0..500 {
+            for i in 0..300 {
                 put(column.as_materialized_series().clone().with_name(format!("{prefix}{i}").as_str().into()));
             }
             format!("very many columns {prefix}0")
@@ -335,7 +335,7 @@ fn change_journal(folder: &Path, changes: &mut Changes) -> String {
         spk: vec![0.5; 12],
         threshold: vec![1.0],
     };
-    let record = Record {
+    let mut record = Record {
         data_digest: None,
         trial: if changes.below(2) == 0 { text("trial", row) } else { "0123456789abcdef".into() },
         config: text("config", row),
@@ -365,8 +365,17 @@ fn change_journal(folder: &Path, changes: &mut Changes) -> String {
         layers: vec![trace("hidden_1"), trace("readout")],
         weights_bytes: None,
     };
+    let many = 0..3000;
+    let long = changes.below(8);
+    match long {
+        0 => record.params.extend(many.map(|i| (format!("a{i}"), "1".to_string()))),
+        1 => record.watched.extend(many.map(|i| (format!("l{i}.silent"), vec![0.5, 0.5]))),
+        2 => record.layers.extend(many.map(|i| trace(&format!("l{i}")))),
+        3 => record.baselines.extend(many.map(|i| (format!("b{i}"), vec![0.5, 0.5]))),
+        _ => {}
+    }
     let mut record = serde_json::to_value(&record).unwrap();
-    let what = changes.json(&mut record);
+    let what = if long < 4 { format!("very long {long}") } else { changes.json(&mut record) };
     let folder = folder.join("journal");
     fs::create_dir_all(&folder).unwrap();
     let framed = framed(&serde_json::to_vec(&record).unwrap());

@@ -220,7 +220,8 @@ fn read_channels(
             Ok(expr) => {
                 for name in expr.names() {
                     if !known.contains(&name.text) && constant(&name.text).is_none() {
-                        let help = suggest(&name.text, known.iter().map(String::as_str), "");
+                        let names = known.iter().map(String::as_str);
+                        let help = if found.is_long() { None } else { suggest(&name.text, names, "") };
                         let problem = Problem::UnknownName { what: "name".into(), name: name.text.clone() };
                         found.push(Diagnostic::new(problem, at.part(name.span.clone())).help(help));
                     }
