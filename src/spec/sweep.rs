@@ -184,8 +184,9 @@ pub fn option(document: Table, text: &str, sources: &mut Sources, found: &mut Di
         let entry = Entry { key: key.into(), key_span: span, node, stands: Stands::Written };
         Node::new(Value::Table(Table { entries: vec![entry] }), whole)
     };
-    let at = whole.part(0..path.len());
-    let over = nested(path.trim(), at, Node::new(Value::Array(items), whole.part(path.len() + 1..text.len())));
+    let (name, before) = (path.trim(), path.len() - path.trim_start().len());
+    let at = whole.part(before..before + name.len());
+    let over = nested(name, at, Node::new(Value::Array(items), whole.part(path.len() + 1..text.len())));
     let patch = nested("sweep", whole, nested("over", whole, over));
     match patch.value {
         Value::Table(patch) => merge::lay_over(document, patch, found),

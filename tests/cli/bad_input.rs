@@ -220,6 +220,7 @@ fn a_mistake_in_a_formula_is_underlined_where_it_stands_however_it_is_written() 
         ("--set", "data.steps=\"=1 \\u0025 \u{e9}\u{e9}\"", "--set:1:12\n"),
         ("--set", "data.steps=\"=\\u0031 + \u{e9}\u{e9}\u{e9}$\"", "--set:1:12\n"),
         ("--sweep", "data.steps=2,=h\u{e9}", "--sweep:1:16\n"),
+        ("--sweep", "  \u{e9}\u{e9}.steps=2,3", "--sweep:1:3\n"),
     ] {
         let refused = sandbox.runner(["check", "small.toml", option, value]);
         assert_eq!(refused.status, 2, "{}", refused.stderr);
