@@ -479,10 +479,12 @@ pub fn read_manifest(dir: &Path) -> Result<Option<Manifest>, StoreError> {
 
 /// The manifest of a folder that a study may be run in, if there is one. Changes nothing.
 fn admit(dir: &Path, identity: &str, opening: Opening) -> Result<Option<Manifest>, StoreError> {
+    // The manifest is read last: another run that begins now writes it before anything that these two would stumble over.
+    let (empty, tables) = (is_empty(dir)?, dir.join("trials.parquet").exists());
     let manifest = read_manifest(dir)?;
     match &manifest {
-        None if dir.join("trials.parquet").exists() => Err(StoreError::Unnamed(dir.into())),
-        None if !is_empty(dir)? => Err(StoreError::Foreign(dir.into())),
+        None if tables => Err(StoreError::Unnamed(dir.into())),
+        None if !empty => Err(StoreError::Foreign(dir.into())),
         Some(there) if there.identity != identity && !opening.fresh => Err(StoreError::OtherExperiment(dir.into())),
         _ => Ok(manifest),
     }
