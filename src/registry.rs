@@ -9,19 +9,20 @@ mod text;
 
 pub use additions::{Adding, Additions, Crate};
 
-use crate::data::Dataset;
+use crate::data::{Dataset, Reading};
 use crate::formula::Expr;
 use crate::neuron::Surrogate;
 use crate::nn::Initialiser;
-use crate::nn::layer::{Initialisers, Layer, LayerKind, Surrogates};
+use crate::nn::layer::{AnyLayer, Layer, Parts};
 use crate::program::{Cache, Program, ProgramError};
 use crate::search::pruner::Pruner;
 use crate::search::sampler::Sampler;
-use crate::spec::Component;
 use crate::spec::component::{Broken, Components, Info, Kind, Origin};
 use crate::spec::diagnostic::Diagnostics;
+use crate::spec::key::Keys;
 use crate::spec::source::{Sources, Span};
 use crate::spec::tree::Table;
+use crate::spec::{Component, DataSpec};
 use crate::tensor::Backend;
 use crate::train::loss::DirectLoss;
 use crate::train::optimizer::{Rule, RuleOptimizer};
@@ -47,38 +48,13 @@ pub type Catalog<B> = BTreeMap<String, Entry<B>>;
 ///
 /// # Errors
 /// Where what the keys name cannot be read, underlined in the experiment.
-pub type DatasetBuild = Arc<dyn Fn(&Component, &Sources) -> Result<Box<dyn Dataset>, Diagnostics> + Send + Sync>;
+pub type DatasetBuild = Arc<dyn Fn(&Component, &Reading<'_>) -> Result<Box<dyn Dataset>, Diagnostics> + Send + Sync>;
 
 /// Makes an initialiser from its checked keys; the flag asks for that of a bias.
 pub type InitialiserBuild = Box<dyn Fn(&Table, bool) -> Arc<dyn Initialiser> + Send + Sync>;
 
-/// Makes a layer from its checked keys.
-pub type LayerOn<D> = Box<dyn Fn(&Table, &dyn Surrogates) -> Box<dyn Layer<D>> + Send + Sync>;
-
-/// A kind of layer, and its layers on each device.
-pub struct LayerBuild {
-    /// The kind.
-    pub kind: Arc<dyn LayerKind>,
-    cpu: LayerOn<Cpu>,
-    #[cfg(feature = "cuda")]
-    cuda: LayerOn<dfdx::prelude::Cuda>,
-}
-
-impl LayerBuild {
-    /// Of a kind.
-    pub fn new<K: LayerKind + 'static>(kind: K) -> LayerBuild {
-        let kind = Arc::new(kind);
-        let cpu = kind.clone();
-        #[cfg(feature = "cuda")]
-        let cuda = kind.clone();
-        LayerBuild {
-            kind,
-            cpu: Box::new(move |args, surrogates| cpu.on(args, surrogates)),
-            #[cfg(feature = "cuda")]
-            cuda: Box::new(move |args, surrogates| cuda.on(args, surrogates)),
-        }
-    }
-}
+/// Makes a layer's recipe from its checked keys and what they name.
+pub type LayerBuild = Box<dyn Fn(&Table, &dyn Parts) -> Arc<dyn AnyLayer> + Send + Sync>;
 
 /// Makes a loss from its checked keys.
 pub type LossOn<D> = Box<dyn Fn(&Table) -> Box<dyn Loss<D>> + Send + Sync>;
@@ -229,15 +205,26 @@ fn found<'a, B>(catalog: &'a Catalog<B>, name: &str) -> &'a Entry<B> {
     catalog.get(name).unwrap_or_else(|| panic!("`{name}` passed the check, but is not registered"))
 }
 
-impl Initialisers for Registry {
-    fn initialiser(&self, kind: &str, args: &Table, bias: bool) -> Arc<dyn Initialiser> {
-        (found(&self.initialisers, kind).build)(args, bias)
-    }
+/// The keys of a component that passed the check.
+///
+/// # Panics
+/// Where the table was checked against other keys.
+fn keys<K: Keys>(checked: &Table) -> K {
+    passed(K::read(checked))
 }
 
-impl Surrogates for Registry {
-    fn surrogate(&self, args: &Table) -> Expr {
-        found(&self.surrogates, args.text("kind").unwrap_or("")).build.bound(args)
+/// What was read from a table that passed the check.
+fn passed<T>(read: Option<T>) -> T {
+    read.unwrap_or_else(|| panic!("keys passed the check, and are not those of their component"))
+}
+
+impl Parts for Registry {
+    fn initialiser(&self, component: &Component, bias: bool) -> Arc<dyn Initialiser> {
+        (found(&self.initialisers, &component.kind).build)(&component.args, bias)
+    }
+
+    fn surrogate(&self, component: &Component) -> Expr {
+        found(&self.surrogates, &component.kind).build.bound(&component.args)
     }
 }
 
@@ -312,18 +299,15 @@ impl Registry {
     ///
     /// # Errors
     /// As [`DatasetBuild`].
-    pub fn dataset(&self, component: &Component, sources: &Sources) -> Result<Box<dyn Dataset>, Diagnostics> {
-        (found(&self.datasets, &component.kind).build)(component, sources)
+    pub fn dataset(&self, data: &DataSpec, sources: &Sources) -> Result<Box<dyn Dataset>, Diagnostics> {
+        let build = &found(&self.datasets, &data.component.kind).build;
+        build(&data.component, &Reading::of(data, sources))
     }
 
-    /// The kind of a layer.
-    pub fn layer_kind(&self, name: &str) -> Arc<dyn LayerKind> {
-        self.layer(name).kind.clone()
-    }
-
-    /// A kind of layer with its layers on each device.
-    pub fn layer(&self, name: &str) -> &LayerBuild {
-        &self.layers.get(name).unwrap_or_else(|| found(&self.neurons, name)).build
+    /// The recipe of a layer.
+    pub fn layer(&self, component: &Component) -> Arc<dyn AnyLayer> {
+        let entry = self.layers.get(&component.kind).unwrap_or_else(|| found(&self.neurons, &component.kind));
+        (entry.build)(&component.args, self)
     }
 
     /// The metric of a checked table.
@@ -364,30 +348,30 @@ impl Registry {
 
 /// A device, with the constructors that belong to it.
 pub trait OnDevice: Backend {
-    /// The layer of a kind.
-    fn layer(build: &LayerBuild, args: &Table, surrogates: &dyn Surrogates) -> Box<dyn Layer<Self>>;
+    /// The layer of a recipe.
+    fn layer(recipe: &dyn AnyLayer) -> Box<dyn Layer<Self>>;
 
-    /// A loss.
-    fn loss(build: &LossBuild, args: &Table) -> Box<dyn Loss<Self>>;
+    /// The loss of a checked table.
+    fn loss(registry: &Registry, component: &Component) -> Box<dyn Loss<Self>>;
 }
 
 impl OnDevice for Cpu {
-    fn layer(build: &LayerBuild, args: &Table, surrogates: &dyn Surrogates) -> Box<dyn Layer<Self>> {
-        (build.cpu)(args, surrogates)
+    fn layer(recipe: &dyn AnyLayer) -> Box<dyn Layer<Self>> {
+        recipe.cpu()
     }
 
-    fn loss(build: &LossBuild, args: &Table) -> Box<dyn Loss<Self>> {
-        (build.cpu)(args)
+    fn loss(registry: &Registry, component: &Component) -> Box<dyn Loss<Self>> {
+        (found(&registry.losses, &component.kind).build.cpu)(&component.args)
     }
 }
 
 #[cfg(feature = "cuda")]
 impl OnDevice for dfdx::prelude::Cuda {
-    fn layer(build: &LayerBuild, args: &Table, surrogates: &dyn Surrogates) -> Box<dyn Layer<Self>> {
-        (build.cuda)(args, surrogates)
+    fn layer(recipe: &dyn AnyLayer) -> Box<dyn Layer<Self>> {
+        recipe.cuda()
     }
 
-    fn loss(build: &LossBuild, args: &Table) -> Box<dyn Loss<Self>> {
-        (build.cuda)(args)
+    fn loss(registry: &Registry, component: &Component) -> Box<dyn Loss<Self>> {
+        (found(&registry.losses, &component.kind).build.cuda)(&component.args)
     }
 }

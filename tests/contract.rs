@@ -1,28 +1,24 @@
 //! The contract of components: what is built in keeps it, and what breaks it is found.
 
 use runner::data::{Data, DataError, DataShape, Dataset};
-use runner::neuron::reference::{Carry, Segment};
-use runner::nn::fused::Form;
+use runner::keys;
 use runner::nn::init::Constant;
-use runner::nn::layer::{Initialisers, Layer, LayerKind, LayerPlan, Surrogates};
+use runner::nn::layer::{Layer, LayerPlan, Memoryless, Recipe};
 use runner::random::Draws;
 use runner::registry::{Additions, Crate, Registry};
 use runner::search::sampler::{Point, Sampler};
 use runner::spec::component::Kind;
-use runner::spec::fields::{Field, Range, Type};
-use runner::spec::read_text;
+use runner::spec::held::{Held, parameter};
 use runner::spec::source::Sources;
 use runner::spec::sweep::{LAYING, Sweep};
-use runner::spec::tree::Table;
+use runner::spec::{Component, read_text};
 use runner::study::{Executor, Plan};
-use runner::tensor::{Backend, DeviceName, Matrix, Recorder, Steps, TensorError};
+use runner::tensor::{Backend, DeviceName};
 use runner::testing::Suite;
 use runner::train::loss;
 use runner::train::metric::Compared;
 use runner::train::optimizer::{Rule, Step, UpdateRule};
 use runner::train::rate::{Place, RateSchedule};
-use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 #[test]
@@ -53,44 +49,16 @@ impl Dataset for Unruly {
 /// Turns the rows of its input round, steps and samples, past the tape.
 struct Backwards;
 
-impl LayerKind for Backwards {
-    fn plan(&self, args: &Table, inputs: usize, _: &dyn Initialisers) -> LayerPlan {
-        LayerPlan {
-            name: args.string("name"),
-            kind: args.string("kind"),
-            inputs,
-            size: inputs,
-            blocks: 1,
-            output: "current".into(),
-            signals: vec!["current".into()],
-            parameters: Vec::new(),
-        }
+impl Recipe for Backwards {
+    fn plan(&self, inputs: usize) -> LayerPlan {
+        LayerPlan::new(inputs, inputs, "current")
     }
 
-    fn fused(&self, _: &Table, _: &dyn Surrogates) -> Option<Form> {
-        None
-    }
-
-    fn on<D: Backend>(&self, _: &Table, _: &dyn Surrogates) -> Box<dyn Layer<D>> {
-        Box::new(Backwards)
-    }
-}
-
-impl<D: Backend> Layer<D> for Backwards {
-    fn forward(
-        &self,
-        _: &HashMap<String, Matrix<D>>,
-        input: &Steps<D>,
-        _: Option<Carry<D>>,
-        _: Option<usize>,
-        _: &dyn Fn(&str) -> bool,
-        recorder: &mut Recorder<D>,
-    ) -> Result<Segment<D>, TensorError> {
-        let rows = input.to_vec();
-        let turned = rows.chunks(input.width()).rev().flatten().copied().collect();
-        let data = recorder.matrix(turned, (input.steps * input.batch, input.width()))?;
-        let current = Steps { data, ..*input };
-        Ok(Segment { signals: HashMap::from([("current".to_string(), current)]), carry: HashMap::new() })
+    fn on<D: Backend>(&self) -> Box<dyn Layer<D>> {
+        Memoryless::boxed("current", |_, input, recorder| {
+            let turned = input.to_vec().chunks(input.width()).rev().flatten().copied().collect();
+            recorder.matrix(turned, (input.rows(), input.width()))
+        })
     }
 }
 
@@ -120,6 +88,14 @@ impl Sampler for Stubborn {
     }
 }
 
+keys! {
+    /// A default that is out of range.
+    struct Unchecked {
+        /// learning rate
+        lr: f64 = number(Range::POSITIVE).or(0.0),
+    }
+}
+
 /// [`loss::mse`] that forgets its weight.
 fn forgets(pair: loss::Pair<'_>, _: f32, gradient: Option<&mut [f32]>) -> f32 {
     loss::mse(pair, 1.0, gradient)
@@ -130,16 +106,15 @@ fn upside_down(compared: Compared<'_>) -> f64 {
 }
 
 fn register(to: &mut Additions<'_>) {
-    to.dataset("unruly", |_, _| Ok(Box::new(Unruly(AtomicU32::new(0))))).about("Counts up");
-    to.layer("backwards", Backwards).about("Turns time round");
-    to.loss("forgetful", |_| loss::Mse).about("Forgets its weight").direct(forgets);
-    to.metric("upside_down", |_| upside_down).about("Lower for a larger error");
-    to.metric("silent", |_| |_: Compared<'_>| 0.0);
-    to.optimizer("uphill", |_| Rule::own(Uphill)).about("Goes uphill");
-    to.schedule("restless", |_| Restless(AtomicU32::new(0))).about("Says something else each time, also below 0");
-    to.sampler("stubborn", |_| Stubborn).about("One point outside of every space");
-    let out_of_range = vec![Field::number("lr", Range::POSITIVE, 0.0, "learning rate")];
-    to.optimizer("unchecked", Rule::sgd).about("Its default is no learning rate").fields(out_of_range);
+    to.dataset("unruly", |()| Unruly(AtomicU32::new(0))).about("Counts up");
+    to.layer("backwards", |(), _| Backwards).about("Turns time round");
+    to.loss("forgetful", |()| loss::Mse).about("Forgets its weight").direct(forgets);
+    to.metric("upside_down", |()| upside_down).about("Lower for a larger error");
+    to.metric("silent", |()| |_: Compared<'_>| 0.0);
+    to.optimizer("uphill", |()| Rule::own(0.1, Uphill)).about("Goes uphill");
+    to.schedule("restless", |()| Restless(AtomicU32::new(0))).about("Says something else each time, also below 0");
+    to.sampler("stubborn", |()| Stubborn).about("One point outside of every space");
+    to.optimizer("unchecked", |keys: Unchecked| Rule::own(keys.lr, Uphill)).about("Its default is no learning rate");
 }
 
 #[test]
@@ -151,15 +126,30 @@ fn what_breaks_the_contract_is_found() {
 
 /// A layer whose keys name an initialiser, which has this version of meaning.
 fn naming(to: &mut Additions<'_>, meaning: u32) {
-    to.initialiser("mine", |_, _| Arc::new(Constant(0.5))).about("A half").meaning(meaning);
-    let init = || Type::Component(Kind::Initialiser);
-    let inner = vec![Field::optional("init", init(), "inside of a table")];
-    to.layer("backwards", Backwards).about("Turns time round").fields(vec![
-        Field::optional("weights", init(), "a component"),
-        Field::optional("several", Type::List(Box::new(init())), "a list of them"),
-        Field::optional("table", Type::Table(inner), "a table with one"),
-        Field::optional("gain", Type::Parameter, "a parameter"),
-    ]);
+    to.initialiser("mine", |(), _| Constant { constant: 0.5 }).about("A half").meaning(meaning);
+    to.layer("backwards", |_: Naming, _| Backwards).about("Turns time round");
+}
+
+keys! {
+    /// Keys that name initialisers in every way.
+    struct Naming {
+        /// a component
+        weights: Option<Component> = component(Kind::Initialiser).optional(),
+        /// a list of them
+        several: Option<Vec<Component>> = list(component(Kind::Initialiser)).optional(),
+        /// a table with one
+        table: Option<Inner> = table::<Inner>().optional(),
+        /// a parameter
+        gain: Option<Held> = parameter().optional(),
+    }
+}
+
+keys! {
+    /// A table with an initialiser.
+    struct Inner {
+        /// inside of a table
+        init: Option<Component> = component(Kind::Initialiser).optional(),
+    }
 }
 
 /// The id of the first trial with two lines in the only hidden layer.
@@ -199,7 +189,7 @@ fn every_component_that_a_key_names_counts_for_identity() {
 #[should_panic(expected = "`mse` is registered already")]
 fn two_components_of_one_name_are_a_mistake_of_the_program() {
     let register = |to: &mut Additions<'_>| {
-        to.loss("mse", |_| loss::Mse);
+        to.loss("mse", |()| loss::Mse);
     };
     Suite::new(&[Crate { name: "bad", version: "1", register }]);
 }

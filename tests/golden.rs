@@ -9,7 +9,7 @@ use runner::neuron::reference;
 use runner::neuron::{Model, Program};
 use runner::nn::fused::{Form, FusedNetwork, Workspace};
 use runner::nn::init::{Constant, TorchLinear};
-use runner::nn::layer::Surrogates;
+use runner::nn::layer::Parts;
 use runner::nn::{Initialiser, LayerPlan, NetworkPlan, ParameterPlan};
 use runner::random::{Draws, TorchGenerator};
 use runner::registry::Registry;
@@ -23,7 +23,6 @@ use safetensors::SafeTensors;
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 struct Golden {
@@ -125,7 +124,7 @@ fn surrogate(name: &str, registry: &Registry) -> Expr {
             table.put(&field.name, runner::spec::tree::Node::new(value.clone(), at));
         }
     }
-    registry.surrogate(&table)
+    registry.surrogate(&runner::spec::Component { kind: name.into(), args: table, span: Span::NONE })
 }
 
 #[test]
@@ -258,7 +257,7 @@ fn by_fused(golden: &Golden, program: &Program, names: &[String]) -> Traced {
             name: name.clone(),
             shape: if matrix { vec![rows, columns] } else { vec![values.len()] },
             fan_in: 1,
-            init: Arc::new(Constant(0.0)),
+            init: Constant::of(0.0),
             learn: true,
             lr: None,
             decays: false,
@@ -372,7 +371,7 @@ fn golden_trainings_begin_like_the_notebook() {
         let seed = golden.meta["seed"].as_u64().unwrap();
         let name = format!("{}_torch", golden.text("mode").unwrap());
         let plan = plan(&name, &seed.to_string(), &registry, executor);
-        let mut trial = Compiled::new(&plan.configurations.first, &registry)
+        let mut trial = Compiled::new(&plan.configurations.first)
             .prepare::<Cpu>(&plan.configurations.first, &registry, seed)
             .unwrap();
         let what = |name: &str| format!("{} ({}): {name}", golden.name, executor.as_str());
@@ -419,7 +418,7 @@ fn golden_losses_over_seeds_come_from_the_same_distribution() {
     let seeds: Vec<String> = theirs.keys().map(u64::to_string).collect();
     let plan = plan("sqrt_torch", &seeds.join(","), &registry, Executor::Fused);
     let last = |seed: u64| {
-        let mut trial = Compiled::new(&plan.configurations.first, &registry)
+        let mut trial = Compiled::new(&plan.configurations.first)
             .prepare::<Cpu>(&plan.configurations.first, &registry, seed)
             .unwrap();
         trial.advance(plan.configurations.first.iterations, &AtomicBool::new(false)).unwrap();

@@ -91,7 +91,7 @@ fn summary(plan: &Plan) -> String {
     let (steps, batch) = (data.steps, configuration.spec.train.batch.min(data.samples));
     let mut text = format!(
         "data     {}: {} samples of {steps} steps, inputs {}, targets {}\n",
-        configuration.spec.data.kind,
+        configuration.spec.data.component.kind,
         data.samples,
         data.inputs.join(", "),
         data.targets.join(", "),

@@ -4,6 +4,7 @@ use super::{Exit, PluginArgs, fail, full, load_registry, print, refuse, tell_bro
 use crate::nn::probe::Probe;
 use crate::registry::{Crate, Registry};
 use crate::report::{ReportError, neuron};
+use crate::spec::Component;
 use crate::spec::check::{Checker, unknown_component};
 use crate::spec::component::{Components, Kind};
 use crate::spec::diagnostic::Diagnostics;
@@ -56,7 +57,7 @@ pub fn probe(args: &ProbeArgs, crates: &[Crate]) -> Exit {
         Err(found) => return refuse(&found, &sources),
     };
     tell_broken(&registry, &sources);
-    let Some(probe) = Probe::new(registry.layer_kind(&args.neuron).as_ref(), &layer, &registry) else {
+    let Some(probe) = Probe::new(registry.layer(&layer).as_ref()) else {
         return fail(format!("`{}` has no fused form to be run on its own", args.neuron), None, Exit::Request);
     };
     match draw(args, &probe) {
@@ -66,8 +67,8 @@ pub fn probe(args: &ProbeArgs, crates: &[Crate]) -> Exit {
     }
 }
 
-/// The checked keys of a layer of one neuron.
-fn layer(args: &ProbeArgs, registry: &Registry, sources: &mut Sources) -> Result<Table, Diagnostics> {
+/// A layer of one neuron.
+fn layer(args: &ProbeArgs, registry: &Registry, sources: &mut Sources) -> Result<Component, Diagnostics> {
     let source = sources.add("runner probe", args.neuron.clone());
     let at = Span { source, start: 0, end: args.neuron.len() };
     let mut found = Diagnostics::default();
@@ -83,8 +84,8 @@ fn layer(args: &ProbeArgs, registry: &Registry, sources: &mut Sources) -> Result
     }
     let node = Node::new(Value::Table(table), at);
     let checked = Checker::new(registry, &mut found).component(&node, "layer", Kind::Layer, &[]);
-    match checked.as_ref().and_then(Node::as_table) {
-        Some(table) if found.is_empty() => Ok(table.clone()),
+    match checked.as_ref().and_then(Component::of_node) {
+        Some(component) if found.is_empty() => Ok(component),
         _ => Err(found),
     }
 }

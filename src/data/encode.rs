@@ -3,8 +3,7 @@
 //! Rate and latency codes: Eshraghian et al. 2023, Proceedings of the IEEE 111(9), 1016-1054, section II.
 
 use crate::random::Draws;
-use crate::spec::fields::{Field, Type};
-use crate::spec::tree::Value;
+use crate::spec::key::Choice;
 
 /// A code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,24 +16,12 @@ pub enum Encode {
     Latency,
 }
 
+impl Choice for Encode {
+    const WORDS: &'static [(&'static str, Encode)] =
+        &[("current", Encode::Current), ("rate", Encode::Rate), ("latency", Encode::Latency)];
+}
+
 impl Encode {
-    /// The key `encode`.
-    pub fn field() -> Field {
-        let choices = Type::Choice(["current", "rate", "latency"].map(String::from).to_vec());
-        let about = "`current`: a value is the same current at every step; `rate`: spikes, each with the value as its \
-                     probability; `latency`: one spike, early for large values. For spikes, inputs are scaled to [0, 1]";
-        Field::default("encode", choices, Value::Text("current".into()), about)
-    }
-
-    /// Reads the key.
-    pub fn read(text: &str) -> Encode {
-        match text {
-            "rate" => Encode::Rate,
-            "latency" => Encode::Latency,
-            _ => Encode::Current,
-        }
-    }
-
     /// Values `[row, input]` as sequences `[time, row, input]`.
     pub fn sequences(self, values: &[f32], steps: usize, draws: &mut dyn Draws) -> Vec<f32> {
         match self {

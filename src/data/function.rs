@@ -5,12 +5,13 @@
 
 use super::{Data, DataError, DataShape, Dataset};
 use crate::formula::{Expr, constant, parse};
+use crate::keys;
 use crate::neuron::limits;
 use crate::neuron::surrogate::info;
 use crate::random::Draws;
 use crate::spec::component::{Info, OWN_FUNCTIONS};
 use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem, suggest};
-use crate::spec::fields::{Field, Range, Type};
+use crate::spec::key::{KeyType, Keys, Range, number};
 use crate::spec::merge::wrong_type;
 use crate::spec::source::{Sources, Span};
 use crate::spec::tree::{Entry, Node, Table};
@@ -47,6 +48,16 @@ enum Distribution {
     Normal(f64, f64),
 }
 
+keys! {
+    /// How much a dataset that is made anew each time has.
+    pub struct SampleKeys {
+        /// time steps of a sample
+        pub steps: usize = at_least(1),
+        /// samples
+        pub samples: usize = at_least(1).or(1),
+    }
+}
+
 /// Whether a formula calls functions that the binary brings.
 fn own_functions(expr: &Expr) -> bool {
     use crate::formula::Function::{Cos, Exp, Log, Sigmoid, Sin, Tanh};
@@ -76,14 +87,11 @@ impl FunctionModel {
                 found.push(Diagnostic::new(Problem::Conflict(text), at));
             }
         }
-        let mut fields = vec![
-            Field::required("steps", Type::at_least(1), "time steps of a sample"),
-            Field::default("samples", Type::at_least(1), crate::spec::tree::Value::Int(1), "samples"),
-        ];
+        let mut fields = SampleKeys::fields();
         let entries = table.get("draws").and_then(Node::as_table).map(|t| t.entries.as_slice()).unwrap_or_default();
         for entry in entries {
             let about = entry.node.as_table().and_then(|inner| inner.text("about")).unwrap_or("");
-            fields.push(Field::optional(&entry.key, Type::Number(Range::ANY), &format!("{about}; drawn unless given")));
+            fields.push(number(Range::ANY).optional().field(&entry.key, &format!("{about}; drawn unless given")));
         }
         let line = |(name, expr): &(String, Expr)| format!("{name} = {expr}\n");
         let detail: String = inputs.iter().chain(&targets).map(line).collect();
@@ -95,15 +103,12 @@ impl FunctionModel {
         })
     }
 
-    /// The dataset for given keys.
-    pub fn build(&self, args: &Table) -> Box<dyn Dataset> {
-        let given = |draw: &Draw| args.get(&draw.name).and_then(Node::as_number);
-        Box::new(FunctionDataset {
-            steps: args.whole("steps"),
-            samples: args.whole("samples"),
-            given: self.formulas.draws.iter().map(given).collect(),
-            formulas: self.formulas.clone(),
-        })
+    /// The dataset of a table that was checked against its fields; none where it was not.
+    pub fn build(&self, checked: &Table) -> Option<Box<dyn Dataset>> {
+        let SampleKeys { steps, samples } = SampleKeys::read(checked)?;
+        let given = self.formulas.draws.iter().map(|draw| Option::from_table(checked, &draw.name));
+        let (given, formulas) = (given.collect::<Option<_>>()?, self.formulas.clone());
+        Some(Box::new(FunctionDataset { steps, samples, given, formulas }))
     }
 }
 

@@ -14,6 +14,9 @@ pub mod table;
 mod vacant;
 
 use crate::random::Draws;
+use crate::spec::DataSpec;
+use crate::spec::key::Placed;
+use crate::spec::source::{Sources, Span};
 use scale::{Line, Scale, Transform};
 use split::{Part, Reach};
 use std::ops::Range;
@@ -36,6 +39,27 @@ pub struct DataShape {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct DataError(pub String);
+
+/// What a dataset of files is read with, beside its own keys.
+#[derive(Clone, Copy)]
+pub struct Reading<'a> {
+    /// The texts of the experiment; paths are relative to the file that they stand in.
+    pub sources: &'a Sources,
+    /// Where the dataset stands.
+    pub at: Span,
+    /// The column that says the part of each row, where one does.
+    pub parts: Option<&'a Placed<String>>,
+    /// Whether targets are not known, as `runner predict` reads rows.
+    pub unlabelled: bool,
+}
+
+impl<'a> Reading<'a> {
+    /// Of the dataset of an experiment.
+    pub fn of(spec: &'a DataSpec, sources: &'a Sources) -> Reading<'a> {
+        let parts = spec.common.split.as_ref().and_then(|split| split.value.column.as_ref());
+        Reading { sources, at: spec.component.span, parts, unlabelled: spec.unlabelled }
+    }
+}
 
 /// A dataset with its keys read.
 pub trait Dataset: Send + Sync {

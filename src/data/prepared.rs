@@ -5,8 +5,9 @@ use super::split::{Assigned, By, Part, Split};
 use super::vacant::Vacant;
 use super::{Data, DataError, DataShape, Dataset};
 use crate::random::Draws;
-use crate::spec::Component;
+use crate::spec::DataSpec;
 use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem};
+use crate::spec::keys::SplitKeys;
 use std::sync::Arc;
 
 /// A dataset and how it is cut up.
@@ -70,33 +71,37 @@ impl Prepared {
     ///
     /// # Errors
     /// Where the split means nothing, or leaves a part empty.
-    pub fn new(dataset: Box<dyn Dataset>, component: &Component) -> Result<Prepared, Diagnostics> {
+    pub fn new(dataset: Box<dyn Dataset>, spec: &DataSpec) -> Result<Prepared, Diagnostics> {
         let mut found = Diagnostics::default();
         let reach = dataset.reach();
-        let split = Split::read(component, dataset.shape().samples, reach.is_some(), &mut found);
+        let keys = spec.common.split.as_ref();
+        let samples = dataset.shape().samples;
+        let split = keys.and_then(|keys| Split::new(keys, samples, reach.is_some(), &mut found));
         if let Some(split) = &split
             && split.by == By::Column
             && dataset.parts().is_none()
         {
-            let text = format!("`{}` has no column that could say the parts", component.kind);
-            let at = super::split::column(component).map_or(split.span, |node| node.span);
+            let text = format!("`{}` has no column that could say the parts", spec.component.kind);
+            let at = keys.and_then(|keys| Some(keys.value.column.as_ref()?.at)).unwrap_or(split.span);
             found.push(Diagnostic::new(Problem::Conflict(text), at).label("columns are those of a file"));
         }
         if !found.is_empty() {
             return Err(found);
         }
-        let fixed = split.as_ref().and_then(|split| split.seed).or(component.args.seed());
+        let fixed = split.as_ref().and_then(|split| split.seed).or(spec.common.seed);
         let mut prepared = Prepared { dataset, split, fixed, counts: [0; 3], straddling: 0 };
         let assigned = prepared.assign(0);
         prepared.counts = Part::ALL.map(|part| assigned.count(part));
         prepared.straddling = assigned.straddling.iter().sum();
-        prepared.check(component, &assigned, reach.is_some(), &mut found);
+        if let Some(keys) = keys {
+            prepared.check(&keys.value, &assigned, reach.is_some(), &mut found);
+        }
         if found.is_empty() { Ok(prepared) } else { Err(found) }
     }
 
-    fn check(&self, component: &Component, assigned: &Assigned, windows: bool, found: &mut Diagnostics) {
+    fn check(&self, keys: &SplitKeys, assigned: &Assigned, windows: bool, found: &mut Diagnostics) {
         let Some(split) = &self.split else { return };
-        Vacant { split, assigned, windows, component }.check(found);
+        Vacant { split, assigned, windows, keys }.check(found);
         if found.is_empty()
             && (self.fixed.is_some() || !split.is_random())
             && let Err(error) = self.dataset.fit(&of(&assigned.samples, Part::Train))

@@ -1,8 +1,7 @@
 //! Units in which a network sees inputs and targets: fitted to rows that are trained on, and undone for people.
 
 use super::DataError;
-use crate::spec::fields::{Field, Type};
-use crate::spec::tree::Value;
+use crate::spec::key::Choice;
 use serde::{Deserialize, Serialize};
 
 /// `own = shift + factor * seen`: from what a network sees to a column's own unit.
@@ -43,19 +42,11 @@ pub enum Transform {
     Sqrt,
 }
 
+impl Choice for Transform {
+    const WORDS: &'static [(&'static str, Transform)] = &[("none", Transform::None), ("sqrt", Transform::Sqrt)];
+}
+
 impl Transform {
-    /// The key `transform`.
-    pub fn field() -> Field {
-        let choices = Type::Choice(["none", "sqrt"].map(String::from).to_vec());
-        let about = "`sqrt`: the network sees square roots, which evens out the spread of counts; undone as `scale` is";
-        Field::default("transform", choices, Value::Text("none".into()), about)
-    }
-
-    /// Reads the key.
-    pub fn read(text: &str) -> Transform {
-        if text == "sqrt" { Transform::Sqrt } else { Transform::None }
-    }
-
     /// Of a number in its own unit; none where it has none.
     pub fn apply(self, own: f64) -> Option<f64> {
         match self {
@@ -117,24 +108,12 @@ pub enum Scaling {
     None,
 }
 
+impl Choice for Scaling {
+    const WORDS: &'static [(&'static str, Scaling)] =
+        &[("standard", Scaling::Standard), ("minmax", Scaling::MinMax), ("none", Scaling::None)];
+}
+
 impl Scaling {
-    /// The key `scale`.
-    pub fn field() -> Field {
-        let choices = Type::Choice(["standard", "minmax", "none"].map(String::from).to_vec());
-        let about = "units that the network sees, fitted to training rows and undone for metrics and traces: `standard` \
-                     has mean 0 and deviation 1, `minmax` goes from 0 to 1";
-        Field::default("scale", choices, Value::Text("standard".into()), about)
-    }
-
-    /// Reads the key.
-    pub fn read(text: &str) -> Scaling {
-        match text {
-            "minmax" => Scaling::MinMax,
-            "none" => Scaling::None,
-            _ => Scaling::Standard,
-        }
-    }
-
     /// Fits the line of a column, which is called `name` in errors, to some of its values.
     ///
     /// # Errors

@@ -4,44 +4,35 @@
 use super::file::Tables;
 use super::scale::{Scale, Scaling};
 use super::split::{Part, Reach};
-use super::table::{Columns, draw_whole, file_fields, said};
-use super::{Data, DataError, DataShape, Dataset, Units};
+use super::table::{Columns, FileKeys, draw_whole, said};
+use super::{Data, DataError, DataShape, Dataset, Reading, Units};
+use crate::keys;
 use crate::random::Draws;
-use crate::spec::Component;
 use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem};
-use crate::spec::fields::{Field, Type};
-use crate::spec::source::Sources;
-use crate::spec::tree::{Node, Table, Value};
+use crate::spec::key::{Flat, Placed};
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// The keys that it takes.
-pub fn fields() -> Vec<Field> {
-    let mut fields = file_fields();
-    fields.extend([
-        Field::optional("series", Type::Text, "the column whose values group rows into sequences; or give `window`"),
-        Field::optional(
-            "window",
-            Type::at_least(1),
-            "rows of a window, of which the last step alone counts in losses and metrics; or give `series`",
-        ),
-        Field::default("stride", Type::at_least(1), Value::Int(1), "rows from one window to the next"),
-        Field::default(
-            "horizon",
-            Type::at_least(0),
-            Value::Int(1),
-            "rows from an input to its target; 0: the same row",
-        ),
-        Field::default(
-            "difference",
-            Type::Bool,
-            Value::Bool(false),
-            "the network predicts the change since the last known row; undone for metrics and traces",
-        ),
-        Scaling::field(),
-    ]);
-    fields
+keys! {
+    /// The keys of a series.
+    pub struct SeriesKeys {
+        /// shared with tables
+        file: Flat<FileKeys> = flat(),
+        /// the column whose values group rows into sequences; or give `window`
+        series: Option<Placed<String>> = text().placed().optional(),
+        /// rows of a window, of which the last step alone counts in losses and metrics; or give `series`
+        window: Option<Placed<usize>> = at_least(1).placed().optional(),
+        /// rows from one window to the next
+        stride: usize = at_least(1).or(1),
+        /// rows from an input to its target; 0: the same row
+        horizon: usize = at_least(0).or(1),
+        /// the network predicts the change since the last known row; undone for metrics and traces
+        difference: Placed<bool> = flag().or(false).placed(),
+        /// units that the network sees, fitted to training rows and undone for metrics and traces: `standard`
+        /// has mean 0 and deviation 1, `minmax` goes from 0 to 1
+        scale: Scaling = one_of().or(Scaling::Standard),
+    }
 }
 
 /// Sequences of rows.
@@ -76,31 +67,33 @@ impl Rows {
 }
 
 impl SeriesDataset {
-    /// Reads the dataset of a checked table of keys.
+    /// Reads the dataset of its keys.
     ///
     /// # Errors
     /// As [`Columns::read`], and where the file has too few rows.
-    pub fn read(component: &Component, sources: &Sources, tables: &Tables) -> Result<SeriesDataset, Diagnostics> {
-        let columns = Columns::read(component, sources, tables)?;
-        let args = &component.args;
-        let horizon = args.whole("horizon");
-        let difference = matches!(args.get("difference"), Some(Node { value: Value::Bool(true), .. }));
+    pub fn read(keys: SeriesKeys, reading: &Reading<'_>, tables: &Tables) -> Result<SeriesDataset, Diagnostics> {
+        let (horizon, difference) = (keys.horizon, keys.difference.value);
+        let columns = Columns::read(&keys.file, keys.scale, difference, reading, tables)?;
         let mut found = Diagnostics::default();
-        if let Some(node) = args.get("difference").filter(|_| difference && horizon == 0) {
+        if difference && horizon == 0 {
             let problem = Problem::Conflict("with `horizon = 0` there is no change to predict".into());
-            found.push(Diagnostic::new(problem, node.span));
+            found.push(Diagnostic::new(problem, keys.difference.at));
         }
-        let (windows, samples) = match (args.entry("series"), args.entry("window")) {
-            (Some(series), None) => (false, sequences(&columns, &series.node, horizon, &mut found)),
-            (None, Some(_)) => (true, cut(&columns, args, horizon, &mut found)),
+        let (windows, samples) = match (&keys.series, &keys.window) {
+            (Some(series), None) => (false, sequences(&columns, series, horizon, &mut found)),
+            (None, Some(window)) => {
+                // A window whose target is not there yet can still be predicted from.
+                let ahead = if reading.unlabelled { 0 } else { horizon };
+                (true, cut(&columns, window, keys.stride, ahead, &mut found))
+            }
             (Some(series), Some(window)) => {
                 let problem = Problem::Conflict("`series` and `window` exclude each other".into());
-                found.push(Diagnostic::new(problem, window.key_span).also(series.key_span, "the other one"));
+                found.push(Diagnostic::new(problem, window.key).also(series.key, "the other one"));
                 (true, Vec::new())
             }
             (None, None) => {
                 let problem = Problem::MissingKey("window".into());
-                found.push(Diagnostic::new(problem, component.span).label("`window` or `series` is needed here"));
+                found.push(Diagnostic::new(problem, reading.at).label("`window` or `series` is needed here"));
                 (true, Vec::new())
             }
         };
@@ -153,28 +146,25 @@ impl SeriesDataset {
     }
 }
 
-/// Windows over the whole file.
-fn cut(columns: &Columns, args: &Table, horizon: usize, found: &mut Diagnostics) -> Vec<Rows> {
-    let (window, stride, rows) = (args.whole("window"), args.whole("stride"), columns.file.rows());
-    // A window whose target is not there yet can still be predicted from.
-    let ahead = if args.get(super::table::UNLABELLED).is_some() { 0 } else { horizon };
+/// Windows over the whole file, each with a target some rows ahead.
+fn cut(columns: &Columns, window: &Placed<usize>, stride: usize, ahead: usize, found: &mut Diagnostics) -> Vec<Rows> {
+    let (Placed { value: window, at, .. }, rows) = (window, columns.file.rows());
     if rows < window + ahead {
-        let at = args.get("window").map_or(args.entries[0].key_span, |node| node.span);
         let text =
             format!("{} has {rows} rows, but a window and its target take {}", columns.file.file(), window + ahead);
-        found.push(Diagnostic::new(Problem::Data(text), at));
+        found.push(Diagnostic::new(Problem::Data(text), *at));
         return Vec::new();
     }
     (0..=rows - window - ahead).step_by(stride).map(|first| Rows::Window(first..first + window)).collect()
 }
 
 /// Rows by the values of a column, in the order in which these come up.
-fn sequences(columns: &Columns, node: &Node, horizon: usize, found: &mut Diagnostics) -> Vec<Rows> {
-    let name = node.as_text().unwrap_or("");
+fn sequences(columns: &Columns, series: &Placed<String>, horizon: usize, found: &mut Diagnostics) -> Vec<Rows> {
+    let Placed { value: name, at, .. } = series;
     let texts = match columns.file.texts(name) {
         Ok(texts) => texts,
         Err(error) => {
-            found.push(said(&error, node.span));
+            found.push(said(&error, *at));
             return Vec::new();
         }
     };
@@ -188,7 +178,7 @@ fn sequences(columns: &Columns, node: &Node, horizon: usize, found: &mut Diagnos
         groups[place].1.push(row);
     }
     let file = columns.file.file();
-    let mut refuse = |text: String| found.push(Diagnostic::new(Problem::Data(format!("{file}: {text}")), node.span));
+    let mut refuse = |text: String| found.push(Diagnostic::new(Problem::Data(format!("{file}: {text}")), *at));
     if let Some((series, rows)) = groups.iter().find(|(_, rows)| rows.len() <= horizon) {
         refuse(format!("series `{series}` has {} rows, but its first target lies {horizon} rows ahead", rows.len()));
     }

@@ -5,10 +5,11 @@
 //! rows follow from shares, folds or a column. `vacant` says why a part is empty.
 
 use crate::random::{Draws, Stream};
-use crate::spec::Component;
 use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem};
+use crate::spec::key::Placed;
+pub use crate::spec::keys::By;
+use crate::spec::keys::SplitKeys;
 use crate::spec::source::Span;
-use crate::spec::tree::{Node, Table};
 use std::ops::Range;
 
 /// A part of the samples, in the order of what it may know of the others.
@@ -71,17 +72,6 @@ fn count(parts: &[Option<Part>]) -> [usize; 3] {
     Part::ALL.map(|part| parts.iter().filter(|other| **other == Some(part)).count())
 }
 
-/// What a sample's part depends on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum By {
-    /// Chance.
-    Random,
-    /// Its place: trained on first, tested on last.
-    Order,
-    /// What a column of the file says.
-    Column,
-}
-
 /// A split.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Split {
@@ -99,48 +89,42 @@ pub struct Split {
     pub span: Span,
 }
 
-/// The column of the file that says a sample's part.
-pub fn column(component: &Component) -> Option<&Node> {
-    component.args.get("split")?.as_table()?.get("column")
-}
-
 impl Split {
-    /// Reads the split of a dataset with so many samples, which overlap or not; none where there is none, or after a
-    /// report.
-    pub fn read(component: &Component, samples: usize, overlapping: bool, found: &mut Diagnostics) -> Option<Split> {
-        let entry = component.args.entry("split")?;
-        let table = entry.node.as_table()?;
+    /// The split that keys ask for of so many samples, which overlap or not; none after a report.
+    pub fn new(split: &Placed<SplitKeys>, samples: usize, overlapping: bool, found: &mut Diagnostics) -> Option<Split> {
+        let Placed { value: keys, key: at, .. } = split;
         let before = found.list.len();
-        let by = by(table, entry.key_span, overlapping, found);
-        let share = |key: &str| table.get(key).and_then(Node::as_number);
+        let by = by(keys, *at, overlapping, found);
+        let share = |share: &Option<Placed<f64>>| share.as_ref().map(|share| share.value);
         let (train, validation, test) =
-            (share("train"), share("validation").unwrap_or(0.0), share("test").unwrap_or(0.0));
-        enough_for_folds(table, samples, found);
-        let fold = fold(table, entry.key_span, found);
+            (share(&keys.train), share(&keys.validation).unwrap_or(0.0), share(&keys.test).unwrap_or(0.0));
+        enough_for_folds(keys, samples, found);
+        let fold = fold(keys, found);
         let refuse = |text: String, at: Span| Diagnostic::new(Problem::Conflict(text), at);
         let sum = validation + test + train.unwrap_or(0.0);
         let leaves_a_rest = train.is_some() && sum < 1.0 - 1e-9 && fold.is_none();
         if by == By::Column {
-            for key in ["train", "validation", "test", "folds"].iter().filter_map(|key| table.entry(key)) {
-                let text = format!("`{}` means nothing where a column says the parts", key.key);
-                found.push(refuse(text, key.key_span));
+            let shares = [("train", &keys.train), ("validation", &keys.validation), ("test", &keys.test)];
+            let places = shares.into_iter().filter_map(|(name, share)| Some((name, share.as_ref()?.key)));
+            for (name, at) in places.chain(keys.folds.as_ref().map(|folds| ("folds", folds.key))) {
+                found.push(refuse(format!("`{name}` means nothing where a column says the parts"), at));
             }
-        } else if let Some(node) = table.entry("test").filter(|_| fold.is_some()) {
-            found.push(refuse("with `folds` the test part is the fold".into(), node.key_span));
-        } else if let Some(node) = table.entry("train").filter(|_| fold.is_some()) {
-            found.push(refuse("with `folds` all that is left over is trained on".into(), node.key_span));
+        } else if let Some(test) = keys.test.as_ref().filter(|_| fold.is_some()) {
+            found.push(refuse("with `folds` the test part is the fold".into(), test.key));
+        } else if let Some(train) = keys.train.as_ref().filter(|_| fold.is_some()) {
+            found.push(refuse("with `folds` all that is left over is trained on".into(), train.key));
         } else if sum > 1.0 + 1e-9 || leaves_a_rest && by != By::Order {
             let label = "they sum up to 1, and `train` may be left out";
             let help = leaves_a_rest.then(|| "with `by = \"order\"` later rows may be left out".to_string());
             let text = format!("the shares of the parts sum up to {}", (sum * 1e6).round() / 1e6);
-            found.push(refuse(text, entry.key_span).label(label).help(help));
-        } else if validation + test == 0.0 && table.get("folds").or(table.get("fold")).is_none() {
+            found.push(refuse(text, *at).label(label).help(help));
+        } else if validation + test == 0.0 && keys.folds.is_none() && keys.fold.is_none() {
             let help = "give `validation`, `test` or `folds`, or a `column`".to_string();
-            found.push(refuse("`[data.split]` splits nothing off".into(), entry.key_span).help(help));
+            found.push(refuse("`[data.split]` splits nothing off".into(), *at).help(help));
         }
-        let seed = table.seed();
         let used = if leaves_a_rest { sum } else { 1.0 };
-        (found.list.len() == before).then_some(Split { by, validation, test, used, fold, seed, span: entry.key_span })
+        let split = Split { by, validation, test, used, fold, seed: keys.seed, span: *at };
+        (found.list.len() == before).then_some(split)
     }
 
     /// Whether it differs from seed to seed.
@@ -218,21 +202,18 @@ impl Split {
     }
 }
 
-fn by(table: &Table, at: Span, overlapping: bool, found: &mut Diagnostics) -> By {
-    let says = table.get("by");
-    let by = match says.and_then(Node::as_text) {
-        Some("random") => By::Random,
-        Some("order") => By::Order,
-        Some("column") => By::Column,
-        _ if table.get("column").is_some() => By::Column,
-        _ if overlapping => By::Order,
-        _ => By::Random,
+fn by(keys: &SplitKeys, at: Span, overlapping: bool, found: &mut Diagnostics) -> By {
+    let by = match &keys.by {
+        Some(by) => by.value,
+        None if keys.column.is_some() => By::Column,
+        None if overlapping => By::Order,
+        None => By::Random,
     };
-    let span = says.map_or(at, |node| node.span);
+    let span = keys.by.as_ref().map_or(at, |by| by.at);
     let mut refuse = |text: &str, label: &str| {
         found.push(Diagnostic::new(Problem::Conflict(text.into()), span).label(label));
     };
-    match (by, table.get("column").is_some()) {
+    match (by, keys.column.is_some()) {
         (By::Column, false) => refuse("which column says the parts?", "`column` is needed here"),
         (By::Random | By::Order, true) => refuse("`column` belongs to `by = \"column\"`", ""),
         (By::Random, _) if overlapping => {
@@ -245,39 +226,35 @@ fn by(table: &Table, at: Span, overlapping: bool, found: &mut Diagnostics) -> By
 }
 
 /// Refuses more folds than there are samples, whichever of them is tested on: some would be empty.
-fn enough_for_folds(table: &Table, samples: usize, found: &mut Diagnostics) {
-    let Some(node) = table.get("folds") else { return };
-    let Some(folds) = node.as_int().filter(|folds| usize::try_from(*folds).is_ok_and(|folds| folds > samples)) else {
+fn enough_for_folds(keys: &SplitKeys, samples: usize, found: &mut Diagnostics) {
+    let Some(Placed { value: folds, at, .. }) = keys.folds.as_ref().filter(|folds| folds.value > samples) else {
         return;
     };
     let (text, label) = match samples {
         0 | 1 => (format!("{folds} folds of {samples} sample"), "one is tested on, and something is to be trained on"),
         _ => (format!("{folds} folds of {samples} samples: at most {samples}"), "some folds would be empty"),
     };
-    found.push(Diagnostic::new(Problem::Conflict(text), node.span).label(label));
+    found.push(Diagnostic::new(Problem::Conflict(text), *at).label(label));
 }
 
-fn fold(table: &Table, at: Span, found: &mut Diagnostics) -> Option<(usize, usize)> {
-    let number = |key: &str| table.get(key).and_then(Node::as_int).and_then(|i| usize::try_from(i).ok());
-    match (number("folds"), number("fold")) {
-        (Some(folds), Some(fold)) if fold < folds => Some((folds, fold)),
-        (Some(folds), Some(_)) => {
+fn fold(keys: &SplitKeys, found: &mut Diagnostics) -> Option<(usize, usize)> {
+    match (&keys.folds, &keys.fold) {
+        (Some(folds), Some(fold)) if fold.value < folds.value => Some((folds.value, fold.value)),
+        (Some(folds), Some(fold)) => {
             let problem = Problem::OutOfRange { key: "fold".into() };
-            let span = table.get("fold").map_or(at, |node| node.span);
-            found.push(Diagnostic::new(problem, span).label(format!("expected a whole number below {folds}")));
+            let label = format!("expected a whole number below {}", folds.value);
+            found.push(Diagnostic::new(problem, fold.at).label(label));
             None
         }
-        (Some(_), None) => {
+        (Some(folds), None) => {
             let problem = Problem::MissingKey("fold".into());
             let help = "to go through all of them: [sweep.over] \"data.split.fold\" = [0, 1, ...]".to_string();
-            let span = table.entry("folds").map_or(at, |entry| entry.key_span);
-            found.push(Diagnostic::new(problem, span).label("which of them is tested on?").help(help));
+            found.push(Diagnostic::new(problem, folds.key).label("which of them is tested on?").help(help));
             None
         }
-        (None, Some(_)) => {
+        (None, Some(fold)) => {
             let problem = Problem::MissingKey("folds".into());
-            let span = table.entry("fold").map_or(at, |entry| entry.key_span);
-            found.push(Diagnostic::new(problem, span).label("one of how many?"));
+            found.push(Diagnostic::new(problem, fold.key).label("one of how many?"));
             None
         }
         (None, None) => None,
@@ -289,7 +266,7 @@ mod tests {
     use super::*;
 
     fn split(by: By, validation: f64, test: f64, fold: Option<(usize, usize)>) -> Split {
-        Split { by, validation, test, used: 1.0, fold, seed: None, span: Span { source: 0, start: 0, end: 0 } }
+        Split { by, validation, test, used: 1.0, fold, seed: None, span: Span::NONE }
     }
 
     #[test]

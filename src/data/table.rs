@@ -3,47 +3,64 @@
 use super::encode::Encode;
 use super::file::{TableError, TableFile, Tables};
 use super::scale::{Scale, Scaling, Transform};
-use super::split::{self, Part};
-use super::{Data, DataError, DataShape, Dataset, Units};
+use super::split::Part;
+use super::{Data, DataError, DataShape, Dataset, Reading, Units};
+use crate::keys;
 use crate::random::Draws;
-use crate::spec::Component;
 use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem, suggest};
-use crate::spec::fields::{Field, Type};
-use crate::spec::source::{Sources, Span, path_of};
-use crate::spec::tree::{Node, Table, Value};
+use crate::spec::key::{Choice, Flat, Key, Placed, list, text};
+use crate::spec::source::{Span, path_of};
 use std::path::Path;
 use std::sync::Arc;
 
-/// A key that nobody writes: rows whose targets are not known, as `runner predict` reads them.
-pub const UNLABELLED: &str = "unlabelled";
-
-/// The keys of every dataset that is read from a file.
-pub fn file_fields() -> Vec<Field> {
-    let list = || Type::List(Box::new(Type::Text));
-    vec![
-        Field::required("path", Type::Path, "the file: .csv with a header, .parquet or .npy"),
-        Field::required("inputs", list(), "columns that go in"),
-        Field::required("targets", list(), "columns that are to come out"),
-        Transform::field(),
-    ]
+/// Names of columns.
+fn columns_key() -> Key<Placed<Vec<Placed<String>>>> {
+    list(text().placed()).placed()
 }
 
-/// The keys that it takes.
-pub fn fields() -> Vec<Field> {
-    let mut fields = file_fields();
-    let scores = Type::Choice(["last", "all"].map(String::from).to_vec());
-    fields.extend([
-        Field::required("steps", Type::at_least(1), "time steps for which a row is held"),
-        Encode::field(),
-        Field::default(
-            "score",
-            scores,
-            Value::Text("last".into()),
-            "steps that count in losses and metrics: the `last`, which is the prediction, or `all`",
-        ),
-        Scaling::field(),
-    ]);
-    fields
+keys! {
+    /// The keys of every dataset that is read from a file.
+    pub struct FileKeys {
+        /// the file: .csv with a header, .parquet or .npy
+        path: Placed<String> = path(),
+        /// columns that go in
+        inputs: Placed<Vec<Placed<String>>> = columns_key(),
+        /// columns that are to come out
+        targets: Placed<Vec<Placed<String>>> = columns_key(),
+        /// `sqrt`: the network sees square roots, which evens out the spread of counts; undone as `scale` is
+        transform: Transform = one_of().or(Transform::None),
+    }
+}
+
+keys! {
+    /// The keys of a table.
+    pub struct TableKeys {
+        /// shared with series
+        file: Flat<FileKeys> = flat(),
+        /// time steps for which a row is held
+        steps: usize = at_least(1),
+        /// `current`: a value is the same current at every step; `rate`: spikes, each with the value as its
+        /// probability; `latency`: one spike, early for large values. For spikes, inputs are scaled to [0, 1]
+        encode: Encode = one_of().or(Encode::Current),
+        /// steps that count in losses and metrics: the `last`, which is the prediction, or `all`
+        score: Score = one_of().or(Score::Last),
+        /// units that the network sees, fitted to training rows and undone for metrics and traces: `standard`
+        /// has mean 0 and deviation 1, `minmax` goes from 0 to 1
+        scale: Scaling = one_of().or(Scaling::Standard),
+    }
+}
+
+/// Steps that count in losses and metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Score {
+    /// The last alone.
+    Last,
+    /// Every step.
+    All,
+}
+
+impl Choice for Score {
+    const WORDS: &'static [(&'static str, Score)] = &[("last", Score::Last), ("all", Score::All)];
 }
 
 /// Columns that an experiment names, as numbers.
@@ -69,44 +86,47 @@ pub struct Columns {
 }
 
 impl Columns {
-    /// Reads them. The path is relative to the file in which it stands.
+    /// Reads them. `differences` says that targets are the change since the last known row.
     ///
     /// # Errors
     /// All that is wrong with the file and the names, underlined in the experiment.
-    pub fn read(component: &Component, sources: &Sources, tables: &Tables) -> Result<Columns, Diagnostics> {
-        let args = &component.args;
-        let at = args.get("path").map_or(component.span, |node| node.span);
-        let path = sources.folder(at).join(path_of(&args.string("path")));
-        let file = tables
-            .read(Path::new(&path), args.get(UNLABELLED).is_some())
-            .map_err(|error| Diagnostics { list: vec![said(&error, at)] })?;
-        let scaling = Scaling::read(&args.string("scale"));
+    pub fn read(
+        keys: &FileKeys,
+        scaling: Scaling,
+        differences: bool,
+        reading: &Reading<'_>,
+        tables: &Tables,
+    ) -> Result<Columns, Diagnostics> {
+        let at = keys.path.at;
+        let path = reading.sources.folder(at).join(path_of(&keys.path.value));
+        let unlabelled = reading.unlabelled;
+        let file = tables.read(Path::new(&path), unlabelled);
+        let file = file.map_err(|error| Diagnostics { list: vec![said(&error, at)] })?;
         let mut found = Diagnostics::default();
-        let unlabelled = args.get(UNLABELLED).is_some();
         // Their units are fitted already.
         let scaling = if unlabelled { Scaling::None } else { scaling };
-        let input_values = columns(&file, args, "inputs", scaling, &mut found);
+        let input_values = columns(&file, &keys.inputs, "inputs", scaling, &mut found);
         // Where targets are not known they are of use as what predictions begin from, and for nothing else.
-        let begins = matches!(args.get("difference").map(|node| &node.value), Some(Value::Bool(true)));
-        let known = !unlabelled || begins;
-        let target_values = if known { columns(&file, args, "targets", scaling, &mut found) } else { Vec::new() };
-        let labels = split::column(component).and_then(|node| labels(&file, node, &mut found));
-        let transform = Transform::read(&args.string("transform"));
-        let transformed = |values: Vec<Vec<f64>>, key: &str, found: &mut Diagnostics| {
-            let of = |(column, node): (Vec<f64>, &Node)| transformed(&file, column, node, transform, found);
-            values.into_iter().zip(args.nodes(key)).map(of).collect::<Vec<_>>()
+        let known = !unlabelled || differences;
+        let target_values =
+            if known { columns(&file, &keys.targets, "targets", scaling, &mut found) } else { Vec::new() };
+        let labels = reading.parts.and_then(|column| labels(&file, column, &mut found));
+        let transform = keys.transform;
+        let all = |values: Vec<Vec<f64>>, names: &[Placed<String>], found: &mut Diagnostics| {
+            let of = |(column, name)| transformed(&file, column, name, transform, found);
+            values.into_iter().zip(names).map(of).collect::<Vec<_>>()
         };
         if !found.is_empty() {
             return Err(found);
         }
-        let input_values = transformed(input_values, "inputs", &mut found);
+        let input_values = all(input_values, &keys.inputs.value, &mut found);
         let own_targets = if transform == Transform::None { Vec::new() } else { target_values.clone() };
-        let target_values = transformed(target_values, "targets", &mut found);
+        let target_values = all(target_values, &keys.targets.value, &mut found);
         if !found.is_empty() {
             return Err(found);
         }
-        let names = |key: &str| args.nodes(key).iter().filter_map(Node::as_text).map(String::from).collect();
-        let (inputs, targets) = (names("inputs"), names("targets"));
+        let names = |names: &[Placed<String>]| names.iter().map(|name| name.value.clone()).collect();
+        let (inputs, targets) = (names(&keys.inputs.value), names(&keys.targets.value));
         Ok(Columns { file, inputs, targets, input_values, target_values, own_targets, labels, scaling, transform })
     }
 
@@ -127,18 +147,23 @@ pub fn said(error: &TableError, at: Span) -> Diagnostic {
 }
 
 /// The columns that a key names.
-fn columns(file: &TableFile, args: &Table, key: &str, scaling: Scaling, found: &mut Diagnostics) -> Vec<Vec<f64>> {
-    let names = args.nodes(key);
-    if let Some(node) = args.get(key).filter(|_| names.is_empty()) {
+fn columns(
+    file: &TableFile,
+    names: &Placed<Vec<Placed<String>>>,
+    key: &str,
+    scaling: Scaling,
+    found: &mut Diagnostics,
+) -> Vec<Vec<f64>> {
+    let Placed { value: names, at, .. } = names;
+    if names.is_empty() {
         let problem = Problem::OutOfRange { key: key.into() };
-        found.push(Diagnostic::new(problem, node.span).label("expected at least one column"));
+        found.push(Diagnostic::new(problem, *at).label("expected at least one column"));
     }
     let mut columns = Vec::new();
-    for (i, node) in names.iter().enumerate() {
-        let name = node.as_text().unwrap_or("");
-        if names[..i].iter().any(|other| other.as_text() == Some(name)) {
+    for (i, Placed { value: name, at, .. }) in names.iter().enumerate() {
+        if names[..i].iter().any(|other| other.value == *name) {
             let problem = Problem::Duplicate { what: "column".into(), name: name.into() };
-            found.push(Diagnostic::new(problem, node.span));
+            found.push(Diagnostic::new(problem, *at));
         }
         match file.numbers(name) {
             Ok(values) if scaling != Scaling::None && values.iter().all(|value| *value == values[0]) => {
@@ -148,10 +173,10 @@ fn columns(file: &TableFile, args: &Table, key: &str, scaling: Scaling, found: &
                     true => TableError::Merged { file, column, value },
                     false => TableError::Constant { file, column, value },
                 };
-                found.push(said(&error, node.span));
+                found.push(said(&error, *at));
             }
             Ok(values) => columns.push(values),
-            Err(error) => found.push(said(&error, node.span)),
+            Err(error) => found.push(said(&error, *at)),
         }
     }
     columns
@@ -161,26 +186,26 @@ fn columns(file: &TableFile, args: &Table, key: &str, scaling: Scaling, found: &
 fn transformed(
     file: &TableFile,
     values: Vec<f64>,
-    node: &Node,
+    name: &Placed<String>,
     transform: Transform,
     found: &mut Diagnostics,
 ) -> Vec<f64> {
     let changed: Vec<f64> = values.iter().map_while(|value| transform.apply(*value)).collect();
     if let Some(value) = values.get(changed.len()) {
-        let (place, name) = (file.place(changed.len()), node.as_text().unwrap_or(""));
+        let (place, Placed { value: name, at, .. }) = (file.place(changed.len()), name);
         let text = format!("{}: {place}, column `{name}`: {value} has no square root", file.file());
-        found.push(Diagnostic::new(Problem::Data(text), node.span));
+        found.push(Diagnostic::new(Problem::Data(text), *at));
     }
     changed
 }
 
 /// The parts that a column of the file says.
-fn labels(file: &TableFile, node: &Node, found: &mut Diagnostics) -> Option<Vec<Part>> {
-    let name = node.as_text()?;
+fn labels(file: &TableFile, column: &Placed<String>, found: &mut Diagnostics) -> Option<Vec<Part>> {
+    let Placed { value: name, at, .. } = column;
     let texts = match file.texts(name) {
         Ok(texts) => texts,
         Err(error) => {
-            found.push(said(&error, node.span));
+            found.push(said(&error, *at));
             return None;
         }
     };
@@ -190,7 +215,7 @@ fn labels(file: &TableFile, node: &Node, found: &mut Diagnostics) -> Option<Vec<
     if let Some(text) = texts.get(parts.len()) {
         let place = file.place(parts.len());
         let problem = Problem::Data(format!("{}: {place}, column `{name}`: unknown part `{text}`", file.file()));
-        found.push(Diagnostic::new(problem, node.span).help(suggest(text, known().collect::<Vec<_>>(), "")));
+        found.push(Diagnostic::new(problem, *at).help(suggest(text, known().collect::<Vec<_>>(), "")));
         return None;
     }
     Some(parts)
@@ -206,34 +231,29 @@ pub struct TableDataset {
 }
 
 impl TableDataset {
-    /// Reads the dataset of a checked table of keys.
+    /// Reads the dataset of its keys.
     ///
     /// # Errors
     /// As [`Columns::read`].
-    pub fn read(component: &Component, sources: &Sources, tables: &Tables) -> Result<TableDataset, Diagnostics> {
-        let args = &component.args;
+    pub fn read(keys: TableKeys, reading: &Reading<'_>, tables: &Tables) -> Result<TableDataset, Diagnostics> {
         let mut found = Diagnostics::default();
-        check_targets(args, &mut found);
-        let columns = Columns::read(component, sources, tables);
+        check_targets(&keys.file, &mut found);
+        let columns = Columns::read(&keys.file, keys.scale, false, reading, tables);
         if !found.is_empty() {
             found.list.extend(columns.err().map_or(Vec::new(), |more| more.list));
             return Err(found);
         }
-        Ok(TableDataset {
-            columns: columns?,
-            steps: args.whole("steps"),
-            encode: Encode::read(&args.string("encode")),
-            last: args.string("score") == "last",
-        })
+        let (steps, encode) = (keys.steps, keys.encode);
+        Ok(TableDataset { columns: columns?, steps, encode, last: keys.score == Score::Last })
     }
 }
 
 /// Refuses targets that go in: in one row they are known already.
-fn check_targets(args: &Table, found: &mut Diagnostics) {
-    for target in args.nodes("targets") {
-        if let Some(input) = args.nodes("inputs").iter().find(|input| input.value == target.value) {
-            let text = format!("column `{}` is an input and a target", target.as_text().unwrap_or(""));
-            let diagnostic = Diagnostic::new(Problem::Conflict(text), target.span).also(input.span, "goes in here");
+fn check_targets(keys: &FileKeys, found: &mut Diagnostics) {
+    for target in &keys.targets.value {
+        if let Some(input) = keys.inputs.value.iter().find(|input| input.value == target.value) {
+            let text = format!("column `{}` is an input and a target", target.value);
+            let diagnostic = Diagnostic::new(Problem::Conflict(text), target.at).also(input.at, "goes in here");
             let help = "leave it out of one of them; `kind = \"series\"` predicts a column from its own past";
             found.push(diagnostic.label("the network would be given what it is to find").help(help.to_string()));
         }

@@ -1,10 +1,10 @@
 //! Why a part of a split is empty, with the numbers that made it so.
 
 use super::split::{Assigned, By, Part, Split};
-use crate::spec::Component;
 use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem};
+use crate::spec::key::Placed;
+use crate::spec::keys::SplitKeys;
 use crate::spec::source::Span;
-use crate::spec::tree::{Node, Table};
 
 /// A split and what came of it.
 pub struct Vacant<'a> {
@@ -14,8 +14,8 @@ pub struct Vacant<'a> {
     pub assigned: &'a Assigned,
     /// Whether samples are windows, so that rows are cut into parts.
     pub windows: bool,
-    /// The dataset's keys.
-    pub component: &'a Component,
+    /// What asked for it.
+    pub keys: &'a SplitKeys,
 }
 
 impl Vacant<'_> {
@@ -50,14 +50,12 @@ impl Vacant<'_> {
         };
         let what = self.what(cut);
         let share = self.share(part);
-        let is_none = |share: &Node| share.as_number().is_some_and(|share| (share * cut as f64).round() == 0.0);
+        let is_none = |share: f64| (share * cut as f64).round() == 0.0;
         match (places, straddling, share) {
             (0, ..) if self.by_column() => {
                 format!("{} says `{}` for none of {cut} {what}", self.column(), part.as_str())
             }
-            (0, _, Some(share)) if is_none(share) => {
-                format!("{} of {cut} {what} is none", share.as_number().unwrap_or(0.0))
-            }
+            (0, _, Some(share)) if is_none(share.value) => format!("{} of {cut} {what} is none", share.value),
             (0, ..) => format!("{} of {cut} {what}", self.takes(part)),
             (1, 0, _) => "its 1 row is the target of no window".into(),
             (_, 0, _) => format!("none of its {places} rows is the target of a window"),
@@ -88,17 +86,18 @@ impl Vacant<'_> {
 
     /// What is to be underlined for a part.
     fn place(&self, part: Part) -> Span {
-        let fold = self.keys().and_then(|keys| keys.get("fold")).filter(|_| part == Part::Test);
-        let column = super::split::column(self.component);
-        self.share(part).or(fold).or(column).map_or(self.split.span, |node| node.span)
+        let share = self.share(part).map(|share| share.at);
+        let fold = self.keys.fold.as_ref().filter(|_| part == Part::Test).map(|fold| fold.at);
+        let column = self.keys.column.as_ref().map(|column| column.at);
+        share.or(fold).or(column).unwrap_or(self.split.span)
     }
 
-    fn keys(&self) -> Option<&Table> {
-        self.component.args.get("split")?.as_table()
-    }
-
-    fn share(&self, part: Part) -> Option<&Node> {
-        self.keys()?.get(part.as_str())
+    fn share(&self, part: Part) -> Option<&Placed<f64>> {
+        match part {
+            Part::Train => self.keys.train.as_ref(),
+            Part::Validation => self.keys.validation.as_ref(),
+            Part::Test => self.keys.test.as_ref(),
+        }
     }
 
     fn by_column(&self) -> bool {
@@ -106,8 +105,7 @@ impl Vacant<'_> {
     }
 
     fn column(&self) -> String {
-        let name = super::split::column(self.component).and_then(Node::as_text);
-        format!("column `{}`", name.unwrap_or_default())
+        format!("column `{}`", self.keys.column.as_ref().map_or("", |column| &column.value))
     }
 
     /// Rows or samples of a part, before windows are left out.

@@ -1,6 +1,9 @@
 //! How parameters begin: constants and distributions.
 
+use crate::keys;
 use crate::random::Draws;
+use crate::spec::key::{Pair, Range};
+use std::sync::Arc;
 
 /// Draws the initial values of a parameter.
 pub trait Initialiser: Send + Sync {
@@ -13,12 +16,24 @@ pub trait Initialiser: Send + Sync {
     }
 }
 
-/// One value everywhere.
-pub struct Constant(pub f64);
+keys! {
+    /// One value everywhere.
+    pub struct Constant {
+        /// this number
+        pub constant: f64 = number(Range::ANY),
+    }
+}
+
+impl Constant {
+    /// This value everywhere.
+    pub fn of(constant: f64) -> Arc<dyn Initialiser> {
+        Arc::new(Constant { constant })
+    }
+}
 
 impl Initialiser for Constant {
     fn values(&self, _: &mut dyn Draws, n: usize, _: usize) -> Vec<f32> {
-        vec![self.0 as f32; n]
+        vec![self.constant as f32; n]
     }
 
     fn draws(&self) -> bool {
@@ -26,21 +41,37 @@ impl Initialiser for Constant {
     }
 }
 
-/// Uniform from the first to the second number.
-pub struct Uniform(pub f64, pub f64);
+/// Where a uniform distribution begins and ends.
+const LOW_HIGH: Pair = Pair { names: ["low", "high"], ranges: [Range::ANY; 2], ordered: true };
 
-impl Initialiser for Uniform {
-    fn values(&self, draws: &mut dyn Draws, n: usize, _: usize) -> Vec<f32> {
-        draws.uniform(self.0, self.1, n)
+keys! {
+    /// Uniform from the first to the second number.
+    pub struct Uniform {
+        /// drawn uniformly from [low, high)
+        uniform: (f64, f64) = pair(LOW_HIGH),
     }
 }
 
-/// Normal with a mean and a standard deviation.
-pub struct Normal(pub f64, pub f64);
+impl Initialiser for Uniform {
+    fn values(&self, draws: &mut dyn Draws, n: usize, _: usize) -> Vec<f32> {
+        draws.uniform(self.uniform.0, self.uniform.1, n)
+    }
+}
+
+/// Mean and standard deviation.
+const MEAN_SD: Pair = Pair { names: ["mean", "sd"], ranges: [Range::ANY, Range::NOT_NEGATIVE], ordered: false };
+
+keys! {
+    /// Normal with a mean and a standard deviation.
+    pub struct Normal {
+        /// drawn from a normal distribution, [mean, sd]
+        normal: (f64, f64) = pair(MEAN_SD),
+    }
+}
 
 impl Initialiser for Normal {
     fn values(&self, draws: &mut dyn Draws, n: usize, _: usize) -> Vec<f32> {
-        draws.normal(self.0, self.1, n)
+        draws.normal(self.normal.0, self.normal.1, n)
     }
 }
 

@@ -1,19 +1,33 @@
-//! What a layer is: a plan that is known before anything is computed, and the computation on a device.
+//! What a layer is: a recipe, which its keys give; a plan, known before anything is computed; and the computation on a
+//! device.
 
 use super::init::Initialiser;
+use crate::formula::Expr;
+use crate::keys;
 use crate::neuron::Program;
 use crate::neuron::reference::{Carry, Segment};
-use crate::spec::tree::Table;
+use crate::spec::Component;
 use crate::tensor::{Backend, Matrix, Recorder, Steps, TensorError};
+use dfdx::prelude::Cpu;
 use std::collections::HashMap;
 use std::sync::Arc;
+
+keys! {
+    /// The keys that say how a layer learns.
+    pub struct Learning {
+        /// whether training changes anything of this layer
+        pub learn: bool = flag().or(true),
+        /// the layer's own learning rate
+        pub lr: Option<f64> = number(Range::POSITIVE).optional(),
+    }
+}
 
 /// A layer as it will be, before parameters are drawn.
 #[derive(Clone)]
 pub struct LayerPlan {
-    /// Its name in the network.
+    /// Its name in the network, which gives it.
     pub name: String,
-    /// Name in the registry.
+    /// Its name in the registry, which the network gives too.
     pub kind: String,
     /// Inputs a step.
     pub inputs: usize,
@@ -27,6 +41,22 @@ pub struct LayerPlan {
     pub signals: Vec<String>,
     /// Its parameters, in the order in which they are drawn.
     pub parameters: Vec<ParameterPlan>,
+}
+
+impl LayerPlan {
+    /// A layer of one signal, without parameters.
+    pub fn new(inputs: usize, size: usize, signal: &str) -> LayerPlan {
+        LayerPlan {
+            name: String::new(),
+            kind: String::new(),
+            inputs,
+            size,
+            blocks: 1,
+            output: signal.into(),
+            signals: vec![signal.into()],
+            parameters: Vec::new(),
+        }
+    }
 }
 
 /// A parameter as it will be.
@@ -53,6 +83,21 @@ pub struct ParameterPlan {
 }
 
 impl ParameterPlan {
+    /// A parameter that training changes like the rest of its layer.
+    pub fn new(name: &str, shape: Vec<usize>, init: Arc<dyn Initialiser>, learning: &Learning) -> ParameterPlan {
+        ParameterPlan {
+            name: name.into(),
+            shape,
+            fan_in: 1,
+            init,
+            learn: learning.learn,
+            lr: learning.lr,
+            decays: false,
+            project: None,
+            bounds: None,
+        }
+    }
+
     /// Numbers in it.
     pub fn len(&self) -> usize {
         self.shape.iter().product()
@@ -80,35 +125,114 @@ pub enum Form {
     Dense,
 }
 
-/// A kind of layer, as the registry holds it.
-pub trait LayerKind: Send + Sync {
-    /// The plan for checked keys and a number of inputs.
-    fn plan(&self, args: &Table, inputs: usize, initialisers: &dyn Initialisers) -> LayerPlan;
+/// A layer as its keys describe it.
+pub trait Recipe: Send + Sync + 'static {
+    /// The plan for a number of inputs.
+    fn plan(&self, inputs: usize) -> LayerPlan;
 
-    /// Its fused form, if it has one.
-    fn fused(&self, args: &Table, surrogates: &dyn Surrogates) -> Option<Form>;
+    /// Its fused form. A network that has a layer without one runs on the tape.
+    fn fused(&self) -> Option<Form> {
+        None
+    }
 
     /// Whether it has a fused form, which a plan asks of every configuration.
-    fn has_fused(&self, args: &Table, surrogates: &dyn Surrogates) -> bool {
-        self.fused(args, surrogates).is_some()
+    fn has_fused(&self) -> bool {
+        self.fused().is_some()
     }
 
     /// The layer on a device.
-    fn on<D: Backend>(&self, args: &Table, surrogates: &dyn Surrogates) -> Box<dyn Layer<D>>
+    fn on<D: Backend>(&self) -> Box<dyn Layer<D>>
     where
         Self: Sized;
 }
 
-/// Looks up initialisers.
-pub trait Initialisers {
-    /// The initialiser of a name with its argument in `args`; `bias` asks for that of a bias beside weights.
-    fn initialiser(&self, kind: &str, args: &Table, bias: bool) -> Arc<dyn Initialiser>;
+/// A recipe whatever it is of, as the registry gives it.
+pub trait AnyLayer: Send + Sync {
+    /// As [`Recipe::plan`].
+    fn plan(&self, inputs: usize) -> LayerPlan;
+
+    /// As [`Recipe::fused`].
+    fn fused(&self) -> Option<Form>;
+
+    /// As [`Recipe::has_fused`].
+    fn has_fused(&self) -> bool;
+
+    /// The layer on the processor.
+    fn cpu(&self) -> Box<dyn Layer<Cpu>>;
+
+    /// The layer on a GPU.
+    #[cfg(feature = "cuda")]
+    fn cuda(&self) -> Box<dyn Layer<dfdx::prelude::Cuda>>;
 }
 
-/// Looks up surrogates by their checked tables.
-pub trait Surrogates {
-    /// The derivative over `x`.
-    fn surrogate(&self, args: &Table) -> crate::formula::Expr;
+impl<R: Recipe> AnyLayer for R {
+    fn plan(&self, inputs: usize) -> LayerPlan {
+        Recipe::plan(self, inputs)
+    }
+
+    fn fused(&self) -> Option<Form> {
+        Recipe::fused(self)
+    }
+
+    fn has_fused(&self) -> bool {
+        Recipe::has_fused(self)
+    }
+
+    fn cpu(&self) -> Box<dyn Layer<Cpu>> {
+        self.on()
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda(&self) -> Box<dyn Layer<dfdx::prelude::Cuda>> {
+        self.on()
+    }
+}
+
+/// What a layer's keys name beside numbers and words.
+pub trait Parts {
+    /// An initialiser; `bias` asks for that of a bias beside weights.
+    fn initialiser(&self, component: &Component, bias: bool) -> Arc<dyn Initialiser>;
+
+    /// The derivative of a surrogate over `x`.
+    fn surrogate(&self, component: &Component) -> Expr;
+}
+
+/// A layer that keeps nothing from step to step: a function of its input and its parameters.
+pub struct Memoryless<F> {
+    signal: String,
+    function: F,
+}
+
+/// Parameters by name.
+pub type Parameters<D> = HashMap<String, Matrix<D>>;
+
+impl<F> Memoryless<F> {
+    /// A layer that gives one signal, `[time * batch, size]`, all steps at once.
+    pub fn boxed<D: Backend>(signal: &str, function: F) -> Box<dyn Layer<D>>
+    where
+        F: Fn(&Parameters<D>, &Steps<D>, &mut Recorder<D>) -> Result<Matrix<D>, TensorError> + Send + 'static,
+    {
+        Box::new(Memoryless { signal: signal.into(), function })
+    }
+}
+
+impl<D: Backend, F> Layer<D> for Memoryless<F>
+where
+    F: Fn(&Parameters<D>, &Steps<D>, &mut Recorder<D>) -> Result<Matrix<D>, TensorError> + Send,
+{
+    fn forward(
+        &self,
+        parameters: &Parameters<D>,
+        input: &Steps<D>,
+        _: Option<Carry<D>>,
+        _: Option<usize>,
+        _: &dyn Fn(&str) -> bool,
+        recorder: &mut Recorder<D>,
+    ) -> Result<Segment<D>, TensorError> {
+        let data = (self.function)(parameters, input, recorder)?;
+        let signals = HashMap::from([(self.signal.clone(), Steps { data, ..*input })]);
+        Ok(Segment { signals, carry: HashMap::new() })
+    }
 }
 
 /// A layer on a device. It owns no parameters: they are the network's, by name.
@@ -117,7 +241,7 @@ pub trait Layer<D: Backend>: Send {
     /// over a step whose number is a multiple of it.
     fn forward(
         &self,
-        parameters: &HashMap<String, Matrix<D>>,
+        parameters: &Parameters<D>,
         input: &Steps<D>,
         carry: Option<Carry<D>>,
         tbptt: Option<usize>,

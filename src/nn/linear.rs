@@ -1,73 +1,68 @@
 //! The dense layer `y = x W^T + b`, alone and in front of neurons.
 
 use super::fused::Form;
-use super::layer::{Initialisers, Layer, LayerKind, LayerPlan, ParameterPlan, Surrogates};
-use crate::neuron::reference::{Carry, Segment};
+use super::init::Initialiser;
+use super::layer::{Layer, LayerPlan, Learning, Memoryless, ParameterPlan, Parameters, Parts, Recipe};
+use crate::keys;
+use crate::spec::Component;
 use crate::spec::component::Kind;
-use crate::spec::fields::{Field, Range, Type};
-use crate::spec::tree::{Node, Table, Value};
-use crate::tensor::{Backend, Matrix, Recorder, Steps, TensorError};
-use std::collections::HashMap;
+use crate::spec::key::Flat;
+use crate::tensor::{Backend, Recorder, Steps, TensorError};
+use std::sync::Arc;
 
-/// The dense layer.
-pub struct LinearKind;
-
-/// The keys of dense weights.
-pub fn weight_fields() -> Vec<Field> {
-    let init = Value::Text("torch_linear".into());
-    vec![
-        Field::default("bias", Type::Bool, Value::Bool(true), "whether a bias is added"),
-        Field::default("init", Type::Component(Kind::Initialiser), init, "how weights and bias begin"),
-    ]
-}
-
-/// The keys that say how a layer learns.
-pub fn learning_fields() -> Vec<Field> {
-    vec![
-        Field::default("learn", Type::Bool, Value::Bool(true), "whether training changes anything of this layer"),
-        Field::optional("lr", Type::Number(Range::POSITIVE), "the layer's own learning rate"),
-    ]
-}
-
-/// The keys of the dense layer.
-pub fn fields() -> Vec<Field> {
-    let mut fields = vec![Field::required("size", Type::at_least(1), "outputs")];
-    fields.extend(weight_fields());
-    fields.extend(learning_fields());
-    fields
-}
-
-/// Weight and bias of a dense projection of a layer; `fan_in` is what their initial values are scaled by.
-pub fn weights(
-    args: &Table,
-    size: usize,
-    inputs: usize,
-    fan_in: usize,
-    initialisers: &dyn Initialisers,
-) -> Vec<ParameterPlan> {
-    let empty = Table::default();
-    let init = args.get("init").and_then(Node::as_table).unwrap_or(&empty);
-    let plan = |name: &str, shape: Vec<usize>, decays: bool| ParameterPlan {
-        name: name.into(),
-        shape,
-        fan_in,
-        init: initialisers.initialiser(init.text("kind").unwrap_or_default(), init, !decays),
-        learn: args.flag("learn"),
-        lr: args.get("lr").and_then(Node::as_number),
-        decays,
-        project: None,
-        bounds: None,
-    };
-    let mut list = vec![plan("weight", vec![size, inputs], true)];
-    if args.flag("bias") {
-        list.push(plan("bias", vec![size], false));
+keys! {
+    /// The keys of dense weights.
+    pub struct Weights {
+        /// whether a bias is added
+        pub bias: bool = flag().or(true),
+        /// how weights and bias begin
+        pub init: Component = component(Kind::Initialiser).or_named("torch_linear"),
     }
-    list
+}
+
+keys! {
+    /// The keys of the dense layer.
+    pub struct LinearKeys {
+        /// outputs
+        size: usize = at_least(1),
+        /// its weights
+        weights: Flat<Weights> = flat(),
+        /// how it learns
+        learning: Flat<Learning> = flat(),
+    }
+}
+
+/// Dense weights, and a bias beside them.
+pub struct Dense {
+    bias: bool,
+    /// How the weight begins, and the bias.
+    begins: [Arc<dyn Initialiser>; 2],
+    learning: Learning,
+}
+
+impl Dense {
+    /// Of their keys.
+    pub fn new(keys: &Weights, learning: &Learning, parts: &dyn Parts) -> Dense {
+        let begins = [false, true].map(|bias| parts.initialiser(&keys.init, bias));
+        Dense { bias: keys.bias, begins, learning: learning.clone() }
+    }
+
+    /// Weight `[size, inputs]` and bias `[size]`; `fan_in` is what their initial values are scaled by.
+    pub fn parameters(&self, size: usize, inputs: usize, fan_in: usize) -> Vec<ParameterPlan> {
+        let [weight, bias] = &self.begins;
+        let plan = |name: &str, shape: Vec<usize>, begins: &Arc<dyn Initialiser>| ParameterPlan {
+            fan_in,
+            ..ParameterPlan::new(name, shape, begins.clone(), &self.learning)
+        };
+        let mut list = vec![ParameterPlan { decays: true, ..plan("weight", vec![size, inputs], weight) }];
+        list.extend(self.bias.then(|| plan("bias", vec![size], bias)));
+        list
+    }
 }
 
 /// `x W^T + b` over all steps at once; without a weight the input itself.
 pub fn project<D: Backend>(
-    parameters: &HashMap<String, Matrix<D>>,
+    parameters: &Parameters<D>,
     input: &Steps<D>,
     recorder: &mut Recorder<D>,
 ) -> Result<Steps<D>, TensorError> {
@@ -76,43 +71,30 @@ pub fn project<D: Backend>(
     Ok(Steps { data, ..*input })
 }
 
-impl LayerKind for LinearKind {
-    fn plan(&self, args: &Table, inputs: usize, initialisers: &dyn Initialisers) -> LayerPlan {
-        let size = args.whole("size");
-        LayerPlan {
-            name: args.string("name"),
-            kind: args.string("kind"),
-            inputs,
-            size,
-            blocks: 1,
-            output: "current".into(),
-            signals: vec!["current".into()],
-            parameters: weights(args, size, inputs, inputs, initialisers),
-        }
-    }
+/// The dense layer.
+pub struct Linear {
+    size: usize,
+    dense: Dense,
+}
 
-    fn fused(&self, _: &Table, _: &dyn Surrogates) -> Option<Form> {
-        Some(Form::Dense)
-    }
-
-    fn on<D: Backend>(&self, _: &Table, _: &dyn Surrogates) -> Box<dyn Layer<D>> {
-        Box::new(Linear)
+impl Linear {
+    /// Of its keys.
+    pub fn new(keys: LinearKeys, parts: &dyn Parts) -> Linear {
+        Linear { size: keys.size, dense: Dense::new(&keys.weights, &keys.learning, parts) }
     }
 }
 
-struct Linear;
+impl Recipe for Linear {
+    fn plan(&self, inputs: usize) -> LayerPlan {
+        let parameters = self.dense.parameters(self.size, inputs, inputs);
+        LayerPlan { parameters, ..LayerPlan::new(inputs, self.size, "current") }
+    }
 
-impl<D: Backend> Layer<D> for Linear {
-    fn forward(
-        &self,
-        parameters: &HashMap<String, Matrix<D>>,
-        input: &Steps<D>,
-        _: Option<Carry<D>>,
-        _: Option<usize>,
-        _: &dyn Fn(&str) -> bool,
-        recorder: &mut Recorder<D>,
-    ) -> Result<Segment<D>, TensorError> {
-        let current = project(parameters, input, recorder)?;
-        Ok(Segment { signals: HashMap::from([("current".to_string(), current)]), carry: HashMap::new() })
+    fn fused(&self) -> Option<Form> {
+        Some(Form::Dense)
+    }
+
+    fn on<D: Backend>(&self) -> Box<dyn Layer<D>> {
+        Memoryless::boxed("current", |parameters, input, recorder| Ok(project(parameters, input, recorder)?.data))
     }
 }

@@ -9,5 +9,5 @@ pub mod neurons;
 pub mod probe;
 
 pub use init::Initialiser;
-pub use layer::{Layer, LayerKind, LayerPlan, ParameterPlan};
+pub use layer::{AnyLayer, Layer, LayerPlan, ParameterPlan, Recipe};
 pub use network::{Network, NetworkPlan, Parameter};

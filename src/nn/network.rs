@@ -1,6 +1,6 @@
 //! A network: layers one behind the other, and its parameters by path (`hidden_1.weight`).
 
-use super::layer::{Initialisers, Layer, LayerKind, LayerPlan, ParameterPlan, Surrogates};
+use super::layer::{AnyLayer, Layer, LayerPlan, ParameterPlan};
 use crate::neuron::reference::Carry;
 use crate::spec::LayerSpec;
 use crate::tensor::{Backend, Matrix, Recorder, Steps, TensorError};
@@ -51,20 +51,13 @@ impl NetworkPlan {
     }
 }
 
-/// The kinds of layers that a network is built from.
-pub struct Kinds<'a> {
-    /// Kind of each layer, in order.
-    pub layers: Vec<Arc<dyn LayerKind>>,
-    /// Where surrogates are looked up.
-    pub surrogates: &'a dyn Surrogates,
-}
-
-/// Plans the layers of an experiment for a number of input channels.
-pub fn plan(specs: &[LayerSpec], kinds: &Kinds<'_>, inputs: usize, initialisers: &dyn Initialisers) -> NetworkPlan {
+/// Plans the layers of an experiment for a number of input channels; `recipes` has one a layer.
+pub fn plan(specs: &[LayerSpec], recipes: &[Arc<dyn AnyLayer>], inputs: usize) -> NetworkPlan {
     let mut width = inputs;
     let mut layers = Vec::new();
-    for (spec, kind) in specs.iter().zip(&kinds.layers) {
-        let plan = kind.plan(&spec.component.args, width, initialisers);
+    for (spec, recipe) in specs.iter().zip(recipes) {
+        let (name, kind) = (spec.name.clone(), spec.component.kind.clone());
+        let plan = LayerPlan { name, kind, ..recipe.plan(width) };
         width = plan.size;
         layers.push(plan);
     }

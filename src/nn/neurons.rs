@@ -1,167 +1,218 @@
 //! A layer of neurons: dense weights from its input, if it has a `size`, and a neuron model over time.
 
 use super::fused::Form;
-use super::init::{Constant, TorchLinear};
-use super::layer::{Initialisers, Layer, LayerKind, LayerPlan, ParameterPlan, Surrogates};
-use super::linear::{learning_fields, project, weight_fields, weights};
+use super::init::{Constant, Initialiser, TorchLinear};
+use super::layer::{Layer, LayerPlan, Learning, ParameterPlan, Parts, Recipe};
+use super::linear::{Dense, Weights, project};
 use crate::formula::Expr;
 use crate::neuron::Model;
 use crate::neuron::model::{ParamDecl, ProjectionDecl};
 use crate::neuron::program::Program;
 use crate::neuron::reference::{self, Carry, Segment};
+use crate::spec::Component;
 use crate::spec::component::Kind;
-use crate::spec::fields::{Field, PARAMETER_OPTIONS, Type};
-use crate::spec::tree::{Node, Table, Value};
+use crate::spec::fields::{Field, Type};
+use crate::spec::held::{Begins, Held, Per, parameter};
+use crate::spec::key::{Key, KeyType, Keys, at_least, component};
+use crate::spec::tree::{Table, Value};
 use crate::tensor::{Backend, Matrix, Recorder, Steps, TensorError};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// A neuron model as a kind of layer.
-pub struct NeuronKind {
-    model: Arc<Model>,
+/// What an experiment says of a layer of neurons. Which keys there are follows from the model.
+pub struct NeuronKeys {
+    size: Option<usize>,
+    weights: Weights,
+    /// Each parameter of the model.
+    params: Vec<Held>,
+    /// The value of each option, and the kind of each projection, by name.
+    choices: Vec<(String, String)>,
+    /// How the weights of each projection begin, where it says so.
+    projections: Vec<Option<Component>>,
+    surrogate: Option<Component>,
+    output: String,
+    learning: Learning,
 }
 
-/// The keys of a layer of a neuron model.
-pub fn fields(model: &Model) -> Vec<Field> {
-    let text = |s: &str| Value::Text(s.into());
-    let mut fields = vec![Field::optional(
-        "size",
-        Type::at_least(1),
-        "neurons, fed by dense weights; else one a channel of the input",
-    )];
-    fields.extend(weight_fields());
-    for param in &model.params {
-        fields.push(Field::default(&param.name, Type::Parameter, Value::Float(param.default), &param.about));
-    }
-    for option in &model.options {
-        let values: Vec<String> = option.values.iter().map(|(value, _)| value.clone()).collect();
-        let default = text(&values[0]);
-        fields.push(Field::default(&option.name, Type::Choice(values), default, "variant of the equations"));
-    }
-    for projection in &model.projections {
-        let first = text(&projection.kinds[0]);
-        let about = format!("how {} of the step before comes back", projection.from);
-        fields.push(Field::default(&projection.name, Type::Choice(projection.kinds.clone()), first, &about));
-        let about = "how its weights begin; one to one: at 1, dense: as PyTorch's Linear";
-        fields.push(Field::optional(&init_key(projection), Type::Component(Kind::Initialiser), about));
-    }
-    if model.spikes() {
-        let about = "derivative that stands in for that of a spike";
-        fields.push(Field::default("surrogate", Type::Component(Kind::Surrogate), text("fast_sigmoid"), about));
-    }
-    let signals: Vec<String> = model.outputs.iter().map(|(signal, _)| signal.clone()).collect();
-    let first = text(&signals[0]);
-    fields.push(Field::default("output", Type::Choice(signals), first, "the signal that the layer hands on"));
-    fields.extend(learning_fields());
-    fields
+/// One of some words, the first unless another is written.
+fn word(words: Vec<String>) -> Key<String> {
+    let first = words.first().cloned().unwrap_or_default();
+    Key::new(Type::Choice(words)).or(first)
 }
 
 fn init_key(projection: &ProjectionDecl) -> String {
     format!("{}_init", projection.name)
 }
 
-impl NeuronKind {
-    /// A layer of this model.
-    pub fn new(model: Arc<Model>) -> Self {
-        NeuronKind { model }
+impl NeuronKeys {
+    /// The keys of a layer of a neuron model.
+    pub fn fields(model: &Model) -> Vec<Field> {
+        let about = "neurons, fed by dense weights; else one a channel of the input";
+        let mut fields = vec![at_least(1).optional().field("size", about)];
+        fields.extend(Weights::fields());
+        for param in &model.params {
+            let default = Value::Float(param.default);
+            fields.push(parameter().or_written(default).field(&param.name, &param.about));
+        }
+        for option in &model.options {
+            let values = option.values.iter().map(|(value, _)| value.clone()).collect();
+            fields.push(word(values).field(&option.name, "variant of the equations"));
+        }
+        for projection in &model.projections {
+            let about = format!("how {} of the step before comes back", projection.from);
+            fields.push(word(projection.kinds.clone()).field(&projection.name, &about));
+            let about = "how its weights begin; one to one: at 1, dense: as PyTorch's Linear";
+            fields.push(component(Kind::Initialiser).optional().field(&init_key(projection), about));
+        }
+        if model.spikes() {
+            let about = "derivative that stands in for that of a spike";
+            fields.push(component(Kind::Surrogate).or_named("fast_sigmoid").field("surrogate", about));
+        }
+        let signals = model.outputs.iter().map(|(signal, _)| signal.clone()).collect();
+        fields.push(word(signals).field("output", "the signal that the layer hands on"));
+        fields.extend(Learning::fields());
+        fields
     }
 
-    fn program(&self, args: &Table, surrogates: &dyn Surrogates) -> NeuronLayer {
-        let options = self.model.options.iter().map(|option| &option.name);
-        let names = options.chain(self.model.projections.iter().map(|projection| &projection.name));
-        let choices: Vec<(String, String)> = names.map(|name| (name.clone(), args.string(name))).collect();
-        let surrogate = args.get("surrogate").and_then(Node::as_table).map(|table| surrogates.surrogate(table));
-        NeuronLayer { program: Program::new(&self.model, &choices, surrogate.unwrap_or(Expr::number(0.0))) }
+    /// Their values in a table that was checked against [`NeuronKeys::fields`]; none where it was not.
+    pub fn read(model: &Model, checked: &Table) -> Option<NeuronKeys> {
+        let options = model.options.iter().map(|option| &option.name);
+        let chosen = options.chain(model.projections.iter().map(|projection| &projection.name));
+        let chosen = chosen.map(|name| Some((name.clone(), String::from_table(checked, name)?)));
+        let of = |projection: &ProjectionDecl| Option::from_table(checked, &init_key(projection));
+        Some(NeuronKeys {
+            size: Option::from_table(checked, "size")?,
+            weights: Weights::read(checked)?,
+            params: model.params.iter().map(|param| Held::from_table(checked, &param.name)).collect::<Option<_>>()?,
+            choices: chosen.collect::<Option<_>>()?,
+            projections: model.projections.iter().map(of).collect::<Option<_>>()?,
+            surrogate: Option::from_table(checked, "surrogate")?,
+            output: String::from_table(checked, "output")?,
+            learning: Learning::read(checked)?,
+        })
     }
 }
 
-impl LayerKind for NeuronKind {
-    fn plan(&self, args: &Table, inputs: usize, initialisers: &dyn Initialisers) -> LayerPlan {
-        let (blocks, given) = (self.model.inputs.len(), args.get("size").map(|_| args.whole("size")));
-        let size = given.unwrap_or(inputs / blocks);
-        let mut parameters: Vec<ParameterPlan> =
-            self.model.params.iter().map(|param| parameter(param, args, size, initialisers)).collect();
-        if given.is_some() {
-            let fan_in = if self.model.fan_in_neurons { size } else { inputs };
-            parameters.extend(weights(args, blocks * size, inputs, fan_in, initialisers));
+/// A layer of neurons of a model.
+pub struct Neurons {
+    model: Arc<Model>,
+    size: Option<usize>,
+    dense: Dense,
+    /// Each parameter of the model, with how it begins.
+    params: Vec<(Held, Arc<dyn Initialiser>)>,
+    choices: Vec<(String, String)>,
+    projections: Vec<Projection>,
+    surrogate: Expr,
+    output: String,
+    learning: Learning,
+}
+
+/// A projection of a state back into the layer.
+struct Projection {
+    dense: bool,
+    /// How the weight begins, and the bias.
+    begins: [Arc<dyn Initialiser>; 2],
+}
+
+impl Neurons {
+    /// Of its keys.
+    pub fn new(model: Arc<Model>, keys: NeuronKeys, parts: &dyn Parts) -> Neurons {
+        let begins = |held: Held| {
+            let init = match &held.begins {
+                Begins::At(value) => Constant::of(*value),
+                Begins::Drawn(component) => parts.initialiser(component, false),
+            };
+            (held, init)
+        };
+        let projection = |(decl, given): (&ProjectionDecl, &Option<Component>)| {
+            let dense = keys.choices.iter().any(|(name, kind)| *name == decl.name && kind == "dense");
+            Projection { dense, begins: [false, true].map(|bias| projected(given.as_ref(), dense, bias, parts)) }
+        };
+        Neurons {
+            size: keys.size,
+            dense: Dense::new(&keys.weights, &keys.learning, parts),
+            projections: model.projections.iter().zip(&keys.projections).map(projection).collect(),
+            params: keys.params.into_iter().map(begins).collect(),
+            choices: keys.choices,
+            surrogate: keys.surrogate.map_or(Expr::number(0.0), |surrogate| parts.surrogate(&surrogate)),
+            output: keys.output,
+            learning: keys.learning,
+            model,
         }
-        for decl in &self.model.projections {
-            parameters.extend(projection(decl, args, size, initialisers));
+    }
+
+    fn program(&self) -> Program {
+        Program::new(&self.model, &self.choices, self.surrogate.clone())
+    }
+
+    fn parameter(&self, param: &ParamDecl, held: &Held, init: &Arc<dyn Initialiser>, size: usize) -> ParameterPlan {
+        let shape = vec![if held.holding.per == Per::Neuron { size } else { 1 }];
+        ParameterPlan {
+            learn: held.holding.learn && self.learning.learn,
+            lr: held.holding.lr.or(self.learning.lr),
+            project: param.project,
+            bounds: param.clamp.or(param.project),
+            ..ParameterPlan::new(&param.name, shape, init.clone(), &self.learning)
+        }
+    }
+
+    /// Weight and bias of a projection.
+    fn projected(&self, decl: &ProjectionDecl, projection: &Projection, size: usize) -> Vec<ParameterPlan> {
+        let Projection { dense, begins: [weight, bias] } = projection;
+        let outputs = decl.to.len() * size;
+        let plan = |name: &str, shape: Vec<usize>, init: &Arc<dyn Initialiser>| ParameterPlan {
+            fan_in: size,
+            ..ParameterPlan::new(&format!("{}.{name}", decl.name), shape, init.clone(), &self.learning)
+        };
+        let shape = if *dense { vec![outputs, size] } else { vec![size] };
+        let mut list = vec![ParameterPlan { decays: true, ..plan("weight", shape, weight) }];
+        list.extend((*dense && decl.bias).then(|| plan("bias", vec![outputs], bias)));
+        list
+    }
+}
+
+/// How weight or bias of a projection begins.
+fn projected(given: Option<&Component>, dense: bool, bias: bool, parts: &dyn Parts) -> Arc<dyn Initialiser> {
+    match given {
+        Some(component) => parts.initialiser(component, bias),
+        None if dense => Arc::new(TorchLinear { bias }),
+        None => Constant::of(1.0),
+    }
+}
+
+impl Recipe for Neurons {
+    fn plan(&self, inputs: usize) -> LayerPlan {
+        let blocks = self.model.inputs.len();
+        let size = self.size.unwrap_or(inputs / blocks);
+        let params = self.model.params.iter().zip(&self.params);
+        let mut parameters: Vec<ParameterPlan> =
+            params.map(|(param, (held, init))| self.parameter(param, held, init, size)).collect();
+        if self.size.is_some() {
+            let fan_in = if self.model.fan_in_neurons { size } else { inputs };
+            parameters.extend(self.dense.parameters(blocks * size, inputs, fan_in));
+        }
+        for (decl, projection) in self.model.projections.iter().zip(&self.projections) {
+            parameters.extend(self.projected(decl, projection, size));
         }
         LayerPlan {
-            name: args.string("name"),
-            kind: args.string("kind"),
-            inputs,
-            size,
-            blocks: if given.is_some() { 1 } else { blocks },
-            output: args.string("output"),
+            blocks: if self.size.is_some() { 1 } else { blocks },
             signals: self.model.outputs.iter().map(|(signal, _)| signal.clone()).collect(),
             parameters,
+            ..LayerPlan::new(inputs, size, &self.output)
         }
     }
 
-    fn fused(&self, args: &Table, surrogates: &dyn Surrogates) -> Option<Form> {
-        Some(Form::Neurons(self.program(args, surrogates).program))
+    fn fused(&self) -> Option<Form> {
+        Some(Form::Neurons(self.program()))
     }
 
-    fn has_fused(&self, _: &Table, _: &dyn Surrogates) -> bool {
+    fn has_fused(&self) -> bool {
         true
     }
 
-    fn on<D: Backend>(&self, args: &Table, surrogates: &dyn Surrogates) -> Box<dyn Layer<D>> {
-        Box::new(self.program(args, surrogates))
+    fn on<D: Backend>(&self) -> Box<dyn Layer<D>> {
+        Box::new(NeuronLayer { program: self.program() })
     }
-}
-
-fn parameter(param: &ParamDecl, args: &Table, size: usize, initialisers: &dyn Initialisers) -> ParameterPlan {
-    let empty = Table::default();
-    let held = args.get(&param.name).and_then(Node::as_table).unwrap_or(&empty);
-    let source = held.entries.iter().find(|entry| !PARAMETER_OPTIONS.contains(&entry.key.as_str()));
-    let init: Arc<dyn super::Initialiser> = match source {
-        Some(entry) if entry.key != "value" => initialisers.initialiser(&entry.key, held, false),
-        _ => Arc::new(Constant(held.get("value").and_then(Node::as_number).unwrap_or(param.default))),
-    };
-    ParameterPlan {
-        name: param.name.clone(),
-        shape: vec![if held.text("per") == Some("neuron") { size } else { 1 }],
-        fan_in: 1,
-        init,
-        learn: held.flag("learn") && args.flag("learn"),
-        lr: held.get("lr").or(args.get("lr")).and_then(Node::as_number),
-        decays: false,
-        project: param.project,
-        bounds: param.clamp.or(param.project),
-    }
-}
-
-/// Weight and bias of a projection of a state back into the layer.
-fn projection(decl: &ProjectionDecl, args: &Table, size: usize, initialisers: &dyn Initialisers) -> Vec<ParameterPlan> {
-    let dense = args.string(&decl.name) == "dense";
-    let outputs = decl.to.len() * size;
-    let plan = |name: &str, shape: Vec<usize>, bias: bool| {
-        let given = args.get(&init_key(decl)).and_then(Node::as_table);
-        let init: Arc<dyn super::Initialiser> = match given {
-            Some(table) => initialisers.initialiser(table.text("kind").unwrap_or_default(), table, bias),
-            None if dense => Arc::new(TorchLinear { bias }),
-            None => Arc::new(Constant(1.0)),
-        };
-        ParameterPlan {
-            name: format!("{}.{name}", decl.name),
-            shape,
-            fan_in: size,
-            init,
-            learn: args.flag("learn"),
-            lr: args.get("lr").and_then(Node::as_number),
-            decays: !bias,
-            project: None,
-            bounds: None,
-        }
-    };
-    let mut list = vec![plan("weight", if dense { vec![outputs, size] } else { vec![size] }, false)];
-    if dense && decl.bias {
-        list.push(plan("bias", vec![outputs], true));
-    }
-    list
 }
 
 struct NeuronLayer {

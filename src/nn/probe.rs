@@ -1,14 +1,13 @@
 //! What one neuron does with simple currents: an impulse, a step, and steps of many heights.
 //!
-//! In: a kind of layer and its checked keys. Out: signals over time, and firing rates. Parameters that are drawn are
+//! In: the recipe of a layer. Out: signals over time, and firing rates. Parameters that are drawn are
 //! those of seed 0. Nothing is trained.
 
 use super::fused::{FusedNetwork, Workspace};
-use super::layer::{Initialisers, LayerKind, Surrogates};
+use super::layer::{AnyLayer, LayerPlan};
 use super::network::NetworkPlan;
 use crate::data::DataView;
 use crate::random::Stream;
-use crate::spec::tree::Table;
 
 /// A neuron on its own.
 pub struct Probe {
@@ -25,11 +24,11 @@ pub type Response = Vec<(String, Vec<f32>)>;
 const SPIKES: &str = "spikes";
 
 impl Probe {
-    /// One neuron of a kind; none where the kind has no fused form.
-    pub fn new<R: Initialisers + Surrogates>(kind: &dyn LayerKind, args: &Table, registry: &R) -> Option<Probe> {
-        let inputs = kind.plan(args, 1, registry).blocks;
-        let plan = NetworkPlan { layers: vec![kind.plan(args, inputs, registry)] };
-        let form = kind.fused(args, registry)?;
+    /// One neuron of a layer; none where that has no fused form.
+    pub fn new(layer: &dyn AnyLayer) -> Option<Probe> {
+        let inputs = layer.plan(1).blocks;
+        let plan = NetworkPlan { layers: vec![LayerPlan { name: "probe".into(), ..layer.plan(inputs) }] };
+        let form = layer.fused()?;
         let values = plan.parameters().map(|(path, parameter)| {
             let mut stream = Stream::new(0, &format!("init/{path}"));
             let values = parameter.init.values(&mut stream, parameter.len(), parameter.fan_in);

@@ -3,9 +3,9 @@
 
 use super::protocol::{Answer, Cube, Request};
 use super::{Failure, Manifest, Program};
+use crate::data::function::SampleKeys;
 use crate::data::{Data, DataError, DataShape, Dataset};
 use crate::random::Draws;
-use crate::spec::tree::Table;
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
@@ -18,10 +18,9 @@ pub struct ProgramDataset {
 }
 
 impl ProgramDataset {
-    /// The dataset for checked keys.
-    pub fn new(program: Arc<Program>, args: &Table) -> ProgramDataset {
-        let keys = program.manifest.values(args);
-        ProgramDataset { program, steps: args.whole("steps"), samples: args.whole("samples"), keys }
+    /// The dataset for its size and the values of the program's own keys.
+    pub fn new(program: Arc<Program>, size: SampleKeys, keys: Map<String, Value>) -> ProgramDataset {
+        ProgramDataset { program, steps: size.steps, samples: size.samples, keys }
     }
 
     /// The values of `[time][sample][channel]` in one list, if they are as many as there should be.

@@ -2,14 +2,17 @@
 
 use super::Failure;
 use super::protocol::Description;
+use crate::data::function::SampleKeys;
 use crate::formula::is_identifier;
+use crate::keys;
 use crate::spec::check::Checker;
 use crate::spec::component::{Components, Info, Origin};
 use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem};
 use crate::spec::fields::{Field, Range, Type};
+use crate::spec::key::{Choice, Keys, Placed};
 use crate::spec::merge::wrong_type;
 use crate::spec::source::{Span, text_of};
-use crate::spec::tree::{Entry, Node, Table, Value};
+use crate::spec::tree::{Entry, Table, Value};
 use serde_json::{Map, Value as Json};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -66,42 +69,60 @@ pub struct Manifest {
     pub digest: String,
 }
 
-/// The keys of a manifest.
-fn fields() -> Vec<Field> {
-    let texts = || Type::List(Box::new(Type::Text));
-    let provides = Type::Choice(vec!["dataset".into(), "metric".into()]);
-    let limit = Range { min: 0.0, max: 3600.0, above: true };
-    vec![
-        Field::required("kind", Type::Text, "`program`"),
-        Field::required("provides", provides, "what it provides"),
-        Field::required("name", Type::Name, "its name"),
-        Field::default("about", Type::Text, Value::Text(String::new()), "what it is, in a sentence"),
-        Field::optional("source", Type::Text, "the paper it comes from"),
-        Field::optional("overrides", Type::Text, "the built-in component that it replaces"),
-        Field::required("command", texts(), "executable and arguments, run in the folder of this file"),
-        Field::default("files", texts(), Value::Array(Vec::new()), "more files that it consists of"),
-        Field::number("timeout_s", limit, 10.0, "seconds that an answer may take"),
-        Field::optional("inputs", texts(), "names of the input channels, of a dataset"),
-        Field::optional("targets", texts(), "names of the target channels, of a dataset"),
-        Field::default("unit", Type::Text, Value::Text("1".into()), "unit of a metric, in terms of the target's"),
-        Field::default("higher_is_better", Type::Bool, Value::Bool(false), "whether a metric is better when higher"),
-        Field::optional("params", Type::Free, "keys of its own, a table with `default` and `about` each"),
-    ]
+impl Choice for Provides {
+    const WORDS: &'static [(&'static str, Provides)] = &[("dataset", Provides::Dataset), ("metric", Provides::Metric)];
+}
+
+/// Seconds that an answer may take.
+const LIMIT: Range = Range { min: 0.0, max: 3600.0, above: true };
+
+keys! {
+    /// The keys of a manifest.
+    struct ManifestKeys {
+        /// `program`
+        kind: String = text(),
+        /// what it provides
+        provides: Provides = one_of(),
+        /// its name
+        name: String = name(),
+        /// what it is, in a sentence
+        about: String = text().or(String::new()),
+        /// the paper it comes from
+        source: Option<String> = text().optional(),
+        /// the built-in component that it replaces
+        overrides: Option<String> = text().optional(),
+        /// executable and arguments, run in the folder of this file
+        command: Placed<Vec<Placed<String>>> = list(text().placed()).placed(),
+        /// more files that it consists of
+        files: Vec<Placed<String>> = list(text().placed()).or_written(Value::Array(Vec::new())),
+        /// seconds that an answer may take
+        timeout_s: f64 = number(LIMIT).or(10.0),
+        /// names of the input channels, of a dataset
+        inputs: Option<Placed<Vec<String>>> = list(text()).placed().optional(),
+        /// names of the target channels, of a dataset
+        targets: Option<Placed<Vec<String>>> = list(text()).placed().optional(),
+        /// unit of a metric, in terms of the target's
+        unit: String = text().or("1".into()),
+        /// whether a metric is better when higher
+        higher_is_better: bool = flag().or(false),
+        /// keys of its own, a table with `default` and `about` each
+        params: Option<Table> = free().optional(),
+    }
+}
+
+keys! {
+    /// The keys of every metric that a program computes.
+    pub struct MetricKeys {
+        /// whether rows of the history have it too; else it is computed after training only
+        pub history: bool = flag().or(false),
+    }
 }
 
 /// Keys that every program of a kind takes.
 fn own_fields(provides: Provides) -> Vec<Field> {
     match provides {
-        Provides::Dataset => vec![
-            Field::required("steps", Type::at_least(1), "time steps of a sample"),
-            Field::default("samples", Type::at_least(1), Value::Int(1), "samples"),
-        ],
-        Provides::Metric => vec![Field::default(
-            "history",
-            Type::Bool,
-            Value::Bool(false),
-            "whether rows of the history have it too; else it is computed after training only",
-        )],
+        Provides::Dataset => SampleKeys::fields(),
+        Provides::Metric => MetricKeys::fields(),
     }
 }
 
@@ -116,53 +137,52 @@ impl Manifest {
         found: &mut Diagnostics,
     ) -> Option<Manifest> {
         let before = found.list.len();
-        let checked = Checker::new(registry, found).table(table, &fields(), at);
+        let checked = Checker::new(registry, found).table(table, &ManifestKeys::fields(), at);
         if found.list.len() > before {
             return None;
         }
-        let provides = if checked.text("provides") == Some("dataset") { Provides::Dataset } else { Provides::Metric };
+        let said = ManifestKeys::read(&checked)?;
+        let provides = said.provides;
         let mut info_fields = own_fields(provides);
-        let keys = read_params(&checked, &mut info_fields, found);
-        let texts = |key: &str| -> Vec<String> {
-            checked.nodes(key).iter().filter_map(|node| node.as_text().map(String::from)).collect()
-        };
-        for key in ["inputs", "targets"] {
-            let (given, dataset) = (checked.nodes(key).len(), provides == Provides::Dataset);
-            let names = texts(key);
+        let keys = read_params(&said.params.unwrap_or_default(), &mut info_fields, found);
+        let channels =
+            |names: Option<Placed<Vec<String>>>| names.map_or((Vec::new(), at), |names| (names.value, names.at));
+        let [(inputs, inputs_at), (targets, targets_at)] = [channels(said.inputs), channels(said.targets)];
+        for (key, names, at) in [("inputs", &inputs, inputs_at), ("targets", &targets, targets_at)] {
             let twice = names.iter().enumerate().any(|(i, name)| names[..i].contains(name));
-            if dataset && (given == 0 || given > 256 || twice) {
-                let at = checked.get(key).map_or(at, |node| node.span);
+            if provides == Provides::Dataset && (names.is_empty() || names.len() > 256 || twice) {
                 let label = "a dataset has 1 to 256 channels of different names here";
                 found.push(Diagnostic::new(Problem::OutOfRange { key: key.into() }, at).label(label));
             }
         }
         let folder = std::path::absolute(file.parent().unwrap_or(Path::new(""))).ok()?;
-        let Resolved { command, files, digest } = resolve(&checked, &folder, text, at, found)?;
+        let Resolved { command, files, digest } = resolve(&said.command, &said.files, &folder, text, found)?;
         let beside = |name: String| text_of(&file.with_file_name(name));
         let files = files.into_iter().map(beside).collect();
         let file = text_of(file);
         if found.list.len() > before {
             return None;
         }
-        let mut detail = format!("runs `{}`, only with `--allow-programs`\n", texts("command").join(" "));
+        let words: Vec<&str> = said.command.value.iter().map(|word| word.value.as_str()).collect();
+        let mut detail = format!("runs `{}`, only with `--allow-programs`\n", words.join(" "));
         if provides == Provides::Dataset {
-            detail += &format!("inputs: {}\ntargets: {}\n", texts("inputs").join(", "), texts("targets").join(", "));
+            detail += &format!("inputs: {}\ntargets: {}\n", inputs.join(", "), targets.join(", "));
         }
         let origin = Origin::Program { file: file.clone(), text: text.into(), digest: digest.clone() };
         Some(Manifest {
             info: Info { origin, ..crate::neuron::surrogate::info(&checked, info_fields, detail) },
-            name: checked.string("name"),
+            name: said.name,
             file,
             folder,
             provides,
             command,
-            timeout_s: checked.number("timeout_s"),
+            timeout_s: said.timeout_s,
             keys,
-            inputs: texts("inputs"),
-            targets: texts("targets"),
+            inputs,
+            targets,
             files,
-            unit: checked.string("unit"),
-            lower_is_better: !checked.flag("higher_is_better"),
+            unit: said.unit,
+            lower_is_better: !said.higher_is_better,
             digest,
         })
     }
@@ -206,9 +226,7 @@ impl Manifest {
 }
 
 /// The keys of `[params]`, whose types are those of their defaults.
-fn read_params(checked: &Table, fields: &mut Vec<Field>, found: &mut Diagnostics) -> Vec<String> {
-    let empty = Table::default();
-    let params = checked.get("params").and_then(Node::as_table).unwrap_or(&empty);
+fn read_params(params: &Table, fields: &mut Vec<Field>, found: &mut Diagnostics) -> Vec<String> {
     let mut keys = Vec::new();
     for Entry { key, key_span, node, .. } in &params.entries {
         let taken = ["kind", "seed", "name"].contains(&key.as_str()) || fields.iter().any(|field| field.name == *key);
@@ -247,17 +265,23 @@ struct Resolved {
 }
 
 /// Finds the files of a program.
-fn resolve(checked: &Table, folder: &Path, text: &str, at: Span, found: &mut Diagnostics) -> Option<Resolved> {
+fn resolve(
+    words: &Placed<Vec<Placed<String>>>,
+    more: &[Placed<String>],
+    folder: &Path,
+    text: &str,
+    found: &mut Diagnostics,
+) -> Option<Resolved> {
+    let Placed { value: words, at, .. } = words;
     let mut files = Vec::new();
-    let words = checked.nodes("command");
     let mut hasher = blake3::Hasher::new_derive_key("runner 1 program");
     hasher.update(blake3::hash(text.as_bytes()).as_bytes());
-    let mut missing = |node: &Node, error: io::Error| {
-        let problem = Problem::Conflict(format!("`{}` cannot be read: {error}", node.as_text().unwrap_or("")));
-        found.push(Diagnostic::new(problem, node.span).label("a file of the program, beside this file"));
+    let mut missing = |file: &Placed<String>, error: io::Error| {
+        let problem = Problem::Conflict(format!("`{}` cannot be read: {error}", file.value));
+        found.push(Diagnostic::new(problem, file.at).label("a file of the program, beside this file"));
     };
-    for (i, node) in words.iter().chain(checked.nodes("files")).enumerate() {
-        let name = node.as_text().unwrap_or("");
+    for (i, file) in words.iter().chain(more).enumerate() {
+        let name = &file.value;
         let path = folder.join(name);
         let is_part = i >= words.len() || (i == 0 && name.contains('/'));
         if is_part || path.is_file() {
@@ -266,14 +290,13 @@ fn resolve(checked: &Table, folder: &Path, text: &str, at: Span, found: &mut Dia
                     hasher.update(name.as_bytes()).update(digest.as_bytes());
                     files.push(name.to_string());
                 }
-                Err(error) => missing(node, error),
+                Err(error) => missing(file, error),
             }
         }
     }
-    let mut command: Vec<String> = words.iter().filter_map(|node| node.as_text().map(String::from)).collect();
+    let mut command: Vec<String> = words.iter().map(|word| word.value.clone()).collect();
     let Some(first) = command.first_mut() else {
-        let at = checked.get("command").map_or(at, |node| node.span);
-        found.push(Diagnostic::new(Problem::OutOfRange { key: "command".into() }, at).label("an executable at least"));
+        found.push(Diagnostic::new(Problem::OutOfRange { key: "command".into() }, *at).label("an executable at least"));
         return None;
     };
     if first.contains('/') {

@@ -2,7 +2,6 @@
 
 use super::Program;
 use super::protocol::{Answer, Cube, Request};
-use crate::spec::tree::Table;
 use crate::train::Metric;
 use crate::train::metric::{Compared, MetricError, Places};
 use serde_json::{Map, Value};
@@ -16,10 +15,9 @@ pub struct ProgramMetric {
 }
 
 impl ProgramMetric {
-    /// The metric for checked keys.
-    pub fn new(program: Arc<Program>, args: &Table) -> ProgramMetric {
-        let keys = program.manifest.values(args);
-        ProgramMetric { program, keys, history: args.flag("history") }
+    /// The metric, in the history or not, for the values of the program's own keys.
+    pub fn new(program: Arc<Program>, history: bool, keys: Map<String, Value>) -> ProgramMetric {
+        ProgramMetric { program, keys, history }
     }
 }
 

@@ -17,7 +17,7 @@ pub mod protocol;
 
 pub use cache::{Cache, NoCache};
 pub use dataset::ProgramDataset;
-pub use manifest::{Manifest, Provides};
+pub use manifest::{Manifest, MetricKeys, Provides};
 pub use metric::ProgramMetric;
 pub use process::{are_running, kill_all};
 

@@ -1,17 +1,16 @@
 //! How components come into the registry: `to.loss("mse", |_| Mse).about("...")`. Built-in ones and those of other crates
 //! register alike; whatever is registered shows in `list`, `show`, the schema and suggestions, and is checked alike.
 
-use super::{Catalog, Entry, LayerBuild, LossBuild, MetricBuild, Registry};
-use crate::data::Dataset;
+use super::{Catalog, Entry, LayerBuild, LossBuild, MetricBuild, Registry, keys};
+use crate::data::{Dataset, Reading};
 use crate::nn::Initialiser;
-use crate::nn::layer::LayerKind;
+use crate::nn::layer::{Parts, Recipe};
 use crate::search::pruner::Pruner;
 use crate::search::sampler::Sampler;
 use crate::spec::Component;
 use crate::spec::component::{Info, Origin};
 use crate::spec::diagnostic::Diagnostics;
-use crate::spec::fields::Field;
-use crate::spec::source::Sources;
+use crate::spec::key::Keys;
 use crate::spec::tree::Table;
 use crate::train::Metric;
 use crate::train::loss::{DirectLoss, EveryLoss};
@@ -47,115 +46,137 @@ impl<'a> Additions<'a> {
         Additions { registry, origin }
     }
 
-    /// A dataset, from its checked keys; what they name may turn out not to be there. Paths among them are relative to
-    /// the file that they stand in.
+    /// A dataset that nothing outside of the program is read for, from its keys.
     ///
     /// # Panics
     /// Where a dataset of this name is registered, as all of these do.
-    pub fn dataset(
+    pub fn dataset<K: Keys, S: Dataset + 'static>(
         &mut self,
         name: &str,
-        build: impl Fn(&Component, &Sources) -> Result<Box<dyn Dataset>, Diagnostics> + Send + Sync + 'static,
+        build: impl Fn(K) -> S + Send + Sync + 'static,
     ) -> Adding<'_, super::DatasetBuild> {
-        add(&mut self.registry.datasets, name, &self.origin, Arc::new(build))
+        self.dataset_of_files(name, move |keys, _| Ok(build(keys)))
     }
 
-    /// A layer.
-    pub fn layer(&mut self, name: &str, kind: impl LayerKind + 'static) -> Adding<'_, LayerBuild> {
-        assert!(!self.registry.neurons.contains_key(name), "`{name}` is registered already, as a neuron");
-        add(&mut self.registry.layers, name, &self.origin, LayerBuild::new(kind))
-    }
-
-    /// A loss, from its checked keys.
-    pub fn loss<L: EveryLoss>(
+    /// A dataset of files from its keys; what they name may turn out not to be there.
+    pub fn dataset_of_files<K: Keys, S: Dataset + 'static>(
         &mut self,
         name: &str,
-        build: impl Fn(&Table) -> L + Clone + Send + Sync + 'static,
+        build: impl Fn(K, &Reading<'_>) -> Result<S, Diagnostics> + Send + Sync + 'static,
+    ) -> Adding<'_, super::DatasetBuild> {
+        let build = move |component: &Component, reading: &Reading<'_>| {
+            Ok(Box::new(build(keys(&component.args), reading)?) as Box<dyn Dataset>)
+        };
+        add::<K, _>(&mut self.registry.datasets, name, &self.origin, Arc::new(build))
+    }
+
+    /// A layer: its recipe, from its keys and what they name.
+    pub fn layer<K: Keys, R: Recipe>(
+        &mut self,
+        name: &str,
+        build: impl Fn(K, &dyn Parts) -> R + Send + Sync + 'static,
+    ) -> Adding<'_, LayerBuild> {
+        assert!(!self.registry.neurons.contains_key(name), "`{name}` is registered already, as a neuron");
+        let build = Box::new(move |args: &Table, parts: &dyn Parts| Arc::new(build(keys(args), parts)) as _);
+        add::<K, LayerBuild>(&mut self.registry.layers, name, &self.origin, build)
+    }
+
+    /// A loss, from its keys.
+    pub fn loss<K: Keys, L: EveryLoss>(
+        &mut self,
+        name: &str,
+        build: impl Fn(K) -> L + Clone + Send + Sync + 'static,
     ) -> Adding<'_, LossBuild> {
         #[cfg(feature = "cuda")]
         let on_cuda = build.clone();
         let build = LossBuild {
-            cpu: Box::new(move |args| Box::new(build(args))),
+            cpu: Box::new(move |args| Box::new(build(keys(args)))),
             #[cfg(feature = "cuda")]
-            cuda: Box::new(move |args| Box::new(on_cuda(args))),
+            cuda: Box::new(move |args| Box::new(on_cuda(keys(args)))),
             direct: None,
             unit: "1".into(),
         };
-        add(&mut self.registry.losses, name, &self.origin, build)
+        add::<K, _>(&mut self.registry.losses, name, &self.origin, build)
     }
 
-    /// A metric, from its checked keys. Lower is better, unless it is said otherwise.
+    /// A metric, from its keys. Lower is better, unless it is said otherwise.
     ///
     /// # Panics
     /// Where tables have a column of this name, such as `seed`.
-    pub fn metric<M: Metric + 'static>(
+    pub fn metric<K: Keys, M: Metric + 'static>(
         &mut self,
         name: &str,
-        build: impl Fn(&Table) -> M + Send + Sync + 'static,
+        build: impl Fn(K) -> M + Send + Sync + 'static,
     ) -> Adding<'_, MetricBuild> {
         if let Some(why) = super::taken_by_tables(name) {
             panic!("{why}");
         }
-        let build = Box::new(move |args: &Table| Arc::new(build(args)) as Arc<dyn Metric>);
-        add(
-            &mut self.registry.metrics,
+        let build = Box::new(move |args: &Table| Arc::new(build(keys(args))) as Arc<dyn Metric>);
+        let build = MetricBuild { build, unit: "1".into(), lower_is_better: true };
+        add::<K, _>(&mut self.registry.metrics, name, &self.origin, build)
+    }
+
+    /// An optimizer: its update rule, from its keys.
+    pub fn optimizer<K: Keys>(
+        &mut self,
+        name: &str,
+        rule: impl Fn(K) -> Rule + Send + Sync + 'static,
+    ) -> Adding<'_, super::OptimizerBuild> {
+        add::<K, super::OptimizerBuild>(
+            &mut self.registry.optimizers,
             name,
             &self.origin,
-            MetricBuild { build, unit: "1".into(), lower_is_better: true },
+            Box::new(move |args| rule(keys(args))),
         )
     }
 
-    /// An optimizer: its update rule from checked keys.
-    pub fn optimizer(
+    /// A schedule of learning rates, from its keys.
+    pub fn schedule<K: Keys, S: RateSchedule + 'static>(
         &mut self,
         name: &str,
-        rule: impl Fn(&Table) -> Rule + Send + Sync + 'static,
-    ) -> Adding<'_, super::OptimizerBuild> {
-        add(&mut self.registry.optimizers, name, &self.origin, Box::new(rule))
-    }
-
-    /// A schedule of learning rates, from its checked keys.
-    pub fn schedule<S: RateSchedule + 'static>(
-        &mut self,
-        name: &str,
-        build: impl Fn(&Table) -> S + Send + Sync + 'static,
+        build: impl Fn(K) -> S + Send + Sync + 'static,
     ) -> Adding<'_, super::ScheduleBuild> {
-        add(&mut self.registry.schedules, name, &self.origin, Box::new(move |args| Arc::new(build(args))))
+        let build = Box::new(move |args: &Table| Arc::new(build(keys(args))) as _);
+        add::<K, super::ScheduleBuild>(&mut self.registry.schedules, name, &self.origin, build)
     }
 
-    /// An initialiser, from its checked keys; the flag asks for that of a bias. One with a single key of its own name
-    /// is also a distribution of parameters: `beta = { uniform = [0, 1] }`.
-    pub fn initialiser(
+    /// An initialiser, from its keys; the flag asks for that of a bias. One with a single key of its own name is also a
+    /// distribution of parameters: `beta = { uniform = [0, 1] }`.
+    pub fn initialiser<K: Keys, I: Initialiser + 'static>(
         &mut self,
         name: &str,
-        build: impl Fn(&Table, bool) -> Arc<dyn Initialiser> + Send + Sync + 'static,
+        build: impl Fn(K, bool) -> I + Send + Sync + 'static,
     ) -> Adding<'_, super::InitialiserBuild> {
-        add(&mut self.registry.initialisers, name, &self.origin, Box::new(build))
+        let build = Box::new(move |args: &Table, bias: bool| Arc::new(build(keys(args), bias)) as _);
+        add::<K, super::InitialiserBuild>(&mut self.registry.initialisers, name, &self.origin, build)
     }
 
-    /// A sampler, from its checked keys.
-    pub fn sampler<S: Sampler + 'static>(
+    /// A sampler, from its keys.
+    pub fn sampler<K: Keys, S: Sampler + 'static>(
         &mut self,
         name: &str,
-        build: impl Fn(&Table) -> S + Send + Sync + 'static,
+        build: impl Fn(K) -> S + Send + Sync + 'static,
     ) -> Adding<'_, super::SamplerBuild> {
-        add(&mut self.registry.samplers, name, &self.origin, Box::new(move |args| Box::new(build(args))))
+        let build = Box::new(move |args: &Table| Box::new(build(keys(args))) as _);
+        add::<K, super::SamplerBuild>(&mut self.registry.samplers, name, &self.origin, build)
     }
 
-    /// A pruner, from its checked keys.
-    pub fn pruner<P: Pruner + 'static>(
+    /// A pruner, from its keys.
+    pub fn pruner<K: Keys, P: Pruner + 'static>(
         &mut self,
         name: &str,
-        build: impl Fn(&Table) -> P + Send + Sync + 'static,
+        build: impl Fn(K) -> P + Send + Sync + 'static,
     ) -> Adding<'_, super::PrunerBuild> {
-        add(&mut self.registry.pruners, name, &self.origin, Box::new(move |args| Box::new(build(args))))
+        let build = Box::new(move |args: &Table| Box::new(build(keys(args))) as _);
+        add::<K, super::PrunerBuild>(&mut self.registry.pruners, name, &self.origin, build)
     }
 }
 
-fn add<'a, B>(catalog: &'a mut Catalog<B>, name: &str, origin: &Origin, build: B) -> Adding<'a, B> {
+/// Registers a component with the keys that it is made from.
+fn add<'a, K: Keys, B>(catalog: &'a mut Catalog<B>, name: &str, origin: &Origin, build: B) -> Adding<'a, B> {
     assert!(crate::spec::check::is_name(name), "`{name}` is not a name: small letters, digits and `_`");
     assert!(!catalog.contains_key(name), "`{name}` is registered already");
-    let info = Info { origin: origin.clone(), ..Info::named(name) };
+    let info = Info { origin: origin.clone(), fields: K::fields(), ..Info::named(name) };
     Adding { entry: catalog.entry(name.into()).or_insert(Entry { info, build }) }
 }
 
@@ -169,12 +190,6 @@ impl<B> Adding<'_, B> {
     /// The paper it comes from.
     pub fn source(self, text: &str) -> Self {
         self.entry.info.source = Some(text.into());
-        self
-    }
-
-    /// The keys it takes. They are checked before it is built, and defaults are filled in.
-    pub fn fields(self, fields: Vec<Field>) -> Self {
-        self.entry.info.fields = fields;
         self
     }
 

@@ -1,10 +1,10 @@
 //! Text plugins: what lies in `plugins/` folders.
 
-use super::{Catalog, DatasetBuild, Entry, LayerBuild, MetricBuild, MetricOf, Registry};
+use super::{Catalog, DatasetBuild, Entry, LayerBuild, MetricBuild, MetricOf, Registry, keys, passed};
 use crate::data::function::FunctionModel;
 use crate::neuron::{Model, Surrogate, describe, program};
-use crate::nn::neurons;
-use crate::program::{Manifest, Program, ProgramDataset, ProgramMetric, Provides};
+use crate::nn::neurons::{NeuronKeys, Neurons};
+use crate::program::{Manifest, MetricKeys, Program, ProgramDataset, ProgramMetric, Provides};
 use crate::spec::component::{Broken, Info, Kind, OWN_FUNCTIONS, Origin};
 use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem};
 use crate::spec::source::{self, Sources, Span};
@@ -82,9 +82,13 @@ impl Registry {
                 }
                 let detail = describe::detail(table.text("step").unwrap_or(""), &model);
                 let meaning = if model.calls_own() { OWN_FUNCTIONS } else { 1 };
-                let known = crate::neuron::surrogate::info(&table, neurons::fields(&model), detail);
+                let known = crate::neuron::surrogate::info(&table, NeuronKeys::fields(&model), detail);
                 let info = Info { origin, meaning, ..known };
-                let build = LayerBuild::new(neurons::NeuronKind::new(Arc::new(model)));
+                let model = Arc::new(model);
+                let build: LayerBuild = Box::new(move |args, parts| {
+                    let keys = passed(NeuronKeys::read(&model, args));
+                    Arc::new(Neurons::new(model.clone(), keys, parts))
+                });
                 put(&mut self.neurons, Kind::Neuron, info, build, &table, found);
             }
             Some("surrogate") => {
@@ -95,7 +99,7 @@ impl Registry {
             Some("dataset") => {
                 let Some(model) = FunctionModel::read(&table, at, sources, found) else { return };
                 let info = Info { origin, ..model.info.clone() };
-                let build: DatasetBuild = Arc::new(move |component, _| Ok(model.build(&component.args)));
+                let build: DatasetBuild = Arc::new(move |component, _| Ok(passed(model.build(&component.args))));
                 put(&mut self.datasets, Kind::Dataset, info, build, &table, found);
             }
             Some("program") if path.is_some() => self.add_program(&table, at, sources, found),
@@ -132,12 +136,17 @@ impl Registry {
         self.programs.push(program.clone());
         match provides {
             Provides::Dataset => {
-                let build: DatasetBuild =
-                    Arc::new(move |data, _| Ok(Box::new(ProgramDataset::new(program.clone(), &data.args))));
+                let build: DatasetBuild = Arc::new(move |data, _| {
+                    let values = program.manifest.values(&data.args);
+                    Ok(Box::new(ProgramDataset::new(program.clone(), keys(&data.args), values)))
+                });
                 put(&mut self.datasets, Kind::Dataset, info, build, table, found);
             }
             Provides::Metric => {
-                let build: MetricOf = Box::new(move |args| Arc::new(ProgramMetric::new(program.clone(), args)));
+                let build: MetricOf = Box::new(move |args| {
+                    let MetricKeys { history } = keys(args);
+                    Arc::new(ProgramMetric::new(program.clone(), history, program.manifest.values(args)))
+                });
                 let build = MetricBuild { build, unit, lower_is_better };
                 put(&mut self.metrics, Kind::Metric, info, build, table, found);
             }

@@ -1,5 +1,6 @@
 //! Pruners: which configurations of a sweep are dropped before they were run on all seeds.
 
+use crate::keys;
 use crate::statistics::{Mean, race};
 
 /// What a pruner knows of a study beside results.
@@ -31,10 +32,12 @@ pub trait Pruner: Send + Sync {
     fn rule(&self, contest: &Contest) -> String;
 }
 
-/// Drops what a paired test calls worse than the best ([`race`]).
-pub struct Race {
-    /// Seeds at the first comparison, or more if these could decide nothing.
-    pub min: usize,
+keys! {
+    /// Drops what a paired test calls worse than the best ([`race`]).
+    pub struct Race {
+        /// seeds at the first comparison, if they can decide anything
+        pub min: usize = between(1, 100_000).or(5),
+    }
 }
 
 /// What `runner show pruner race` says of it.

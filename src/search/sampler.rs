@@ -1,5 +1,6 @@
 //! Samplers: which configurations of a sweep are tried, and in which order.
 
+use crate::keys;
 use crate::random::Stream;
 use crate::spec::diagnostic::{Diagnostic, Problem};
 use crate::spec::sweep::{Dimension, NumberRange, Sweep, Values};
@@ -39,10 +40,12 @@ pub trait Sampler {
 /// Every combination.
 pub struct Grid;
 
-/// Independent draws.
-pub struct Random {
-    /// The seed of the draws.
-    pub seed: u64,
+keys! {
+    /// Independent draws.
+    pub struct Random {
+        /// which configurations are drawn
+        pub seed: u64 = seed().or(0),
+    }
 }
 
 impl Sampler for Grid {

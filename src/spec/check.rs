@@ -3,8 +3,10 @@
 
 use super::component::{Components, Kind};
 use super::diagnostic::{Diagnostic, Diagnostics, Problem, nearest, suggest};
-use super::fields::{Field, PARAMETER_OPTIONS, Pair, Presence, Range, SEED, Type, seeds_fields, term_fields};
-use super::keys::{common_fields, parameter_fields};
+use super::fields::{Field, PARAMETER_OPTIONS, Pair, Presence, Range, SEED, Type};
+use super::held::parameter_fields;
+use super::key::Keys;
+use super::keys::{SeedsKeys, TermKeys, common_fields};
 use super::merge::wrong_type;
 use super::source::Span;
 use super::tree::{Entry, Node, Stands, Table, Value};
@@ -28,8 +30,8 @@ pub struct Checker<'a> {
 
 // A study with very many configurations checks each of them, so that descriptions which are always the same are made
 // once, and those of components are borrowed.
-static OF_TERMS: LazyLock<Vec<Field>> = LazyLock::new(term_fields);
-static OF_SEEDS: LazyLock<Vec<Field>> = LazyLock::new(seeds_fields);
+static OF_TERMS: LazyLock<Vec<Field>> = LazyLock::new(TermKeys::fields);
+static OF_SEEDS: LazyLock<Vec<Field>> = LazyLock::new(SeedsKeys::fields);
 static OF_KINDS: LazyLock<Vec<(Kind, Vec<Field>)>> =
     LazyLock::new(|| Kind::ALL.iter().map(|kind| (*kind, common_fields(*kind))).collect());
 static KIND: LazyLock<Field> = LazyLock::new(|| Field::required("kind", Type::Text, "which component"));

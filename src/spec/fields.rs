@@ -4,7 +4,6 @@
 
 use super::kind::Kind;
 use super::tree::Value;
-use crate::statistics::FEWEST;
 
 /// A key of a table.
 #[derive(Debug, Clone)]
@@ -195,39 +194,5 @@ impl Type {
 /// What a seed may be.
 pub const SEED: Type = Type::Int { min: 0, max: i64::MAX };
 
-/// The keys of `seeds = { .. }`.
-pub fn seeds_fields() -> Vec<Field> {
-    vec![
-        Field::default("from", SEED, Value::Int(0), "the first seed"),
-        Field::optional("count", Type::Int { min: 1, max: 10_000_000 }, "how many seeds"),
-        Field::optional("until", Type::Table(until_fields()), "run seeds until a mean is known well enough"),
-        Field::optional("max", Type::Int { min: FEWEST as i64, max: 100_000 }, "with `until`: how many seeds at most"),
-    ]
-}
-
-/// The keys of `seeds = { until = { .. } }`.
-fn until_fields() -> Vec<Field> {
-    let part = Range { min: 0.0, max: 1.0, above: true };
-    let about = "half the width of the interval, as a part of the mean, at which seeds are enough";
-    vec![
-        Field::required("relative_half_width", Type::Number(part), about),
-        Field::required("metric", Type::Text, "`loss` or a metric, whose mean is to be known"),
-        Field::default(
-            "min",
-            Type::Int { min: FEWEST as i64, max: 100_000 },
-            Value::Int(10),
-            "seeds at the first look",
-        ),
-    ]
-}
-
 /// Keys of a parameter that say how it is held, not what its value is.
 pub const PARAMETER_OPTIONS: [&str; 3] = ["learn", "per", "lr"];
-
-/// The keys that a loss takes beside its own.
-pub fn term_fields() -> Vec<Field> {
-    vec![
-        Field::number("weight", Range::NOT_NEGATIVE, 1.0, "factor in the sum of all losses"),
-        Field::optional("of", Type::Text, "the signal it reads, such as `hidden_1.spikes`; else the network's output"),
-    ]
-}

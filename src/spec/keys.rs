@@ -1,189 +1,391 @@
-//! The keys of an experiment file.
+//! The keys of an experiment file, beside those of its components.
 
-use super::component::{Components, Kind};
-use super::fields::{Field, Range, SEED, Type};
-use super::source::Span;
+use super::Component;
+use super::component::Kind;
+use super::fields::{Field, Type};
+use super::key::{Choice, Key, KeyType, Keys, Placed, Written, number};
 use super::tree::{Node, Table, Value};
+use super::{DataSpec, Every, LayerSpec, Length, OptimizerSpec, ScheduleSpec, Segments, Term, Until};
+use crate::keys;
+use crate::statistics::FEWEST;
+use crate::statistics::precision::Precision;
 
-/// The keys of an experiment file. Layers are checked one by one, after their `kind`.
-pub fn document_fields() -> Vec<Field> {
-    let text = |s: &str| Value::Text(s.into());
-    vec![
-        Field::required("name", Type::Name, "name of the experiment and of its result folder"),
-        Field::default("about", Type::Text, text(""), "what the experiment is about, in a sentence"),
-        Field::optional("let", Type::Free, "named values for formulas"),
-        Field::required("data", Type::Component(Kind::Dataset), "the dataset"),
-        Field::required("layer", Type::List(Box::new(Type::Free)), "the layers, from the input on"),
-        Field::optional(
-            "init",
-            Type::Table(vec![
-                Field::optional("seed", SEED, "a seed for the initial parameters of all trials"),
-                Field::optional("weights", Type::Path, "a .safetensors file with all parameters of the network"),
-            ]),
-            "initial parameters",
-        ),
-        Field::required("optimizer", Type::Component(Kind::Optimizer), "the optimizer"),
-        Field::required("train", Type::Table(train_fields()), "training"),
-        Field::default("random", Type::Table(random_fields()), Value::Table(Table::default()), "random numbers"),
-        Field::default("run", Type::Table(run_fields()), Value::Table(Table::default()), "what is run and stored"),
-        Field::default(
-            "report",
-            Type::Table(vec![Field::default(
-                "samples",
-                Type::at_least(1),
-                Value::Int(4),
-                "samples with traces, a trial",
-            )]),
-            Value::Table(Table::default()),
-            "what the report shows",
-        ),
-    ]
+keys! {
+    /// The keys of an experiment file. Layers are checked one by one, after their `kind`.
+    pub struct Document {
+        /// name of the experiment and of its result folder
+        pub name: String = name(),
+        /// what the experiment is about, in a sentence
+        pub about: String = text().or(String::new()),
+        /// named values for formulas
+        pub r#let: Option<Table> = free().optional(),
+        /// the dataset
+        pub data: DataSpec = Key::new(Type::Component(Kind::Dataset)),
+        /// the layers, from the input on
+        pub layer: Vec<LayerSpec> = Key::new(Type::List(Box::new(Type::Free))),
+        /// initial parameters
+        pub init: Option<InitKeys> = table::<InitKeys>().optional(),
+        /// the optimizer
+        pub optimizer: OptimizerSpec = Key::new(Type::Component(Kind::Optimizer)),
+        /// training
+        pub train: TrainSpec = table(),
+        /// random numbers
+        pub random: RandomKeys = table().or_empty(),
+        /// what is run and stored
+        pub run: RunKeys = table().or_empty(),
+        /// what the report shows
+        pub report: ReportKeys = table().or_empty(),
+    }
 }
 
-/// The keys of `[train]`.
-fn train_fields() -> Vec<Field> {
-    let text = |s: &str| Value::Text(s.into());
-    vec![
-        Field::optional("iterations", Type::at_least(0), "updates; or give `epochs`"),
-        Field::optional("epochs", Type::at_least(0), "passes over the data; or give `iterations`"),
-        Field::default("batch", Type::at_least(1), Value::Int(1), "samples an iteration"),
-        Field::default("shuffle", Type::Bool, Value::Bool(true), "a new order of samples each epoch"),
-        Field::required("loss", Type::Terms(Kind::Loss), "what training lowers"),
-        Field::default(
-            "metrics",
-            Type::List(Box::new(Type::Component(Kind::Metric))),
-            Value::Array(Vec::new()),
-            "what is recorded",
-        ),
-        Field::optional("clip_norm", Type::Number(Range::POSITIVE), "largest norm of the whole gradient"),
-        Field::default("record_every", Type::at_least(1), Value::Int(1), "iterations between rows of the history"),
-        Field::default(
-            "watch",
-            Type::Bool,
-            Value::Bool(false),
-            "firing rates and gradient norms of layers in the history",
-        ),
-        Field::optional("tbptt", Type::at_least(1), "steps after which gradients stop on their way back in time"),
-        Field::default(
-            "recompute",
-            Type::CountOr("sqrt"),
-            Value::Int(1),
-            "segments of time, of which all but one are computed twice and not kept; `sqrt`: the root of the steps",
-        ),
-        Field::optional("save_every", Type::Every, "how often a trial is saved, so that it can go on where it was"),
-        Field::default(
-            "select",
-            Type::Choice(vec!["last".into(), "best".into()]),
-            text("last"),
-            "weights that are kept: the last, or the best: of the lowest validation loss, without one training loss",
-        ),
-        Field::optional("validate_every", Type::at_least(1), "epochs from one validation to the next; 1 unless given"),
-        Field::optional("early_stop", Type::Table(early_stop_fields()), "ends training when nothing gets better"),
-    ]
+keys! {
+    /// The keys of `[init]`.
+    pub struct InitKeys {
+        /// a seed for the initial parameters of all trials
+        pub seed: Option<u64> = seed().optional(),
+        /// a .safetensors file with all parameters of the network
+        pub weights: Option<Placed<String>> = path().optional(),
+    }
 }
 
-/// The keys of `[train] early_stop`.
-fn early_stop_fields() -> Vec<Field> {
-    vec![
-        Field::required("patience", Type::at_least(1), "validations in a row without a lower loss"),
-        Field::number("min_change", Range::NOT_NEGATIVE, 0.0, "how much lower a loss must be to count"),
-        Field::default("of", Type::Text, Value::Text("validation.loss".into()), "`validation.loss`, or `loss`"),
-    ]
+keys! {
+    /// The keys of `[train]`.
+    pub struct TrainSpec {
+        /// when it ends
+        pub length: Length = Key::new(Type::at_least(0)),
+        /// samples an iteration
+        pub batch: usize = at_least(1).or(1),
+        /// a new order of samples each epoch
+        pub shuffle: bool = flag().or(true),
+        /// what training lowers
+        pub loss: Vec<Term> = Key::new(Type::Terms(Kind::Loss)),
+        /// what is recorded
+        pub metrics: Vec<Component> = list(component(Kind::Metric)).or(Vec::new()),
+        /// largest norm of the whole gradient
+        pub clip_norm: Option<f64> = number(Range::POSITIVE).optional(),
+        /// iterations between rows of the history
+        pub record_every: usize = at_least(1).or(1),
+        /// firing rates and gradient norms of layers in the history
+        pub watch: bool = flag().or(false),
+        /// steps after which gradients stop on their way back in time
+        pub tbptt: Option<usize> = at_least(1).optional(),
+        /// segments of time, of which all but one are computed twice and not kept; `sqrt`: the root of the steps
+        pub recompute: Segments = Key::new(Type::CountOr("sqrt")).or(Segments::Count(1)),
+        /// how often a trial is saved, so that it can go on where it was
+        pub save_every: Option<Every> = Key::<Every>::new(Type::Every).optional(),
+        /// weights that are kept: the last, or the best: of the lowest validation loss, without one training loss
+        pub select: Select = one_of().or(Select::Last),
+        /// epochs from one validation to the next; 1 unless given
+        pub validate_every: Option<usize> = at_least(1).optional(),
+        /// ends training when nothing gets better
+        pub early_stop: Option<EarlyStop> = table::<EarlyStop>().optional(),
+    }
 }
 
-/// The keys of `[data.split]`.
-pub fn split_fields() -> Vec<Field> {
-    let words = |words: &[&str]| Type::Choice(words.iter().map(|word| word.to_string()).collect());
-    let share = |name: &str, about: &str| Field::optional(name, Type::Number(Range::UNIT), about);
-    vec![
-        Field::optional(
-            "by",
-            words(&["random", "order", "column"]),
-            "`random` (not for windows, which overlap), `order`: trained on first, tested on last, or `column`",
-        ),
-        Field::optional(
-            "column",
-            Type::Text,
-            "the column that says `train`, `validation` or `test`. A window has the part of its target's row, and is left \
-             out where a row of it is of a later part (`validation` is later than `train`, `test` than both); a sequence lies in one part",
-        ),
-        share(
-            "train",
-            "share that is trained on; the rest unless given. In `order` the shares may sum up to less than 1, which leaves \
-             later rows out: swept, it is a rolling origin",
-        ),
-        share("validation", "share that chooses weights and ends training"),
-        share("test", "share that is tested on"),
-        Field::optional(
-            "folds",
-            Type::at_least(2),
-            "cut into so many folds, of which one is tested on; at most as many as there are samples",
-        ),
-        Field::optional("fold", Type::at_least(0), "which fold is tested on, from 0"),
-        Field::optional("seed", SEED, "a seed for the split of all trials; else that of the data"),
-    ]
+keys! {
+    /// The keys of `[train] early_stop`.
+    pub struct EarlyStop {
+        /// validations in a row without a lower loss
+        pub patience: usize = at_least(1),
+        /// how much lower a loss must be to count
+        pub min_change: f64 = number(Range::NOT_NEGATIVE).or(0.0),
+        /// `validation.loss`, or `loss`
+        pub of: Placed<String> = text().or("validation.loss".into()).placed(),
+    }
 }
 
-fn random_fields() -> Vec<Field> {
-    let generators = Type::Choice(vec!["runner".into(), "torch".into()]);
-    let about = "`runner`: a stream a seed and purpose; `torch`: PyTorch's CPU generator";
-    vec![
-        Field::default("generator", generators, Value::Text("runner".into()), about),
-        Field::optional("order", Type::List(Box::new(Type::Text)), "for `torch`: in which order things are drawn"),
-    ]
+/// Which weights are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Select {
+    /// Those after the last update.
+    Last,
+    /// Those of the lowest validation loss, or training loss where nothing is validated.
+    Best,
 }
 
-fn run_fields() -> Vec<Field> {
-    let at = Span { source: 0, start: 0, end: 0 };
-    let saves = Type::Choice(vec!["all".into(), "best".into(), "none".into()]);
-    vec![
-        Field::default("seeds", Type::Seeds, Value::Array(vec![Node::new(Value::Int(0), at)]), "one trial a seed"),
-        Field::default(
-            "threads",
-            Type::Int { min: 1, max: 4096 },
-            Value::Int(1),
-            "threads of a trial, for large batches",
-        ),
-        Field::default("save", saves, Value::Text("all".into()), "trials whose weights are stored"),
-    ]
+impl Choice for Select {
+    const WORDS: &'static [(&'static str, Select)] = &[("last", Select::Last), ("best", Select::Best)];
 }
 
-/// The keys of a parameter's table. Given values are one a layer unless `per` says otherwise, drawn ones one a neuron.
-pub fn parameter_fields(registry: &dyn Components, given: bool) -> Vec<Field> {
-    let mut fields = vec![Field::optional("value", Type::Number(Range::ANY), "the value")];
-    for name in registry.names(Kind::Initialiser) {
-        let info = registry.info(Kind::Initialiser, name);
-        if let Some([argument]) = info.map(|info| info.fields.as_slice()) {
-            fields.push(Field::optional(name, argument.ty.clone(), &argument.about));
+keys! {
+    /// The keys that a loss takes beside its own.
+    pub struct TermKeys {
+        /// factor in the sum of all losses
+        pub weight: f64 = number(Range::NOT_NEGATIVE).or(1.0),
+        /// the signal it reads, such as `hidden_1.spikes`; else the network's output
+        pub of: Option<Placed<String>> = text().placed().optional(),
+    }
+}
+
+/// What a sample's part depends on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// Chance.
+    Random,
+    /// Its place: trained on first, tested on last.
+    Order,
+    /// What a column of the file says.
+    Column,
+}
+
+impl Choice for By {
+    const WORDS: &'static [(&'static str, By)] =
+        &[("random", By::Random), ("order", By::Order), ("column", By::Column)];
+}
+
+keys! {
+    /// The keys of `[data.split]`.
+    pub struct SplitKeys {
+        /// `random` (not for windows, which overlap), `order`: trained on first, tested on last, or `column`
+        pub by: Option<Placed<By>> = one_of().placed().optional(),
+        /// the column that says `train`, `validation` or `test`. A window has the part of its target's row, and is left
+        /// out where a row of it is of a later part (`validation` is later than `train`, `test` than both); a sequence lies in one part
+        pub column: Option<Placed<String>> = text().placed().optional(),
+        /// share that is trained on; the rest unless given. In `order` the shares may sum up to less than 1, which leaves
+        /// later rows out: swept, it is a rolling origin
+        pub train: Option<Placed<f64>> = share(),
+        /// share that chooses weights and ends training
+        pub validation: Option<Placed<f64>> = share(),
+        /// share that is tested on
+        pub test: Option<Placed<f64>> = share(),
+        /// cut into so many folds, of which one is tested on; at most as many as there are samples
+        pub folds: Option<Placed<usize>> = at_least(2).placed().optional(),
+        /// which fold is tested on, from 0
+        pub fold: Option<Placed<usize>> = at_least(0).placed().optional(),
+        /// a seed for the split of all trials; else that of the data
+        pub seed: Option<u64> = seed().optional(),
+    }
+}
+
+/// A part of the samples.
+fn share() -> Key<Option<Placed<f64>>> {
+    number(super::key::Range::UNIT).placed().optional()
+}
+
+keys! {
+    /// The keys that every dataset takes beside its own.
+    pub struct DatasetKeys {
+        /// a seed for the data of all trials
+        pub seed: Option<u64> = seed().optional(),
+        /// what is trained, validated and tested on
+        pub split: Option<Placed<SplitKeys>> = table::<SplitKeys>().placed().optional(),
+    }
+}
+
+keys! {
+    /// The keys that every layer takes beside its own.
+    pub struct LayerKeys {
+        /// its name
+        pub name: String = name(),
+    }
+}
+
+keys! {
+    /// The keys that every optimizer takes beside its own.
+    pub struct OptimizerKeys {
+        /// how all learning rates change
+        pub schedule: Option<ScheduleSpec> = Key::<ScheduleSpec>::new(Type::Component(Kind::Schedule)).optional(),
+    }
+}
+
+keys! {
+    /// The keys that every schedule takes beside its own.
+    pub struct ScheduleKeys {
+        /// iterations before it begins, over which rates rise evenly to where it begins
+        pub warmup: Placed<usize> = at_least(0).or(0).placed(),
+    }
+}
+
+keys! {
+    /// The keys of `[random]`.
+    pub struct RandomKeys {
+        /// `runner`: a stream a seed and purpose; `torch`: PyTorch's CPU generator
+        pub generator: GeneratorName = one_of().or(GeneratorName::Runner),
+        /// for `torch`: in which order things are drawn
+        pub order: Option<Vec<Placed<String>>> = list(text().placed()).optional(),
+    }
+}
+
+/// Where random numbers come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GeneratorName {
+    /// A stream for each seed and purpose.
+    Runner,
+    /// PyTorch's generator, from which named things are drawn one after the other.
+    Torch,
+}
+
+impl Choice for GeneratorName {
+    const WORDS: &'static [(&'static str, GeneratorName)] =
+        &[("runner", GeneratorName::Runner), ("torch", GeneratorName::Torch)];
+}
+
+keys! {
+    /// The keys of `[run]`.
+    pub struct RunKeys {
+        /// one trial a seed
+        pub seeds: Seeds = Key::new(Type::Seeds).or_written(vec![0_u64].written()),
+        /// threads of a trial, for large batches
+        pub threads: usize = between(1, 4096).or(1),
+        /// trials whose weights are stored
+        pub save: Save = one_of().or(Save::All),
+    }
+}
+
+/// Which weights are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Save {
+    /// Those of every trial.
+    All,
+    /// Those of the trial of the lowest loss.
+    Best,
+    /// None.
+    None,
+}
+
+impl Choice for Save {
+    const WORDS: &'static [(&'static str, Save)] = &[("all", Save::All), ("best", Save::Best), ("none", Save::None)];
+}
+
+keys! {
+    /// The keys of `[report]`.
+    pub struct ReportKeys {
+        /// samples with traces, a trial
+        pub samples: usize = at_least(1).or(4),
+    }
+}
+
+/// The seeds of a study.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Seeds {
+    /// All that there may be.
+    pub all: Vec<u64>,
+    /// How many of them are enough, if that is left to the results.
+    pub until: Option<Until>,
+}
+
+keys! {
+    /// The keys of `seeds = { .. }`.
+    pub struct SeedsKeys {
+        /// the first seed
+        from: u64 = seed().or(0),
+        /// how many seeds
+        count: Option<u64> = Key::<u64>::new(Type::Int { min: 1, max: 10_000_000 }).optional(),
+        /// run seeds until a mean is known well enough
+        until: Option<UntilKeys> = table::<UntilKeys>().optional(),
+        /// with `until`: how many seeds at most
+        max: Option<usize> = between(FEWEST as i64, 100_000).optional(),
+    }
+}
+
+keys! {
+    /// The keys of `seeds = { until = { .. } }`.
+    pub struct UntilKeys {
+        /// half the width of the interval, as a part of the mean, at which seeds are enough
+        relative_half_width: f64 = number(Range { min: 0.0, max: 1.0, above: true }),
+        /// `loss` or a metric, whose mean is to be known
+        metric: Placed<String> = text().placed(),
+        /// seeds at the first look
+        min: usize = between(FEWEST as i64, 100_000).or(10),
+    }
+}
+
+impl KeyType for Seeds {
+    fn from_node(node: &Node) -> Option<Seeds> {
+        let Value::Table(table) = &node.value else {
+            return Some(Seeds { all: Vec::from_node(node)?, until: None });
+        };
+        let keys = SeedsKeys::read(table)?;
+        let count = keys.count.or(keys.max.map(|max| max as u64))?;
+        let until = keys.until.zip(keys.max).map(|(until, max)| {
+            let UntilKeys { relative_half_width, metric, min } = until;
+            Until { metric, precision: Precision { relative_half_width, min, max }, from: keys.from }
+        });
+        Some(Seeds { all: (keys.from..keys.from.saturating_add(count)).collect(), until })
+    }
+}
+
+impl KeyType for Length {
+    fn from_node(_: &Node) -> Option<Length> {
+        None
+    }
+
+    fn from_table(table: &Table, _: &str) -> Option<Length> {
+        let LengthKeys { iterations, epochs } = LengthKeys::read(table)?;
+        epochs.map(Length::Epochs).or(iterations.map(Length::Iterations))
+    }
+
+    fn declared(_: Key<Length>, _: &str, _: &str) -> Vec<Field> {
+        LengthKeys::fields()
+    }
+}
+
+keys! {
+    /// How long training takes, in one of two ways.
+    struct LengthKeys {
+        /// updates; or give `epochs`
+        iterations: Option<usize> = at_least(0).optional(),
+        /// passes over the data; or give `iterations`
+        epochs: Option<usize> = at_least(0).optional(),
+    }
+}
+
+impl KeyType for Segments {
+    fn from_node(node: &Node) -> Option<Segments> {
+        match node.as_text() {
+            Some(_) => Some(Segments::Sqrt),
+            None => usize::from_node(node).map(Segments::Count),
         }
     }
-    let per = if given { "layer" } else { "neuron" };
-    fields.push(Field::default("learn", Type::Bool, Value::Bool(false), "whether training changes it"));
-    let choices = Type::Choice(vec!["neuron".into(), "layer".into()]);
-    fields.push(Field::default("per", choices, Value::Text(per.into()), "one value a neuron, or one for the layer"));
-    fields.push(Field::optional("lr", Type::Number(Range::POSITIVE), "its own learning rate"));
-    fields
+}
+
+impl Written for Segments {
+    fn written(self) -> Value {
+        match self {
+            Segments::Sqrt => Value::Text("sqrt".into()),
+            Segments::Count(count) => count.written(),
+        }
+    }
+}
+
+impl KeyType for Every {
+    fn from_node(node: &Node) -> Option<Every> {
+        match node.as_text() {
+            Some(text) => humantime::parse_duration(text).ok().map(Every::Time),
+            None => usize::from_node(node).map(Every::Iterations),
+        }
+    }
+}
+
+/// Components with keys that belong to their place.
+macro_rules! placed_components {
+    ($($ty:ty: |$component:ident| $made:expr;)*) => {
+        $(
+            impl KeyType for $ty {
+                fn from_node(node: &Node) -> Option<$ty> {
+                    let $component = Component::of_node(node)?;
+                    Some($made)
+                }
+            }
+        )*
+    };
+}
+
+placed_components! {
+    DataSpec: |component| DataSpec { common: DatasetKeys::read(&component.args)?, component, unlabelled: false };
+    LayerSpec: |component| LayerSpec { name: LayerKeys::read(&component.args)?.name, component };
+    OptimizerSpec: |component| OptimizerSpec { schedule: OptimizerKeys::read(&component.args)?.schedule, component };
+    ScheduleSpec: |component| ScheduleSpec { common: ScheduleKeys::read(&component.args)?, component };
+    Term: |component| Term { common: TermKeys::read(&component.args)?, loss: component };
 }
 
 /// The keys that every component of a kind takes beside its own.
 pub fn common_fields(kind: Kind) -> Vec<Field> {
     match kind {
-        Kind::Dataset => {
-            vec![
-                Field::optional("seed", SEED, "a seed for the data of all trials"),
-                Field::optional("split", Type::Table(split_fields()), "what is trained, validated and tested on"),
-            ]
-        }
-        Kind::Layer => vec![Field::required("name", Type::Name, "its name")],
-        Kind::Optimizer => {
-            vec![Field::optional("schedule", Type::Component(Kind::Schedule), "how all learning rates change")]
-        }
-        Kind::Schedule => vec![Field::default(
-            "warmup",
-            Type::at_least(0),
-            Value::Int(0),
-            "iterations before it begins, over which rates rise evenly to where it begins",
-        )],
+        Kind::Dataset => DatasetKeys::fields(),
+        Kind::Layer => LayerKeys::fields(),
+        Kind::Optimizer => OptimizerKeys::fields(),
+        Kind::Schedule => ScheduleKeys::fields(),
         Kind::Neuron
         | Kind::Surrogate
         | Kind::Loss

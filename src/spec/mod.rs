@@ -1,12 +1,14 @@
 //! From TOML text to a checked, resolved spec in which every value knows where it stood.
 //!
 //! `merge` lays files and options over each other, `values` computes formulas, `check` holds the result against the
-//! `keys` and the registry, and `typed` reads it into the types of this file. Nothing here computes or draws anything of an experiment.
+//! `keys` and the registry, which also give it as the types of this file. Nothing here computes or draws anything of an experiment.
 
 pub mod check;
 pub mod component;
 pub mod diagnostic;
 pub mod fields;
+pub mod held;
+pub mod key;
 pub mod keys;
 mod kind;
 pub mod merge;
@@ -16,7 +18,6 @@ pub mod shown;
 pub mod source;
 pub mod sweep;
 pub mod tree;
-mod typed;
 pub mod values;
 
 use crate::statistics::precision::Precision;
@@ -24,7 +25,9 @@ use check::Checker;
 use component::{Components, Kind};
 use diagnostic::{Diagnostic, Diagnostics, Problem};
 use fields::Field;
-use keys::document_fields;
+use key::{Keys, Placed};
+use keys::{DatasetKeys, Document, InitKeys, RandomKeys, RunKeys, ScheduleKeys, Seeds, TermKeys};
+pub use keys::{EarlyStop, GeneratorName, Save, Select, TrainSpec};
 use source::{Sources, Span};
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -32,10 +35,9 @@ use std::sync::LazyLock;
 use std::time::Duration;
 use sweep::{LAYING, Sweep};
 use tree::{Node, Table, Value};
-use typed::typed;
 
 /// The keys of an experiment file, made once: a study checks each of its configurations against them.
-static OF_DOCUMENTS: LazyLock<Vec<Field>> = LazyLock::new(document_fields);
+static OF_DOCUMENTS: LazyLock<Vec<Field>> = LazyLock::new(Document::fields);
 
 /// The latest format of experiment files that is read.
 pub const FORMAT: i64 = 1;
@@ -50,23 +52,19 @@ pub struct Spec {
     /// What it is about.
     pub about: String,
     /// The dataset.
-    pub data: Component,
-    /// A seed of its own for the data; else the trial's.
-    pub data_seed: Option<u64>,
+    pub data: DataSpec,
     /// The layers, from the input on.
     pub layers: Vec<LayerSpec>,
     /// A seed of its own for the initial parameters; else the trial's.
     pub init_seed: Option<u64>,
     /// A file with the initial parameters, as it was written.
-    pub init_weights: Option<Node>,
+    pub init_weights: Option<Placed<String>>,
     /// The optimizer.
-    pub optimizer: Component,
-    /// How its learning rates change, if they do.
-    pub schedule: Option<Component>,
+    pub optimizer: OptimizerSpec,
     /// Training.
     pub train: TrainSpec,
     /// Where random numbers come from.
-    pub random: RandomSpec,
+    pub random: RandomKeys,
     /// The seeds, one trial each; with `until` all that there may be.
     pub seeds: Vec<u64>,
     /// How many of them are enough, if that is left to the results.
@@ -83,7 +81,41 @@ pub struct Spec {
     pub resolved: Table,
 }
 
-/// A component by name, with its checked keys.
+impl Spec {
+    /// Of a document that passed the check.
+    ///
+    /// # Panics
+    /// Where it passed another one, which is a mistake in the program.
+    fn new(resolved: Table, notes: Vec<String>) -> Spec {
+        let Some(read) = Document::read(&resolved) else { panic!("the document passed a check against other keys") };
+        let Document { name, about, data, layer: layers, init, optimizer, train, random, run, report, .. } = read;
+        let InitKeys { seed: init_seed, weights: init_weights } =
+            init.unwrap_or(InitKeys { seed: None, weights: None });
+        let RunKeys { seeds: Seeds { all: seeds, until }, threads, save } = run;
+        let (report_samples, sweep) = (report.samples, None);
+        Spec {
+            notes,
+            name,
+            about,
+            data,
+            layers,
+            init_seed,
+            init_weights,
+            optimizer,
+            train,
+            random,
+            seeds,
+            until,
+            threads,
+            save,
+            report_samples,
+            sweep,
+            resolved,
+        }
+    }
+}
+
+/// A component by name, with its checked keys, which the registry reads. Two of them are equal wherever they stand.
 #[derive(Debug, Clone)]
 pub struct Component {
     /// Name in the registry.
@@ -94,46 +126,78 @@ pub struct Component {
     pub span: Span,
 }
 
+impl PartialEq for Component {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.kind, &self.args) == (&other.kind, &other.args)
+    }
+}
+
+impl Component {
+    /// From a checked table.
+    pub fn of_node(node: &Node) -> Option<Component> {
+        let args = node.as_table()?.clone();
+        Some(Component { kind: args.text("kind")?.into(), args, span: node.span })
+    }
+
+    /// Where one of its keys stands, or else it itself.
+    pub fn at(&self, key: &str) -> Span {
+        self.args.get(key).map_or(self.span, |node| node.span)
+    }
+}
+
+/// The dataset.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DataSpec {
+    /// What is made by its own keys.
+    pub component: Component,
+    /// The keys of every dataset.
+    pub common: DatasetKeys,
+    /// Whether targets are not known, as rows that are to be predicted.
+    pub unlabelled: bool,
+}
+
+impl DataSpec {
+    /// Takes rows whose targets are not known from another file, in place of those of the experiment.
+    pub fn predict(&mut self, path: &str, at: Span) {
+        self.component.args.remove("split");
+        self.component.args.put("path", Node::new(Value::Text(path.into()), at));
+        self.common.split = None;
+        self.unlabelled = true;
+    }
+
+    /// What it is made of, as a text that is the same for the same data.
+    pub fn key(&self) -> String {
+        // A path is relative to the file that it stands in.
+        let stands: Vec<usize> = self.component.args.entries.iter().map(|entry| entry.node.span.source).collect();
+        format!("{} {stands:?}", print::canonical(&self.component.args))
+    }
+}
+
+/// The optimizer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OptimizerSpec {
+    /// What is made by its own keys.
+    pub component: Component,
+    /// How its learning rates change, if they do.
+    pub schedule: Option<ScheduleSpec>,
+}
+
+/// A schedule of learning rates.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ScheduleSpec {
+    /// What is made by its own keys.
+    pub component: Component,
+    /// The keys of every schedule.
+    pub common: ScheduleKeys,
+}
+
 /// A layer.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct LayerSpec {
     /// Its name, unique in the network.
     pub name: String,
     /// The layer or neuron, with its keys.
     pub component: Component,
-}
-
-/// Training.
-#[derive(Debug, Clone)]
-pub struct TrainSpec {
-    /// When it ends.
-    pub length: Length,
-    /// Samples an iteration.
-    pub batch: usize,
-    /// Whether samples are drawn in a new order each epoch.
-    pub shuffle: bool,
-    /// The losses, summed with their weights.
-    pub loss: Vec<Term>,
-    /// What is recorded.
-    pub metrics: Vec<Component>,
-    /// Largest norm of the gradient of all parameters together; larger ones are scaled down to it.
-    pub clip_norm: Option<f64>,
-    /// Every how many iterations a row of the history is written.
-    pub record_every: usize,
-    /// How often a trial is saved while it runs.
-    pub save_every: Option<Every>,
-    /// Which weights are kept.
-    pub select: Select,
-    /// Epochs from one look at the validation part to the next.
-    pub validate_every: usize,
-    /// When training ends before its time.
-    pub early_stop: Option<EarlyStop>,
-    /// Whether the history says of each layer how it fires and learns.
-    pub watch: bool,
-    /// After how many steps gradients stop on their way back; none for never.
-    pub tbptt: Option<usize>,
-    /// Into how many segments time is cut, so that less is kept.
-    pub recompute: Segments,
 }
 
 /// Into how many segments time is cut. Of all but the last only the states at their beginning are kept, and the rest is
@@ -184,8 +248,8 @@ pub enum Every {
 /// When seeds are enough.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Until {
-    /// The loss or metric whose mean is to be known, and where that was said.
-    pub metric: (String, Span),
+    /// The loss or metric whose mean is to be known.
+    pub metric: Placed<String>,
     /// How well.
     pub precision: Precision,
     /// The first seed.
@@ -193,57 +257,12 @@ pub struct Until {
 }
 
 /// A loss in the sum.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Term {
     /// The loss.
     pub loss: Component,
-    /// Its factor.
-    pub weight: f64,
-    /// The signal it reads and where that was said; else the network's output.
-    pub of: Option<(String, Span)>,
-}
-
-/// Which weights are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Select {
-    /// Those after the last update.
-    Last,
-    /// Those of the lowest validation loss, or training loss where nothing is validated.
-    Best,
-}
-
-/// When training ends before its time.
-#[derive(Debug, Clone, PartialEq)]
-pub struct EarlyStop {
-    /// Looks in a row without a lower loss.
-    pub patience: usize,
-    /// How much lower it must be to count.
-    pub min_change: f64,
-    /// The loss that is looked at, and where that was said.
-    pub of: (String, Span),
-}
-
-/// Which weights are stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Save {
-    /// Those of every trial.
-    All,
-    /// Those of the trial of the lowest loss.
-    Best,
-    /// None.
-    None,
-}
-
-/// Where random numbers come from.
-#[derive(Debug, Clone)]
-pub enum RandomSpec {
-    /// A stream for each seed and purpose.
-    Runner,
-    /// PyTorch's generator, from which named things are drawn one after the other.
-    Torch {
-        /// Their order; none for data first, then each layer's parameters and weights.
-        order: Option<Vec<(String, Span)>>,
-    },
+    /// Its factor, and the signal that it reads.
+    pub common: TermKeys,
 }
 
 /// What is asked for beside the file.
@@ -352,7 +371,7 @@ fn resolve(
     }
     let notes = std::mem::take(&mut checker.notes);
     check_train(&resolved, &mut found);
-    if found.is_empty() { Ok(Spec { notes, ..typed(resolved) }) } else { Err(found) }
+    if found.is_empty() { Ok(Spec::new(resolved, notes)) } else { Err(found) }
 }
 
 /// Puts layers into their full form.

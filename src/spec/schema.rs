@@ -4,15 +4,17 @@
 //! only `runner check` sees. A file that extends another is a patch, so nothing in it is required.
 
 use super::component::{Components, Kind};
-use super::fields::{Field, Presence, Range, Type, seeds_fields, term_fields};
-use super::keys::{common_fields, document_fields, parameter_fields};
-use super::sweep::{range_fields, sweep_fields};
+use super::fields::{Field, Presence, Range, Type};
+use super::held::parameter_fields;
+use super::key::Keys;
+use super::keys::{Document, SeedsKeys, TermKeys, common_fields};
+use super::sweep::{RangeKeys, SweepKeys};
 use serde_json::{Map, Value as Json, json};
 
 /// The schema of experiment files.
 pub fn schema(components: &dyn Components) -> Json {
     let maker = Maker { components };
-    let mut whole = maker.object(&document_fields(), None);
+    let mut whole = maker.object(&Document::fields(), None);
     let mut patch = maker.patch();
     for part in [&mut whole, &mut patch] {
         let properties = part["properties"].as_object_mut();
@@ -88,7 +90,7 @@ impl Maker<'_> {
             Type::Seeds => {
                 let list = json!({ "type": "array", "items": { "type": "integer", "minimum": 0 },
                     "minItems": 1, "uniqueItems": true });
-                json!({ "anyOf": [list, self.object(&seeds_fields(), None)] })
+                json!({ "anyOf": [list, self.object(&SeedsKeys::fields(), None)] })
             }
             Type::Free => json!({ "type": "object" }),
         }
@@ -109,7 +111,7 @@ impl Maker<'_> {
         let names = self.components.names(kind);
         let fields = |name: &str| {
             let mut fields = self.components.info(kind, name).map(|info| info.fields.clone()).unwrap_or_default();
-            fields.extend(term_fields());
+            fields.extend(TermKeys::fields());
             self.object(&fields, Some(name))
         };
         let tables: Vec<Json> = names.iter().map(|name| fields(name)).collect();
@@ -133,8 +135,8 @@ impl Maker<'_> {
     }
 
     fn sweep(&self) -> Json {
-        let mut sweep = self.object(&sweep_fields(), None);
-        let values = json!({ "anyOf": [{ "type": "array", "minItems": 1 }, self.object(&range_fields(), None)] });
+        let mut sweep = self.object(&SweepKeys::fields(), None);
+        let values = json!({ "anyOf": [{ "type": "array", "minItems": 1 }, self.object(&RangeKeys::fields(), None)] });
         sweep["properties"]["over"] = json!({ "type": "object", "additionalProperties": values });
         sweep["properties"]["variants"] = json!({ "type": "object", "additionalProperties": { "type": "object" } });
         sweep
@@ -143,7 +145,7 @@ impl Maker<'_> {
     /// A file with `extends`: known keys, in part, and patches of layers.
     fn patch(&self) -> Json {
         let mut properties = Map::new();
-        for field in document_fields() {
+        for field in Document::fields() {
             let partial = match &field.ty {
                 Type::Table(fields) => {
                     let mut object = self.object(fields, None);

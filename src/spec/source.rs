@@ -21,6 +21,9 @@ pub struct Span {
 }
 
 impl Span {
+    /// The place of what nobody wrote.
+    pub const NONE: Span = Span { source: 0, start: 0, end: 0 };
+
     /// The part of this span that a range relative to its start covers.
     pub fn part(self, range: std::ops::Range<usize>) -> Span {
         let start = (self.start + range.start).min(self.end);

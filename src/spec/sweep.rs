@@ -3,11 +3,12 @@
 use super::check::{Checker, is_name};
 use super::component::{Components, Kind};
 use super::diagnostic::{Diagnostic, Diagnostics, Problem, suggest};
-use super::fields::{self, Field, Type};
+use super::key::{Choice, Keys, Placed};
 use super::print::value_toml;
 use super::source::{Sources, Span};
 use super::tree::{Entry, Node, Stands, Table, Value, parse_value};
 use super::{Component, Spec, merge, resolve};
+use crate::keys;
 use std::collections::HashMap;
 
 /// How values are laid over an experiment now: keys that a changed `kind` also has stay. By the first way, 1, they fell
@@ -128,39 +129,55 @@ impl NumberRange {
     }
 }
 
-/// The keys of `[sweep]`.
-pub fn sweep_fields() -> Vec<Field> {
-    let grid = Value::Text("grid".into());
-    vec![
-        Field::default("sampler", Type::Component(Kind::Sampler), grid, "what chooses the configurations"),
-        Field::optional("trials", Type::at_least(1), "configurations that are tried, each on every seed"),
-        Field::optional("minimize", Type::Text, "`loss` or a metric: the lower its median over seeds, the better"),
-        Field::optional("maximize", Type::Text, "a metric: the higher its median over seeds, the better"),
-        Field::optional("pruner", Type::Component(Kind::Pruner), "what drops configurations before they had all seeds"),
-        Field::optional(
-            "fresh",
-            Type::Int { min: 0, max: 100_000 },
-            "seeds after all others, on which the best configuration is run again; 10 with a pruner, else none",
-        ),
-        Field::optional("over", Type::Free, "a name of `[let]` or a quoted path, and its values"),
-        Field::optional("variants", Type::Free, "named patches, one dimension together"),
-    ]
+keys! {
+    /// The keys of `[sweep]`.
+    pub struct SweepKeys {
+        /// what chooses the configurations
+        sampler: Component = component(Kind::Sampler).or_named("grid"),
+        /// configurations that are tried, each on every seed
+        trials: Option<Placed<usize>> = at_least(1).placed().optional(),
+        /// `loss` or a metric: the lower its median over seeds, the better
+        minimize: Option<Placed<String>> = text().placed().optional(),
+        /// a metric: the higher its median over seeds, the better
+        maximize: Option<Placed<String>> = text().placed().optional(),
+        /// what drops configurations before they had all seeds
+        pruner: Option<Component> = component(Kind::Pruner).optional(),
+        /// seeds after all others, on which the best configuration is run again; 10 with a pruner, else none
+        fresh: Option<Placed<usize>> = between(0, 100_000).placed().optional(),
+        /// a name of `[let]` or a quoted path, and its values
+        over: Option<Table> = free().optional(),
+        /// named patches, one dimension together
+        variants: Option<Table> = free().optional(),
+    }
 }
 
-/// The keys of a range of numbers.
-pub fn range_fields() -> Vec<Field> {
-    let scales = Type::Choice(vec!["linear".into(), "log".into()]);
-    vec![
-        Field::required("low", Type::Number(fields::Range::ANY), "the smallest value"),
-        Field::required("high", Type::Number(fields::Range::ANY), "the largest value"),
-        Field::default("scale", scales, Value::Text("linear".into()), "whether differences or ratios are even"),
-        Field::default("int", Type::Bool, Value::Bool(false), "whole numbers alone"),
-        Field::optional(
-            "step",
-            Type::Number(fields::Range::POSITIVE),
-            "from one value to the next; a ratio on a log scale",
-        ),
-    ]
+keys! {
+    /// The keys of a range of numbers.
+    pub struct RangeKeys {
+        /// the smallest value
+        low: f64 = number(Range::ANY),
+        /// the largest value
+        high: f64 = number(Range::ANY),
+        /// whether differences or ratios are even
+        scale: Evenly = one_of().or(Evenly::Linear),
+        /// whole numbers alone
+        int: bool = flag().or(false),
+        /// from one value to the next; a ratio on a log scale
+        step: Option<f64> = number(Range::POSITIVE).optional(),
+    }
+}
+
+/// What is even along a range.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Evenly {
+    /// Differences.
+    Linear,
+    /// Ratios.
+    Log,
+}
+
+impl Choice for Evenly {
+    const WORDS: &'static [(&'static str, Evenly)] = &[("linear", Evenly::Linear), ("log", Evenly::Log)];
 }
 
 /// Lays the option `--sweep PATH=A,B,C` over a document, as a dimension.
@@ -224,7 +241,7 @@ pub fn read(entry: &Entry, document: &Table, components: &dyn Components, found:
         return None;
     };
     let mut checker = Checker::new(components, found);
-    let checked = checker.table(table, &sweep_fields(), span);
+    let checked = checker.table(table, &SweepKeys::fields(), span);
     let mut dimensions = Vec::new();
     let over = checked.get("over").and_then(Node::as_table).map_or(&[][..], |over| &over.entries);
     if over.len() > MOST_DIMENSIONS {
@@ -245,23 +262,21 @@ pub fn read(entry: &Entry, document: &Table, components: &dyn Components, found:
         let help = "`[sweep.over]` has a key a dimension, for example \"optimizer.lr\" = [1e-4, 1e-3]".to_string();
         found.push(Diagnostic::new(Problem::Conflict("`[sweep]` varies nothing".into()), span).help(help));
     }
-    let objective = objective(&checked, document, found);
+    let keys = SweepKeys::read(&checked)?;
+    let objective = objective(&keys, document, found);
     if found.list.len() > before {
         return None;
     }
-    let component = |node: &Node| -> Option<Component> {
-        let args = node.as_table()?.clone();
-        Some(Component { kind: args.string("kind"), args, span: node.span })
+    let (fresh, fresh_at) = match &keys.fresh {
+        Some(fresh) => (fresh.value, fresh.key),
+        None => (if keys.pruner.is_some() { FRESH } else { 0 }, span),
     };
-    let pruner = checked.get("pruner").and_then(component);
-    let fresh_at = checked.entry("fresh").map_or(span, |entry| entry.key_span);
-    let fresh = checked.get("fresh").and_then(|node| usize::try_from(node.as_int()?).ok());
     Some(Sweep {
-        sampler: component(checked.get("sampler")?)?,
-        fresh: fresh.unwrap_or(if pruner.is_some() { FRESH } else { 0 }),
+        sampler: keys.sampler,
+        fresh,
         fresh_at,
-        pruner,
-        trials: checked.get("trials").and_then(|node| Some((usize::try_from(node.as_int()?).ok()?, node.span))),
+        pruner: keys.pruner,
+        trials: keys.trials.map(|trials| (trials.value, trials.at)),
         objective,
         dimensions,
         span,
@@ -337,13 +352,12 @@ fn values(entry: &Entry, checker: &mut Checker<'_>) -> Option<Values> {
 
 fn range(key: &str, table: &Table, span: Span, checker: &mut Checker<'_>) -> Option<NumberRange> {
     let before = checker.found.list.len();
-    let checked = checker.table(table, &range_fields(), span);
+    let checked = checker.table(table, &RangeKeys::fields(), span);
     if checker.found.list.len() > before {
         return None;
     }
-    let (low, high) = (checked.number("low"), checked.number("high"));
-    let (log, int) = (checked.text("scale") == Some("log"), checked.flag("int"));
-    let step = checked.get("step").and_then(Node::as_number);
+    let RangeKeys { low, high, scale, int, step } = RangeKeys::read(&checked)?;
+    let log = scale == Evenly::Log;
     let wrong = match (log, step) {
         _ if low >= high => Some("`low` must be below `high`"),
         (true, _) if low <= 0.0 => Some("on a log scale `low` must be above 0"),
@@ -378,18 +392,18 @@ fn variants(entry: &Entry, found: &mut Diagnostics) -> Option<Values> {
     (!table.entries.is_empty()).then(|| Values::Variants(table.entries.clone()))
 }
 
-fn objective(sweep: &Table, document: &Table, found: &mut Diagnostics) -> Option<Objective> {
-    let (entry, maximize) = match (sweep.entry("minimize"), sweep.entry("maximize")) {
+fn objective(sweep: &SweepKeys, document: &Table, found: &mut Diagnostics) -> Option<Objective> {
+    let (said, maximize) = match (&sweep.minimize, &sweep.maximize) {
         (Some(first), Some(second)) => {
             let problem = Problem::Conflict("`minimize` and `maximize` exclude each other".into());
-            found.push(Diagnostic::new(problem, second.key_span).also(first.key_span, "the other one"));
+            found.push(Diagnostic::new(problem, second.key).also(first.key, "the other one"));
             return None;
         }
-        (Some(entry), None) => (entry, false),
-        (None, Some(entry)) => (entry, true),
+        (Some(said), None) => (said, false),
+        (None, Some(said)) => (said, true),
         (None, None) => return None,
     };
-    let name = entry.node.as_text()?.to_string();
+    let name = said.value.clone();
     let metrics = document.get("train").and_then(Node::as_table).map_or(&[][..], |train| train.nodes("metrics"));
     let of = |node: &Node| match &node.value {
         Value::Table(table) => table.text("kind").map(String::from),
@@ -410,17 +424,16 @@ fn objective(sweep: &Table, document: &Table, found: &mut Diagnostics) -> Option
     if name.starts_with("test.") {
         let problem = Problem::Conflict("the test part cannot choose configurations".into());
         let help = suggest(&name.replacen("test", "validation", 1), known.iter().map(String::as_str), "");
-        found
-            .push(Diagnostic::new(problem, entry.node.span).label("what is tested on may not be chosen by").help(help));
+        found.push(Diagnostic::new(problem, said.at).label("what is tested on may not be chosen by").help(help));
         return None;
     }
     if !known.contains(&name) {
         let help = suggest(&name, known.iter().map(String::as_str), "`[train] metrics` names what is recorded");
         let problem = Problem::UnknownName { what: "objective".into(), name };
-        found.push(Diagnostic::new(problem, entry.node.span).label("not the loss, nor a metric here").help(help));
+        found.push(Diagnostic::new(problem, said.at).label("not the loss, nor a metric here").help(help));
         return None;
     }
-    Some(Objective { name, maximize, span: entry.node.span })
+    Some(Objective { name, maximize, span: said.at })
 }
 
 impl Sweep {

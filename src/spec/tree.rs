@@ -159,6 +159,14 @@ impl Table {
         self.get(key).and_then(Node::as_text)
     }
 
+    /// The items of a list; none where the key is not there.
+    pub fn nodes(&self, key: &str) -> &[Node] {
+        match self.get(key).map(|node| &node.value) {
+            Some(Value::Array(items)) => items,
+            _ => &[],
+        }
+    }
+
     /// Sets a key, in its place if it is there, else at the end.
     pub fn set(&mut self, entry: Entry) {
         match self.entries.iter_mut().find(|old| old.key == entry.key) {

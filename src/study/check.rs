@@ -8,9 +8,10 @@ use crate::nn::fused::size::product;
 use crate::nn::{LayerPlan, NetworkPlan};
 use crate::registry::Registry;
 use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem, suggest};
+use crate::spec::key::Placed;
 use crate::spec::source::Span;
 use crate::spec::tree::{Node, Table};
-use crate::spec::{Component, Length, RandomSpec, Spec};
+use crate::spec::{Component, GeneratorName, Length, Spec};
 use crate::train::draws::{Generator, default_order};
 
 /// All trials of a folder have the same columns, and what ranks them is one of these. `differs` is where a
@@ -41,19 +42,20 @@ pub fn check_schedule(
     iterations: usize,
     found: &mut Diagnostics,
 ) {
-    let Some(schedule) = &spec.schedule else { return };
-    let at = |key: &str| schedule.args.get(key).map_or(schedule.span, |node| node.span);
-    let warmup = schedule.args.whole("warmup");
+    let Some(schedule) = &spec.optimizer.schedule else { return };
+    let Placed { value: warmup, at: warmup_at, .. } = schedule.common.warmup;
     if warmup > 0 && warmup >= iterations && iterations > 0 {
         let text = format!("a warm-up of {warmup} iterations does not end within {iterations}");
-        found.push(Diagnostic::new(Problem::Conflict(text), at("warmup")).label("expected fewer iterations"));
+        found.push(Diagnostic::new(Problem::Conflict(text), warmup_at).label("expected fewer iterations"));
     }
     let validated = dataset.parts().iter().any(|(part, _)| *part == Part::Validation);
-    if registry.schedule(schedule).looks_at() == Some(Part::Validation) && !validated {
-        let text = format!("schedule `{}` needs a validation part", schedule.kind);
+    if registry.schedule(&schedule.component).looks_at() == Some(Part::Validation) && !validated {
+        let text = format!("schedule `{}` needs a validation part", schedule.component.kind);
         let help = "`[data.split] validation = 0.2` splits one off; `of = \"loss\"` looks at the training loss";
         found.push(
-            Diagnostic::new(Problem::Conflict(text), at("of")).label("there is none to look at").help(help.to_string()),
+            Diagnostic::new(Problem::Conflict(text), schedule.component.at("of"))
+                .label("there is none to look at")
+                .help(help.to_string()),
         );
     }
 }
@@ -61,7 +63,7 @@ pub fn check_schedule(
 /// What ends training has to be there, and may not be what is tested on.
 pub fn check_early_stop(spec: &Spec, dataset: &Prepared, found: &mut Diagnostics) {
     let Some(early) = &spec.train.early_stop else { return };
-    let (name, at) = &early.of;
+    let Placed { value: name, at, .. } = &early.of;
     let validated = dataset.parts().iter().any(|(part, _)| *part == Part::Validation);
     let mut refuse = |text: &str, label: &str, help: Option<&str>| {
         let problem = Problem::Conflict(text.into());
@@ -97,7 +99,7 @@ pub fn check_data(component: &Component, data: &DataShape) -> Result<(), Diagnos
         return Ok(());
     }
     let text = format!("the data would have {} steps times {} samples", data.steps, data.samples);
-    let at = key_of(component, if data.steps > data.samples { "steps" } else { "samples" });
+    let at = component.at(if data.steps > data.samples { "steps" } else { "samples" });
     Err(Diagnostics { list: vec![Diagnostic::new(Problem::Shape(text), at).label(held())] })
 }
 
@@ -109,14 +111,14 @@ fn held() -> String {
 pub fn check_sizes(spec: &Spec, network: &NetworkPlan, data: &DataShape, found: &mut Diagnostics) {
     for (layer, planned) in spec.layers.iter().zip(&network.layers) {
         let parameters = numbers_of(planned);
-        let at = layer.component.args.get("size").map_or(layer.component.span, |node| node.span);
+        let at = layer.component.at("size");
         if parameters > TOO_MANY {
             let text = format!("layer `{}` would have {parameters} parameters", layer.name);
             found.push(Diagnostic::new(Problem::Shape(text), at).label(held()));
         } else if product(&[data.steps, planned.size]) > TOO_MANY {
             let (steps, size) = (data.steps, planned.size);
             let text = format!("layer `{}` would give {steps} steps times {size} numbers a sample", layer.name);
-            let data_at = key_of(&spec.data, "steps");
+            let data_at = spec.data.component.at("steps");
             let (at, also) = if steps > size { (data_at, at) } else { (at, data_at) };
             found.push(Diagnostic::new(Problem::Shape(text), at).label(held()).also(also, "the other factor"));
         }
@@ -141,34 +143,29 @@ pub fn updates(spec: &Spec, trained_on: usize, found: &mut Diagnostics) -> usize
     let updates = epochs.saturating_mul(batches);
     if updates > MOST_UPDATES {
         let train = spec.resolved.get("train").and_then(Node::as_table);
-        let at = train.and_then(|train| train.get("epochs")).map_or(spec.data.span, |node| node.span);
+        let at = train.and_then(|train| train.get("epochs")).map_or(spec.data.component.span, |node| node.span);
         let text = format!("{epochs} epochs of {batches} batches are more updates than can be counted");
         found.push(Diagnostic::new(Problem::Shape(text), at).label(format!("at most {MOST_UPDATES} updates")));
     }
     updates
 }
 
-/// Where a key of a component stands, or else the component.
-fn key_of(component: &Component, key: &str) -> Span {
-    component.args.get(key).map_or(component.span, |node| node.span)
-}
-
 pub fn check_shapes(spec: &Spec, network: &NetworkPlan, data: &DataShape, found: &mut Diagnostics) {
     let targets = data.targets.len();
     let shape = |width: usize| format!("[{}, {}, {width}]", data.steps, data.samples);
-    let reads_output = spec.train.loss.iter().any(|term| term.of.is_none()) || !spec.train.metrics.is_empty();
+    let reads_output = spec.train.loss.iter().any(|term| term.common.of.is_none()) || !spec.train.metrics.is_empty();
     if let Some(last) = spec.layers.last().filter(|_| network.outputs() != targets && reads_output) {
         let text = format!(
             "shapes do not fit: layer `{}` gives {}, but the target of dataset `{}` is {}",
             last.name,
             shape(network.outputs()),
-            spec.data.kind,
+            spec.data.component.kind,
             shape(targets)
         );
-        let at = last.component.args.get("size").map_or(last.component.span, |node| node.span);
+        let at = last.component.at("size");
         let label = format!("the last layer needs size {targets}, one a target channel");
         let help = "shapes are [time, samples, channels]".to_string();
-        let data_at = spec.data.args.get("kind").map_or(spec.data.span, |node| node.span);
+        let data_at = spec.data.component.at("kind");
         found.push(Diagnostic::new(Problem::Shape(text), at).label(label).help(help).also(data_at, "the dataset"));
     }
     for (layer, planned) in spec.layers.iter().zip(&network.layers) {
@@ -185,7 +182,7 @@ pub fn check_shapes(spec: &Spec, network: &NetworkPlan, data: &DataShape, found:
         }
     }
     for term in &spec.train.loss {
-        let Some((signal, at)) = &term.of else { continue };
+        let Some(Placed { value: signal, at, .. }) = &term.common.of else { continue };
         match network.width(signal) {
             None => {
                 let signals = network.signals();
@@ -197,7 +194,7 @@ pub fn check_shapes(spec: &Spec, network: &NetworkPlan, data: &DataShape, found:
                 let text = format!(
                     "shapes do not fit: signal `{signal}` is {}, but the target of dataset `{}` is {}",
                     shape(width),
-                    spec.data.kind,
+                    spec.data.component.kind,
                     shape(targets)
                 );
                 found.push(Diagnostic::new(Problem::Shape(text), *at));
@@ -209,15 +206,17 @@ pub fn check_shapes(spec: &Spec, network: &NetworkPlan, data: &DataShape, found:
 
 /// Where random numbers come from; an order of PyTorch's draws has all of them once.
 pub fn generator(spec: &Spec, network: &NetworkPlan, found: &mut Diagnostics) -> Generator {
-    let RandomSpec::Torch { order } = &spec.random else { return Generator::Runner };
-    let at = spec.resolved.get("random").map_or(Span { source: 0, start: 0, end: 0 }, |node| node.span);
+    if spec.random.generator == GeneratorName::Runner {
+        return Generator::Runner;
+    }
+    let at = spec.resolved.get("random").map_or(Span::NONE, |node| node.span);
     check_torch_seeds(spec, found);
     let drawn = default_order(network);
-    let Some(order) = order else { return Generator::Torch(drawn) };
-    for (i, (name, at)) in order.iter().enumerate() {
-        if let Some((_, first)) = order[..i].iter().find(|(other, _)| other == name) {
+    let Some(order) = &spec.random.order else { return Generator::Torch(drawn) };
+    for (i, Placed { value: name, at, .. }) in order.iter().enumerate() {
+        if let Some(first) = order[..i].iter().find(|other| other.value == *name) {
             let problem = Problem::Duplicate { what: "draw".into(), name: name.clone() };
-            found.push(Diagnostic::new(problem, *at).also(*first, "first here"));
+            found.push(Diagnostic::new(problem, *at).also(first.at, "first here"));
         }
         if !drawn.contains(name) {
             let help = suggest(name, drawn.iter().map(String::as_str), "");
@@ -225,24 +224,27 @@ pub fn generator(spec: &Spec, network: &NetworkPlan, found: &mut Diagnostics) ->
             found.push(Diagnostic::new(problem, *at).label("nothing of this name is drawn").help(help));
         }
     }
-    let missing: Vec<String> =
-        drawn.iter().filter(|name| !order.iter().any(|(n, _)| n == *name)).map(|name| format!("\"{name}\"")).collect();
+    let missing: Vec<String> = drawn
+        .iter()
+        .filter(|name| !order.iter().any(|placed| placed.value == **name))
+        .map(|name| format!("\"{name}\""))
+        .collect();
     if !missing.is_empty() && found.is_empty() {
         let text = format!("`order` leaves out {}", missing.join(", "));
-        let at = order.first().map_or(at, |(_, first)| *first);
+        let at = order.first().map_or(at, |first| first.at);
         found.push(
             Diagnostic::new(Problem::Conflict(text), at).help("everything that is drawn needs a place".to_string()),
         );
     }
-    Generator::Torch(order.iter().map(|(name, _)| name.clone()).collect())
+    Generator::Torch(order.iter().map(|name| name.value.clone()).collect())
 }
 
 /// PyTorch's generator takes 32 bits of a seed.
 fn check_torch_seeds(spec: &Spec, found: &mut Diagnostics) {
-    let seeds = spec.seeds.iter().copied().chain(spec.data_seed).chain(spec.init_seed);
+    let seeds = spec.seeds.iter().copied().chain(spec.data.common.seed).chain(spec.init_seed);
     if let Some(seed) = seeds.into_iter().find(|seed| *seed > u64::from(u32::MAX)) {
         let run: Option<&Table> = spec.resolved.get("run").and_then(Node::as_table);
-        let at = run.and_then(|run| run.get("seeds")).map_or(Span { source: 0, start: 0, end: 0 }, |node| node.span);
+        let at = run.and_then(|run| run.get("seeds")).map_or(Span::NONE, |node| node.span);
         let label = format!("{seed} is not below 2^32, which `generator = \"torch\"` needs");
         found.push(Diagnostic::new(Problem::OutOfRange { key: "seeds".into() }, at).label(label));
     }

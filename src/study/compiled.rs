@@ -6,7 +6,6 @@ use crate::nn::Network;
 use crate::nn::fused::FusedNetwork;
 use crate::registry::{OnDevice, Registry};
 use crate::spec::Term;
-use crate::spec::tree::Node;
 use crate::tensor::TensorError;
 use crate::train::draws::{Seeds, draw};
 use crate::train::machine::Machine;
@@ -38,9 +37,9 @@ pub struct Compiled(Option<FusedNetwork>);
 
 impl Compiled {
     /// Compiles for the executor that runs the configuration.
-    pub fn new(plan: &Configuration, registry: &Registry) -> Compiled {
+    pub fn new(plan: &Configuration) -> Compiled {
         Compiled(match plan.executor {
-            Executor::Fused => fused_network(plan, registry),
+            Executor::Fused => fused_network(plan),
             Executor::Reference => None,
         })
     }
@@ -55,7 +54,7 @@ impl Compiled {
         let spec = &plan.spec;
         let metrics: Vec<Arc<dyn Metric>> = spec.train.metrics.iter().map(|metric| registry.metric(metric)).collect();
         metrics.iter().try_for_each(|metric| metric.ready())?;
-        let seeds = Seeds { trial: seed, data: spec.data_seed, init: spec.init_seed };
+        let seeds = Seeds { trial: seed, data: spec.data.common.seed, init: spec.init_seed };
         let mut drawn = draw(&plan.generator, seeds, &plan.dataset, &plan.network)?;
         if let Some(stored) = &plan.weights {
             drawn.parameters.clone_from(&stored.values);
@@ -67,16 +66,16 @@ impl Compiled {
             clip_norm: spec.train.clip_norm,
             record_every: spec.train.record_every,
             select: spec.train.select,
-            validate_every: spec.train.validate_every,
+            validate_every: spec.train.validate_every.unwrap_or(1),
             patience: spec.train.early_stop.as_ref().map(|early| Patience {
                 looks: early.patience,
                 min_change: early.min_change,
-                training: early.of.0 == "loss",
+                training: early.of.value == "loss",
             }),
-            rates: spec.schedule.as_ref().map(|schedule| Rates {
-                schedule: registry.schedule(schedule),
-                warmup: schedule.args.whole("warmup"),
-                base: spec.optimizer.args.get("lr").and_then(Node::as_number).unwrap_or(1.0),
+            rates: spec.optimizer.schedule.as_ref().map(|schedule| Rates {
+                schedule: registry.schedule(&schedule.component),
+                warmup: schedule.common.warmup.value,
+                base: registry.rule(&spec.optimizer.component).lr(),
             }),
             metrics,
             watch: spec.train.watch.then(|| Watched::new(&plan.network)),
@@ -103,14 +102,12 @@ impl Compiled {
 
 /// The signal that a loss reads.
 pub fn signal_of(plan: &Configuration, term: &Term) -> String {
-    term.of.as_ref().map_or_else(|| plan.network.output(), |(signal, _)| signal.clone())
+    term.common.of.as_ref().map_or_else(|| plan.network.output(), |of| of.value.clone())
 }
 
 /// The fused network; none where a layer has no fused form, which the plan found out.
-fn fused_network(plan: &Configuration, registry: &Registry) -> Option<FusedNetwork> {
-    let layers = plan.spec.layers.iter().map(|layer| &layer.component);
-    let forms = layers.map(|layer| registry.layer_kind(&layer.kind).fused(&layer.args, registry));
-    let forms = forms.collect::<Option<Vec<_>>>()?;
+fn fused_network(plan: &Configuration) -> Option<FusedNetwork> {
+    let forms = plan.layers.iter().map(|layer| layer.fused()).collect::<Option<Vec<_>>>()?;
     let read: Vec<String> = plan.spec.train.loss.iter().map(|term| signal_of(plan, term)).collect();
     Some(FusedNetwork::new(&plan.network, forms, &read, plan.spec.train.tbptt))
 }
@@ -119,10 +116,10 @@ fn fused_machine(plan: &Configuration, registry: &Registry, network: FusedNetwor
     let spec = &plan.spec;
     let losses = spec.train.loss.iter().filter_map(|term| {
         let loss = registry.loss(&term.loss.kind).build.direct?;
-        Some(DirectTerm { loss, weight: term.weight as f32, signal: signal_of(plan, term) })
+        Some(DirectTerm { loss, weight: term.common.weight as f32, signal: signal_of(plan, term) })
     });
     let cut = Cut { segments: spec.train.recompute, threads: spec.threads };
-    let rule = registry.rule(&spec.optimizer);
+    let rule = registry.rule(&spec.optimizer.component);
     Box::new(FusedMachine::new(network, rule, losses.collect(), cut))
 }
 
@@ -133,16 +130,13 @@ fn tape_machine<D: OnDevice>(
 ) -> Result<Box<dyn Machine>, TensorError> {
     let spec = &plan.spec;
     let device = D::open().map_err(TensorError::from_device)?;
-    let layers = spec
-        .layers
-        .iter()
-        .map(|layer| D::layer(registry.layer(&layer.component.kind), &layer.component.args, registry));
+    let layers = plan.layers.iter().map(|layer| D::layer(layer.as_ref()));
     let network = Network::build(&plan.network, layers.collect(), values, &device, spec.train.tbptt)?;
     let losses = spec.train.loss.iter().map(|term| LossTerm {
-        loss: D::loss(&registry.loss(&term.loss.kind).build, &term.loss.args),
-        weight: term.weight,
+        loss: D::loss(registry, &term.loss),
+        weight: term.common.weight,
         signal: signal_of(plan, term),
     });
-    let optimizer = registry.optimizer(&spec.optimizer);
+    let optimizer = registry.optimizer(&spec.optimizer.component);
     Ok(Box::new(TapeMachine::new(device, network, optimizer, losses.collect())))
 }

@@ -8,13 +8,13 @@ use crate::data::DataShape;
 use crate::data::prepared::Prepared;
 use crate::data::split::Part;
 use crate::nn::NetworkPlan;
-use crate::nn::network::{Kinds, plan as plan_network};
+use crate::nn::layer::AnyLayer;
+use crate::nn::network::plan as plan_network;
 use crate::registry::Registry;
 use crate::spec::diagnostic::Diagnostics;
-use crate::spec::print::canonical;
+use crate::spec::key::Placed;
 use crate::spec::source::{Sources, path_of, read_large};
-use crate::spec::tree::Node;
-use crate::spec::{Component, Spec};
+use crate::spec::{DataSpec, Spec};
 use crate::tensor::DeviceName;
 use crate::train::draws::Generator;
 use std::collections::HashMap;
@@ -28,6 +28,8 @@ pub struct Configuration {
     pub spec: Spec,
     /// The network of every trial.
     pub network: NetworkPlan,
+    /// The recipes of its layers.
+    pub layers: Vec<Arc<dyn AnyLayer>>,
     /// The dataset and its split.
     pub dataset: Arc<Prepared>,
     /// Its shape.
@@ -81,27 +83,24 @@ fn once<K: Hash + Eq, T>(
 }
 
 impl Reads {
-    fn dataset(&self, component: &Component, place: Surroundings<'_>) -> Result<Arc<Prepared>, Diagnostics> {
+    fn dataset(&self, data: &DataSpec, place: Surroundings<'_>) -> Result<Arc<Prepared>, Diagnostics> {
         let Surroundings { registry, sources, .. } = place;
-        // A path is relative to the file that it stands in.
-        let stands: Vec<usize> = component.args.entries.iter().map(|entry| entry.node.span.source).collect();
-        let key = format!("{} {stands:?}", canonical(&component.args));
-        once(&self.datasets, key, || {
-            let dataset = registry.dataset(component, sources)?;
-            check_data(component, &dataset.shape())?;
-            Prepared::new(dataset, component)
+        once(&self.datasets, data.key(), || {
+            let dataset = registry.dataset(data, sources)?;
+            check_data(&data.component, &dataset.shape())?;
+            Prepared::new(dataset, data)
         })
     }
 
-    fn weights(&self, node: &Node, sources: &Sources) -> Result<Arc<WeightsFile>, Diagnostics> {
-        let path = weights_path(node, sources);
-        once(&self.weights, path.clone(), || WeightsFile::read(&path, Some(node.span)))
+    fn weights(&self, file: &Placed<String>, sources: &Sources) -> Result<Arc<WeightsFile>, Diagnostics> {
+        let path = weights_path(file, sources);
+        once(&self.weights, path.clone(), || WeightsFile::read(&path, Some(file.at)))
     }
 }
 
 /// Where the file of `[init] weights` lies.
-pub fn weights_path(node: &Node, sources: &Sources) -> PathBuf {
-    sources.folder(node.span).join(path_of(node.as_text().unwrap_or("")))
+pub fn weights_path(file: &Placed<String>, sources: &Sources) -> PathBuf {
+    sources.folder(file.at).join(path_of(&file.value))
 }
 
 impl Configuration {
@@ -114,14 +113,13 @@ impl Configuration {
         let mut found = Diagnostics::default();
         let dataset = read.dataset(&spec.data, place)?;
         let data = dataset.shape();
-        let layers = spec.layers.iter().map(|layer| registry.layer_kind(&layer.component.kind)).collect();
-        let kinds = Kinds { layers, surrogates: registry };
-        let network = plan_network(&spec.layers, &kinds, data.inputs.len(), registry);
+        let layers: Vec<_> = spec.layers.iter().map(|layer| registry.layer(&layer.component)).collect();
+        let network = plan_network(&spec.layers, &layers, data.inputs.len());
         check_sizes(&spec, &network, &data, &mut found);
         check_shapes(&spec, &network, &data, &mut found);
         let generator = generator(&spec, &network, &mut found);
         check_early_stop(&spec, &dataset, &mut found);
-        let stored = spec.init_weights.as_ref().map(|node| read.weights(node, sources)?.of(&network, Some(node.span)));
+        let stored = spec.init_weights.as_ref().map(|file| read.weights(file, sources)?.of(&network, Some(file.at)));
         let weights = match stored.transpose() {
             Ok(weights) => weights,
             Err(more) => {
@@ -136,12 +134,12 @@ impl Configuration {
         }
         let mut executor = runs.executor;
         if executor == Executor::Fused
-            && let Some(what) = lacks_fused(&spec, registry)
+            && let Some(what) = lacks_fused(&spec, &layers, registry)
         {
             executor = Executor::Reference;
             spec.notes.push(format!("{what} has no fused form, so its whole network runs on the reference executor"));
         }
-        Ok(Configuration { iterations, network, dataset, data, generator, weights, executor, spec })
+        Ok(Configuration { iterations, network, dataset, data, generator, weights, executor, layers, spec })
     }
 
     /// A configuration that belongs to no study, on the processor.
@@ -187,7 +185,7 @@ impl Configuration {
 pub fn content_of(spec: &Spec, registry: &Registry, sources: &Sources) -> Result<Option<String>, Diagnostics> {
     let dataset = registry.dataset(&spec.data, sources)?;
     // Weights that cannot be read are reported with the configuration that begins with them.
-    let weights = spec.init_weights.as_ref().and_then(|node| read_large(&weights_path(node, sources)).ok());
+    let weights = spec.init_weights.as_ref().and_then(|file| read_large(&weights_path(file, sources)).ok());
     Ok(content(dataset.content(), weights.map(|bytes| blake3::hash(&bytes).to_hex().to_string())))
 }
 

@@ -99,7 +99,7 @@ impl Checked {
         keep: bool,
         Surroundings { registry, runs, .. }: Surroundings<'_>,
     ) -> Result<Checked, Diagnostics> {
-        let estimate = Estimate::new(&configuration, registry);
+        let estimate = Estimate::new(&configuration);
         if runs.device == DeviceName::Cpu
             && let Some(refused) = estimate.check(1, 1)
         {
@@ -109,7 +109,7 @@ impl Checked {
         let used = identity::used(spec, registry);
         let runs = Runs { executor: configuration.executor, ..runs };
         let id = identity::configuration(spec, configuration.content(), &used, registry, runs);
-        let at = spec.data.args.get("kind").map_or(spec.data.span, |node| node.span);
+        let at = spec.data.component.at("kind");
         Ok(Checked {
             planned: ConfigurationPlan {
                 id,
@@ -120,7 +120,7 @@ impl Checked {
             },
             notes: spec.notes.clone(),
             used,
-            dataset: (spec.data.kind.clone(), at),
+            dataset: (spec.data.component.kind.clone(), at),
             quantities: configuration.quantities(),
             estimate,
             whole: keep.then_some(configuration),
@@ -146,7 +146,7 @@ impl Configurations {
             within_limits(spec, 1)?;
             let only = Checked::new(Configuration::new(spec.clone(), place)?, Vec::new(), true, place)?;
             let mut gathered = Gathered::default();
-            gathered.add(only, spec.data.span);
+            gathered.add(only, spec.data.component.span);
             return gathered.finish(spec, Vec::new(), read);
         };
         let points = registry.sampler(&sweep.sampler).points(sweep).map_err(|one| Diagnostics { list: vec![one] })?;

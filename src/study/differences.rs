@@ -23,7 +23,7 @@ pub fn differences(manifest: &Manifest, plan: &Plan, registry: &Registry) -> Vec
     let old = stored.as_ref().map_or_else(|| flattened(text), resolved);
     let new = resolved(&plan.spec);
     let kinds = [old.get("data.kind"), new.get("data.kind")];
-    let files: Vec<String> = places(&plan.spec.data.kind, registry);
+    let files: Vec<String> = places(&plan.spec.data.component.kind, registry);
     let swept = || manifest.swept.iter().chain(&plan.swept);
     let counts = |path: &str| {
         let under = |key: &str| path == key || path.strip_prefix(key).is_some_and(|rest| rest.starts_with('.'));

@@ -64,7 +64,7 @@ fn all_but(
     paths.iter().for_each(|path| remove(&mut table, path));
     WITHOUT_EFFECT.iter().for_each(|path| remove(&mut table, path));
     // What lies at a path counts, not the path.
-    places(&spec.data.kind, components).iter().for_each(|path| remove(&mut table, path));
+    places(&spec.data.component.kind, components).iter().for_each(|path| remove(&mut table, path));
     let used: Vec<String> = used.iter().map(|((kind, name), value)| format!("{kind} {name} {value}")).collect();
     let mut parts =
         vec![canonical(&table), runs.executor.as_str().into(), runs.device.as_str().into(), used.join("\n")];
@@ -143,8 +143,8 @@ pub fn used(spec: &Spec, components: &dyn Components) -> Used {
     let mut used = Used::new();
     let mut add =
         |kind: Kind, component: &Component| note(kind, &component.kind, &component.args, components, &mut used);
-    add(Kind::Dataset, &spec.data);
-    add(Kind::Optimizer, &spec.optimizer);
+    add(Kind::Dataset, &spec.data.component);
+    add(Kind::Optimizer, &spec.optimizer.component);
     spec.train.loss.iter().for_each(|term| add(Kind::Loss, &term.loss));
     spec.train.metrics.iter().for_each(|metric| add(Kind::Metric, metric));
     spec.layers.iter().for_each(|layer| add(Kind::Layer, &layer.component));

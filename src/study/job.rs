@@ -120,7 +120,7 @@ impl Job<'_> {
         let configuration = self.plan.build(self.planned, self.registry).map_err(failed)?;
         let compiled = match before {
             Some(before) if same_network(&before.configuration, &configuration) => before.compiled,
-            _ => Compiled::new(&configuration, self.registry),
+            _ => Compiled::new(&configuration),
         };
         Ok(Built { of, configuration, compiled })
     }
@@ -152,7 +152,7 @@ impl Job<'_> {
         let names = configuration.spec.train.watch.then(|| Watched::new(&configuration.network).names());
         let column = |(i, name)| (name, trial.history.iter().map(|row| row.watched[i]).collect());
         record.watched = names.into_iter().flatten().enumerate().map(column).collect();
-        if configuration.spec.schedule.is_some() {
+        if configuration.spec.optimizer.schedule.is_some() {
             let rates = trial.history.iter().map(|row| row.rate.unwrap_or(f64::NAN)).collect();
             record.watched.insert(0, (RATE.into(), rates));
         }

@@ -87,7 +87,7 @@ pub fn manifest(
         layers: first.network.layers.iter().map(layer).collect(),
         parameters: first.network.size(),
         data: DataSummary {
-            kind: first.spec.data.kind.clone(),
+            kind: first.spec.data.component.kind.clone(),
             steps: first.data.steps,
             samples: first.data.samples,
             inputs: first.data.inputs.clone(),
@@ -144,13 +144,13 @@ fn loss_quantity(plan: &Plan, registry: &Registry) -> Quantity {
             let entry = registry.loss(&only.loss.kind);
             let name = only.loss.kind.clone();
             // Inside, targets have the scale that was fitted; metrics are in their own units again.
-            let scaled = plan.spec.data.args.text("scale").is_some_and(|scale| scale != "none");
+            let scaled = plan.spec.data.component.args.text("scale").is_some_and(|scale| scale != "none");
             let unit = &entry.build.unit;
             let unit = if scaled { unit.replace("target", "scaled target") } else { unit.clone() };
             Quantity { name, about: entry.info.about.clone(), unit, lower_is_better: true }
         }
         several => {
-            let part = |term: &spec::Term| format!("{} {}", term.weight, term.loss.kind);
+            let part = |term: &spec::Term| format!("{} {}", term.common.weight, term.loss.kind);
             let name = several.iter().map(part).collect::<Vec<_>>().join(" + ");
             Quantity { about: "weighted sum of losses".into(), name, unit: "mixed".into(), lower_is_better: true }
         }

@@ -12,7 +12,6 @@ use crate::data::split::Part;
 use crate::nn::LayerPlan;
 use crate::nn::fused::Form;
 use crate::nn::fused::size::{Size, product};
-use crate::registry::Registry;
 use crate::spec::diagnostic::{Diagnostic, Problem};
 use crate::spec::source::Span;
 use crate::spec::tree::Node;
@@ -89,8 +88,8 @@ pub struct Estimate {
 
 impl Estimate {
     /// Counts a configuration.
-    pub fn new(configuration: &Configuration, registry: &Registry) -> Estimate {
-        let counts = Counts::new(configuration, registry);
+    pub fn new(configuration: &Configuration) -> Estimate {
+        let counts = Counts::new(configuration);
         let train = &configuration.spec.train;
         let threads = configuration.spec.threads;
         let now = counts.held(train.batch, train.recompute, threads);
@@ -182,15 +181,11 @@ struct Counts<'a> {
 }
 
 impl<'a> Counts<'a> {
-    fn new(configuration: &'a Configuration, registry: &Registry) -> Counts<'a> {
+    fn new(configuration: &'a Configuration) -> Counts<'a> {
         let spec = &configuration.spec;
-        let forms = spec.layers.iter().map(|layer| {
-            let kind = registry.layer_kind(&layer.component.kind);
-            kind.fused(&layer.component.args, registry)
-        });
         let losses: Vec<String> = spec.train.loss.iter().map(|term| signal_of(configuration, term)).collect();
         // A layer without a fused form is taken for its weights.
-        let forms: Vec<Form> = forms.map(|form| form.unwrap_or(Form::Dense)).collect();
+        let forms = configuration.layers.iter().map(|layer| layer.fused().unwrap_or(Form::Dense)).collect::<Vec<_>>();
         Counts { configuration, size: Size::of(&configuration.network, &forms, &losses) }
     }
 
@@ -272,7 +267,7 @@ impl<'a> Counts<'a> {
         let validated = dataset.parts().iter().any(|(part, _)| *part == Part::Validation);
         let watched = if spec.train.watch { Watched::new(network).names().len() } else { 0 };
         let list = |numbers: usize| if numbers > 0 { 16 + 8 * numbers } else { 0 };
-        let columns = metrics + watched + usize::from(validated) + usize::from(spec.schedule.is_some());
+        let columns = metrics + watched + usize::from(validated) + usize::from(spec.optimizer.schedule.is_some());
         let row = 80 + list(metrics) + list(watched);
         let [first, other] = ROW;
         (product(&[rows, row]), product(&[rows, 16 + 8 * columns]), product(&[rows, first + other * columns]))
@@ -282,8 +277,8 @@ impl<'a> Counts<'a> {
 /// Where parameters, signals, data and the history are asked for.
 fn places(spec: &Spec, largest: Option<usize>) -> [Option<Span>; 4] {
     let layer = largest.and_then(|i| spec.layers.get(i)).map(|layer| &layer.component);
-    let layer = layer.map(|layer| layer.args.get("size").map_or(layer.span, |node| node.span));
-    let data = |key: &str| spec.data.args.get(key).map(|node| node.span).or(Some(spec.data.span));
+    let layer = layer.map(|layer| layer.at("size"));
+    let data = |key: &str| Some(spec.data.component.at(key));
     let train = spec.resolved.get("train").and_then(Node::as_table);
     let length = train.and_then(|train| train.get("iterations").or(train.get("epochs"))).map(|node| node.span);
     [layer, data("steps"), data("samples"), length]

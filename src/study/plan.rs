@@ -184,7 +184,7 @@ impl Plan {
     /// The programs that the trials would start, each with the place that names it.
     pub fn programs<'a>(&self, registry: &'a Registry) -> Vec<(&'a Info, Span)> {
         let metrics = self.spec.train.metrics.iter().map(|metric| {
-            let at = metric.args.get("kind").map_or(metric.span, |node| node.span);
+            let at = metric.at("kind");
             (Kind::Metric, &metric.kind, at)
         });
         let datasets = self.configurations.datasets.iter().map(|(name, at)| (Kind::Dataset, name, *at));
@@ -217,7 +217,7 @@ impl Plan {
             let path = self.sources.folder(node.span).join(node.as_text()?);
             Some((place, path))
         };
-        identity::places(&spec.data.kind, registry).into_iter().filter_map(file).collect()
+        identity::places(&spec.data.component.kind, registry).into_iter().filter_map(file).collect()
     }
 
     /// The resolved study; without the defaults of components where it varies their kinds, and of parameters where it lays

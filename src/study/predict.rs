@@ -6,12 +6,11 @@ use super::runs::Executor;
 use super::weights::WeightsFile;
 use crate::data::DataError;
 use crate::data::scale::Scale;
-use crate::data::table::UNLABELLED;
 use crate::random::Stream;
 use crate::registry::{OnDevice, Registry};
 use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem};
 use crate::spec::source::{Sources, Span, text_of};
-use crate::spec::tree::{Node, Value};
+use crate::spec::tree::Node;
 use crate::spec::{self, Spec, print};
 use crate::store::manifest::Manifest;
 use crate::store::{SCALE, SummaryRow, weights_file};
@@ -59,11 +58,9 @@ pub fn predict<D: OnDevice>(
     let at = sources.add("--data", data);
     let at = Span { source: at, start: 0, end: data.len() };
     let mut spec = configuration(dir, manifest, trial, registry, sources)?;
-    spec.data.args.remove("split");
-    spec.data.args.put("path", Node::new(Value::Text(data.into()), at));
-    spec.data.args.put(UNLABELLED, Node::new(Value::Bool(true), at));
-    (spec.train.early_stop, spec.schedule, spec.init_weights) = (None, None, None);
-    let kind = spec.data.kind.clone();
+    spec.data.predict(data, at);
+    (spec.train.early_stop, spec.optimizer.schedule, spec.init_weights) = (None, None, None);
+    let kind = spec.data.component.kind.clone();
     let plan = Configuration::alone(spec, registry, sources, Executor::Fused)?;
     let dataset = plan.dataset.dataset();
     let predicted = dataset.predicted();
@@ -81,8 +78,7 @@ pub fn predict<D: OnDevice>(
     let drawn = drawn.map_err(|DataError(error)| {
         TrialError::from(DataError(format!("the weights of trial {} do not fit: {error}", trial.trial)))
     })?;
-    let mut machine =
-        Compiled::new(&plan, registry).machine::<D>(&plan, registry, &stored.values).map_err(TrialError::from)?;
+    let mut machine = Compiled::new(&plan).machine::<D>(&plan, registry, &stored.values).map_err(TrialError::from)?;
     let signal = plan.network.output();
     machine.forward(&drawn, &|path| path == signal, false).map_err(TrialError::from)?;
     let seen = machine.signal(&signal).map_or(Vec::new(), |(_, values)| values.into_owned());

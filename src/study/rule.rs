@@ -5,8 +5,9 @@ use super::measured::Measured;
 use crate::registry::Registry;
 use crate::search::pruner::{Contest, Pruner};
 use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem, suggest};
+use crate::spec::key::Placed;
 use crate::spec::sweep::Sweep;
-use crate::spec::{RandomSpec, Spec, Until};
+use crate::spec::{GeneratorName, Spec, Until};
 use crate::statistics::Mean;
 use crate::store::manifest::Sampling;
 use crate::store::ranking::resampled;
@@ -92,7 +93,7 @@ pub fn rule(
         return refuse(Diagnostic::new(Problem::Conflict(text), sweep.fresh_at));
     }
     if let Some(sweep) = spec.sweep.as_ref().filter(|sweep| sweep.fresh > 0) {
-        let most = if matches!(spec.random, RandomSpec::Torch { .. }) { u64::from(u32::MAX) } else { i64::MAX as u64 };
+        let most = if spec.random.generator == GeneratorName::Torch { u64::from(u32::MAX) } else { i64::MAX as u64 };
         let last = fresh_seeds(spec).end - 1;
         if last > most {
             let problem = Problem::Conflict(format!("{} fresh seeds would go up to {last}", sweep.fresh));
@@ -105,9 +106,9 @@ pub fn rule(
         (None, None, _) => Ok((Rule::Fixed, objective)),
         (Some(until), Some((_, pruner)), _) => {
             let text = "a pruner and `until` would both say on how many seeds a configuration is run".to_string();
-            refuse(Diagnostic::new(Problem::Conflict(text), pruner.span).also(until.metric.1, "the other one"))
+            refuse(Diagnostic::new(Problem::Conflict(text), pruner.span).also(until.metric.at, "the other one"))
         }
-        (Some(Until { metric: (_, at), .. }), None, Some(called)) => {
+        (Some(Until { metric: Placed { at, .. }, .. }), None, Some(called)) => {
             let text =
                 format!("{called} are compared on the same seeds, so that `until` cannot stop each of them by itself");
             let help = format!("`count` gives all {called} the same seeds");
@@ -118,7 +119,7 @@ pub fn rule(
             refuse(Diagnostic::new(Problem::Conflict(text), pruner.span))
         }
         (Some(until), None, None) => {
-            let (name, at) = &until.metric;
+            let Placed { value: name, at, .. } = &until.metric;
             let Some(sampled) = Deciding::named(name, quantities, registry) else {
                 let names: Vec<String> = quantities.iter().map(Measured::name).collect();
                 let help = suggest(name, names.iter().map(String::as_str), "`[train] metrics` names what is measured");

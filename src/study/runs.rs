@@ -1,8 +1,10 @@
 //! What runs a trial: an executor, on a class of device.
 
+use crate::nn::AnyLayer;
 use crate::registry::Registry;
 use crate::spec::Spec;
 use crate::tensor::DeviceName;
+use std::sync::Arc;
 
 /// What runs the neurons.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,10 +44,11 @@ pub struct Runs {
 
 /// The first layer or loss of an experiment that has no fused form, in words. One of them puts the whole network on the
 /// reference executor.
-pub fn lacks_fused(spec: &Spec, registry: &Registry) -> Option<String> {
-    let mut layers = spec.layers.iter().map(|layer| &layer.component);
-    let layer = layers.find(|layer| !registry.layer_kind(&layer.kind).has_fused(&layer.args, registry));
+pub fn lacks_fused(spec: &Spec, layers: &[Arc<dyn AnyLayer>], registry: &Registry) -> Option<String> {
+    let layer = spec.layers.iter().zip(layers).find(|(_, recipe)| !recipe.has_fused());
     let mut losses = spec.train.loss.iter().map(|term| &term.loss.kind);
     let mut loss = || losses.find(|kind| registry.loss(kind).build.direct.is_none());
-    layer.map(|layer| format!("layer kind `{}`", layer.kind)).or_else(|| Some(format!("loss `{}`", loss()?)))
+    layer
+        .map(|(layer, _)| format!("layer kind `{}`", layer.component.kind))
+        .or_else(|| Some(format!("loss `{}`", loss()?)))
 }

@@ -23,6 +23,11 @@ pub struct Steps<D: Backend> {
 }
 
 impl<D: Backend> Steps<D> {
+    /// Steps times samples.
+    pub fn rows(&self) -> usize {
+        self.steps * self.batch
+    }
+
     /// Channels or neurons.
     pub fn width(&self) -> usize {
         self.data.shape().1

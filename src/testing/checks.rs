@@ -4,20 +4,21 @@ use super::NOWHERE;
 use crate::nn::network::{Network, NetworkPlan};
 use crate::nn::{LayerPlan, Parameter, ParameterPlan, init};
 use crate::random::{Draws, Stream};
-use crate::registry::{LossBuild, MetricBuild, OnDevice, Registry};
+use crate::registry::{OnDevice, Registry};
 use crate::search::pruner::{Contest, Pruner};
-use crate::spec::Component;
 use crate::spec::component::Info;
+use crate::spec::keys::DatasetKeys;
 use crate::spec::source::Sources;
 use crate::spec::sweep::{Dimension, NumberRange, Sweep, Values};
-use crate::spec::tree::{Node, Table, Value};
+use crate::spec::tree::{Node, Value};
+use crate::spec::{Component, DataSpec};
 use crate::statistics::Mean;
 use crate::tensor::{Backend, Matrix, Recorder, Steps, TensorError};
-use crate::train::Optimizer;
 use crate::train::loss::Pair;
 use crate::train::metric::Compared;
 use crate::train::optimizer::{FlatMoments, Rule, RuleOptimizer, Update};
 use crate::train::rate::{RateSchedule, Rates};
+use crate::train::{Metric, Optimizer};
 use dfdx::prelude::*;
 use dfdx::tensor::Gradients;
 use std::collections::HashMap;
@@ -42,9 +43,9 @@ fn same(a: &[f32], b: &[f32]) -> bool {
 }
 
 /// Its data have its shape, are finite, and hang on the seed alone.
-pub fn dataset(registry: &Registry, sources: &Sources, name: &str, args: &Table, report: Report<'_>) {
-    let component = Component { kind: name.into(), args: args.clone(), span: NOWHERE };
-    let dataset = match registry.dataset(&component, sources) {
+pub fn dataset(registry: &Registry, sources: &Sources, component: Component, report: Report<'_>) {
+    let data = DataSpec { component, common: DatasetKeys { seed: None, split: None }, unlabelled: false };
+    let dataset = match registry.dataset(&data, sources) {
         Ok(dataset) => dataset,
         Err(found) => {
             let why = found.list.first().map_or(String::new(), |one| one.problem.to_string());
@@ -71,7 +72,7 @@ pub fn dataset(registry: &Registry, sources: &Sources, name: &str, args: &Table,
     if !same(&first.inputs, &second.inputs) || !same(&first.targets, &second.targets) {
         report("gives other data for the same seed".into());
     }
-    let again = registry.dataset(&component, sources).ok();
+    let again = registry.dataset(&data, sources).ok();
     if again.is_some_and(|again| again.content() != dataset.content()) {
         report("has another content each time".into());
     }
@@ -79,11 +80,10 @@ pub fn dataset(registry: &Registry, sources: &Sources, name: &str, args: &Table,
 
 /// Its parameters and signals have the planned shapes, the past does not hang on the future nor a sample on another,
 /// and its gradients are those of differences.
-pub fn layer(registry: &Registry, info: &Info, args: &Table, report: Report<'_>) {
-    let build = registry.layer(&info.name);
-    let kind = &build.kind;
-    let blocks = kind.plan(args, CHANNELS, registry).blocks.max(1);
-    let plan = kind.plan(args, CHANNELS * blocks, registry);
+pub fn layer(registry: &Registry, info: &Info, component: &Component, report: Report<'_>) {
+    let recipe = registry.layer(component);
+    let blocks = recipe.plan(CHANNELS).blocks.max(1);
+    let plan = LayerPlan { name: "layer".into(), ..recipe.plan(CHANNELS * blocks) };
     if let Some(why) = wrong_plan(&plan) {
         return report(why);
     }
@@ -99,7 +99,7 @@ pub fn layer(registry: &Registry, info: &Info, args: &Table, report: Report<'_>)
         return report("has a parameter with another number of initial values than its shape".into());
     }
     let run = |values: &HashMap<String, Vec<f32>>, input: &[f32]| {
-        let layers = vec![Cpu::layer(build, args, registry)];
+        let layers = vec![Cpu::layer(recipe.as_ref())];
         let network = NetworkPlan { layers: vec![plan.clone()] };
         Run::new(Network::build(&network, layers, values, &Cpu::default(), None)?, &plan, input)
     };
@@ -217,7 +217,7 @@ fn agrees(gradient: &[f32], shifted: impl Fn(usize, f32) -> Option<f64>) -> bool
 }
 
 /// Its gradient is that of differences, and its direct form gives the same, times the weight, on top of what is there.
-pub fn loss(build: &LossBuild, args: &Table, report: Report<'_>) {
+pub fn loss(registry: &Registry, component: &Component, report: Report<'_>) {
     let n = STEPS * BATCH * CHANNELS;
     let (signal, target) = (normal("signal", n), normal("target", n));
     let value = |signal: &[f32]| -> Result<(f32, Vec<f32>), TensorError> {
@@ -226,7 +226,7 @@ pub fn loss(build: &LossBuild, args: &Table, report: Report<'_>) {
         let data = recorder.matrix(signal.to_vec(), shape)?;
         let goal = recorder.matrix(target.clone(), shape)?;
         let steps = Steps { data, steps: STEPS, batch: BATCH };
-        let loss = (build.cpu)(args).value(&steps, &goal, None, &mut recorder)?;
+        let loss = Cpu::loss(registry, component).value(&steps, &goal, None, &mut recorder)?;
         Ok((loss.as_vec()[0], read(&mut recorder.backward(&loss)?, &steps.data)?))
     };
     let (first, second) = match (value(&signal), value(&signal)) {
@@ -244,7 +244,7 @@ pub fn loss(build: &LossBuild, args: &Table, report: Report<'_>) {
     if !agrees(&first.1, shifted) {
         report("has another gradient than differences".into());
     }
-    let Some(direct) = build.direct else { return };
+    let Some(direct) = registry.loss(&component.kind).build.direct else { return };
     let mut gradient = vec![1.0; n];
     let value = direct(Pair { signal: &signal, target: &target, weights: &[] }, 2.0, Some(&mut gradient));
     let near = |a: f32, b: f32| (a - b).abs() <= 1e-5 * (1.0 + b.abs());
@@ -257,11 +257,10 @@ pub fn loss(build: &LossBuild, args: &Table, report: Report<'_>) {
 }
 
 /// It is a number, hangs on nothing else, and a perfect output is not worse than another.
-pub fn metric(build: &MetricBuild, args: &Table, report: Report<'_>) {
+pub fn metric(metric: &dyn Metric, lower_is_better: bool, report: Report<'_>) {
     let n = STEPS * BATCH * CHANNELS;
     let wide = |name| normal(name, n).into_iter().map(f64::from).collect::<Vec<f64>>();
     let (output, target) = (wide("output"), wide("target"));
-    let metric = (build.build)(args);
     let score = |output: &[f64]| {
         metric.score(Compared { output, target: &target, batch: BATCH, channels: CHANNELS, places: None })
     };
@@ -273,7 +272,7 @@ pub fn metric(build: &MetricBuild, args: &Table, report: Report<'_>) {
             if first.to_bits() != second.to_bits() {
                 report("gives another value for the same output".into());
             }
-            if if build.lower_is_better { perfect > first } else { perfect < first } {
+            if if lower_is_better { perfect > first } else { perfect < first } {
                 report("is worse for a perfect output than for a random one".into());
             }
         }
@@ -349,7 +348,7 @@ fn on_tape(rule: &Rule, begin: &[f32], updates: usize) -> Result<Vec<f32>, Tenso
         name: "p".into(),
         shape: vec![begin.len()],
         fan_in: 1,
-        init: Arc::new(init::Constant(0.0)),
+        init: init::Constant::of(0.0),
         learn: true,
         lr: None,
         decays: false,
@@ -370,15 +369,14 @@ fn on_tape(rule: &Rule, begin: &[f32], updates: usize) -> Result<Vec<f32>, Tenso
 }
 
 /// Its points lie in the space, each once; they are the same each time, and more begin with the same ones.
-pub fn sampler(registry: &Registry, name: &str, args: &Table, report: Report<'_>) {
-    let component = || Component { kind: name.into(), args: args.clone(), span: NOWHERE };
-    let sampler = registry.sampler(&component());
+pub fn sampler(registry: &Registry, component: &Component, report: Report<'_>) {
+    let sampler = registry.sampler(component);
     let range = NumberRange { low: 0.0, high: 1.0, log: false, int: false, step: Some(0.25), span: NOWHERE };
     let listed = [1, 2, 3].map(|i| Node::new(Value::Int(i), NOWHERE));
     let space = |trials: Option<usize>| {
         let dimension = |name: &str, values| Dimension { name: name.into(), span: NOWHERE, values };
         let dimensions = vec![dimension("a", Values::List(listed.to_vec())), dimension("b", Values::Range(range))];
-        Sweep::of(component(), trials.map(|trials| (trials, NOWHERE)), dimensions)
+        Sweep::of(component.clone(), trials.map(|trials| (trials, NOWHERE)), dimensions)
     };
     let points = |trials| sampler.points(&space(trials)).ok();
     let (all, few, more) = (points(None), points(Some(4)), points(Some(8)));

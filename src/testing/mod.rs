@@ -11,6 +11,7 @@
 mod checks;
 
 use crate::registry::{Crate, Registry};
+use crate::spec::Component;
 use crate::spec::check::Checker;
 use crate::spec::component::{Components, Info, Kind, Origin};
 use crate::spec::diagnostic::Diagnostics;
@@ -88,9 +89,9 @@ impl Suite {
                 if info.about.is_empty() {
                     report("says nothing about itself".into());
                 }
-                match self.args(kind, info) {
+                match self.component(kind, info) {
                     Err(why) => report(why),
-                    Ok(args) => self.check(kind, info, &args, &mut report),
+                    Ok(component) => self.check(kind, info, &component, &mut report),
                 }
             }
         }
@@ -101,24 +102,27 @@ impl Suite {
         matches!(info.origin, Origin::Crate(_)) == self.of_crates
     }
 
-    fn check(&self, kind: Kind, info: &Info, args: &Table, report: &mut dyn FnMut(String)) {
+    fn check(&self, kind: Kind, info: &Info, component: &Component, report: &mut dyn FnMut(String)) {
         let registry = &self.registry;
         match kind {
-            Kind::Dataset => checks::dataset(registry, &self.sources, &info.name, args, report),
-            Kind::Layer => checks::layer(registry, info, args, report),
-            Kind::Loss => checks::loss(&registry.losses[&info.name].build, args, report),
-            Kind::Metric => checks::metric(&registry.metrics[&info.name].build, args, report),
-            Kind::Optimizer => checks::optimizer(&(registry.optimizers[&info.name].build)(args), report),
-            Kind::Schedule => checks::schedule((registry.schedules[&info.name].build)(args), report),
-            Kind::Sampler => checks::sampler(registry, &info.name, args, report),
-            Kind::Pruner => checks::pruner((registry.pruners[&info.name].build)(args).as_ref(), report),
+            Kind::Dataset => checks::dataset(registry, &self.sources, component.clone(), report),
+            Kind::Layer => checks::layer(registry, info, component, report),
+            Kind::Loss => checks::loss(registry, component, report),
+            Kind::Metric => {
+                let lower_is_better = registry.metrics[&info.name].build.lower_is_better;
+                checks::metric(registry.metric(component).as_ref(), lower_is_better, report);
+            }
+            Kind::Optimizer => checks::optimizer(&registry.rule(component), report),
+            Kind::Schedule => checks::schedule(registry.schedule(component), report),
+            Kind::Sampler => checks::sampler(registry, component, report),
+            Kind::Pruner => checks::pruner(registry.pruner(component).as_ref(), report),
             // Neurons are layers; what these two do shows in layers.
             Kind::Neuron | Kind::Surrogate | Kind::Initialiser => {}
         }
     }
 
-    /// Checked keys of a component: its defaults, which must pass their own check, and values for what has none.
-    fn args(&self, kind: Kind, info: &Info) -> Result<Table, String> {
+    /// A component with its defaults, which must pass their own check, and values for what has none.
+    fn component(&self, kind: Kind, info: &Info) -> Result<Component, String> {
         let given = self.given.iter().find(|(k, name, _)| *k == kind && *name == info.name);
         let mut table = given.map_or_else(Table::default, |(.., table)| table.clone());
         table.put("kind", Node::new(Value::Text(info.name.clone()), NOWHERE));
@@ -130,8 +134,8 @@ impl Suite {
         let mut found = Diagnostics::default();
         let node = Node::new(Value::Table(table), NOWHERE);
         let checked = Checker::new(&self.registry, &mut found).component(&node, "test", kind, &[]);
-        match (found.list.first(), checked.as_ref().and_then(Node::as_table)) {
-            (None, Some(table)) => Ok(table.clone()),
+        match (found.list.first(), checked.as_ref().and_then(Component::of_node)) {
+            (None, Some(component)) => Ok(component),
             (Some(wrong), _) => Err(format!("has keys that do not pass their own check: {}", wrong.problem)),
             (None, None) => Err("has keys that do not pass their own check".into()),
         }

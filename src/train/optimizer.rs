@@ -1,8 +1,8 @@
 //! Optimizers: dfdx's update rules, with our own moments (dfdx hides its), and gradient clipping.
 
+use crate::keys;
 use crate::nn::Parameter;
-use crate::spec::fields::{Field, Pair, Range, Type};
-use crate::spec::tree::{Node, Table, Value};
+use crate::spec::key::{Flat, Pair, Range};
 use crate::tensor::{Aligned, Backend, Buffer, TensorError, is_finite};
 use dfdx::prelude::*;
 use dfdx::tensor::{Gradients, Storage};
@@ -52,17 +52,8 @@ pub struct Step {
     pub number: usize,
     /// Whether weight decay acts on the parameter.
     pub decays: bool,
-    /// The parameter's own learning rate, if it has one.
-    own: Option<f64>,
-    /// What learning rates are multiplied with.
-    rate: f64,
-}
-
-impl Step {
     /// The learning rate of this update: that of the rule, or the parameter's own, as the schedule has it now.
-    pub fn lr(&self, of_rule: f64) -> f64 {
-        self.own.unwrap_or(of_rule) * self.rate
-    }
+    pub lr: f64,
 }
 
 /// An update rule.
@@ -78,53 +69,59 @@ pub enum Rule {
     Own {
         /// The rule.
         rule: Arc<dyn UpdateRule>,
-        /// A learning rate in place of the rule's.
-        lr: Option<f64>,
-        /// What learning rates are multiplied with.
-        rate: f64,
+        /// Its learning rate.
+        lr: f64,
         /// Whether weight decay acts.
         decays: bool,
     },
 }
 
 impl Rule {
-    /// A rule that is not dfdx's.
-    pub fn own(rule: impl UpdateRule + 'static) -> Rule {
-        Rule::Own { rule: Arc::new(rule), lr: None, rate: 1.0, decays: true }
+    /// A rule that is not dfdx's, with its learning rate.
+    pub fn own(lr: f64, rule: impl UpdateRule + 'static) -> Rule {
+        Rule::Own { rule: Arc::new(rule), lr, decays: true }
     }
 
     /// Adam with weight decay as an L2 term of the loss.
-    pub fn adam(args: &Table) -> Rule {
-        Rule::Adam(AdamConfig { weight_decay: decay(args).map(WeightDecay::L2), ..adam_config(args) })
+    pub fn adam(keys: Adam) -> Rule {
+        Rule::Adam(keys.moments.config(decay(keys.weight_decay).map(WeightDecay::L2)))
     }
 
     /// Adam with decoupled weight decay.
-    pub fn adamw(args: &Table) -> Rule {
-        Rule::Adam(AdamConfig { weight_decay: decay(args).map(WeightDecay::Decoupled), ..adam_config(args) })
+    pub fn adamw(keys: AdamW) -> Rule {
+        Rule::Adam(keys.moments.config(decay(keys.weight_decay).map(WeightDecay::Decoupled)))
     }
 
     /// Stochastic gradient descent, with momentum if asked for.
-    pub fn sgd(args: &Table) -> Rule {
-        let momentum = args.number("momentum");
-        let kind = if args.flag("nesterov") { Momentum::Nesterov(momentum) } else { Momentum::Classic(momentum) };
+    pub fn sgd(keys: Sgd) -> Rule {
+        let kind = if keys.nesterov { Momentum::Nesterov } else { Momentum::Classic };
         Rule::Sgd(SgdConfig {
-            lr: args.number("lr"),
-            momentum: (momentum > 0.0).then_some(kind),
-            weight_decay: decay(args).map(WeightDecay::L2),
+            lr: keys.lr,
+            momentum: (keys.momentum > 0.0).then_some(kind(keys.momentum)),
+            weight_decay: decay(keys.weight_decay).map(WeightDecay::L2),
         })
     }
 
     /// RMSprop.
-    pub fn rmsprop(args: &Table) -> Rule {
-        let momentum = args.number("momentum");
+    pub fn rmsprop(keys: RmsProp) -> Rule {
         Rule::RmsProp(RMSpropConfig {
-            lr: args.number("lr"),
-            alpha: args.number("alpha"),
-            eps: args.number("eps"),
-            momentum: (momentum > 0.0).then_some(momentum),
-            centered: args.flag("centered"),
-            weight_decay: decay(args).map(WeightDecay::L2),
+            lr: keys.lr,
+            alpha: keys.alpha,
+            eps: keys.eps,
+            momentum: Some(keys.momentum).filter(|momentum| *momentum > 0.0),
+            centered: keys.centered,
+            weight_decay: decay(keys.weight_decay).map(WeightDecay::L2),
         })
+    }
+
+    /// Its learning rate.
+    pub fn lr(&self) -> f64 {
+        match self {
+            Rule::Adam(c) => c.lr,
+            Rule::Sgd(c) => c.lr,
+            Rule::RmsProp(c) => c.lr,
+            Rule::Own { lr, .. } => *lr,
+        }
     }
 
     /// Whether weights decay.
@@ -156,7 +153,9 @@ impl Rule {
                 weight_decay: c.weight_decay.filter(|_| decays),
                 ..c
             }),
-            Rule::Own { ref rule, rate, .. } => Rule::Own { rule: rule.clone(), lr, rate, decays },
+            Rule::Own { ref rule, lr: of_rule, .. } => {
+                Rule::Own { rule: rule.clone(), lr: lr.unwrap_or(of_rule), decays }
+            }
         }
     }
 
@@ -166,9 +165,7 @@ impl Rule {
             Rule::Adam(c) => Rule::Adam(AdamConfig { lr: c.lr * factor, ..c }),
             Rule::Sgd(c) => Rule::Sgd(SgdConfig { lr: c.lr * factor, ..c }),
             Rule::RmsProp(c) => Rule::RmsProp(RMSpropConfig { lr: c.lr * factor, ..c }),
-            Rule::Own { ref rule, lr, rate, decays } => {
-                Rule::Own { rule: rule.clone(), lr, rate: rate * factor, decays }
-            }
+            Rule::Own { ref rule, lr, decays } => Rule::Own { rule: rule.clone(), lr: lr * factor, decays },
         }
     }
 }
@@ -224,8 +221,8 @@ impl Rule {
             Rule::Adam(config) => adam_flat(config, number as i32, values, gradients, first, second),
             Rule::Sgd(config) => sgd_flat(config, values, gradients, first),
             Rule::RmsProp(config) => rmsprop_flat(config, values, gradients, first, second, third),
-            Rule::Own { ref rule, lr, rate, decays } => {
-                let step = Step { number, decays, own: lr, rate };
+            Rule::Own { ref rule, lr, decays } => {
+                let step = Step { number, decays, lr };
                 rule.update(step, values, gradients, [first, second, third]);
             }
         }
@@ -299,54 +296,82 @@ fn rmsprop_flat(
     }
 }
 
-fn adam_config(args: &Table) -> AdamConfig {
-    let (first, second) = args.pair("betas");
-    AdamConfig { lr: args.number("lr"), betas: [first, second], eps: args.number("eps"), weight_decay: None }
+fn decay(weights: f64) -> Option<f64> {
+    Some(weights).filter(|decay| *decay > 0.0)
 }
 
-fn decay(args: &Table) -> Option<f64> {
-    Some(args.number("weight_decay")).filter(|decay| *decay > 0.0)
+/// Decays of the two moments, which lie below 1.
+const BETAS: Pair =
+    Pair { names: ["beta_1", "beta_2"], ranges: [Range { max: 1.0 - f64::EPSILON, ..Range::UNIT }; 2], ordered: false };
+
+keys! {
+    /// The keys of Adam and AdamW but for weight decay.
+    pub struct Moments {
+        /// learning rate
+        lr: f64 = number(Range::POSITIVE).or(1e-3),
+        /// decay of the two moments, per update
+        betas: (f64, f64) = pair(BETAS).or((0.9, 0.999)),
+        /// added to the root of the second moment
+        eps: f64 = number(Range::POSITIVE).or(1e-8),
+    }
 }
 
-/// The keys of Adam, with its default weight decay.
-pub fn adam_fields(weight_decay: f64) -> Vec<Field> {
-    let below_one = Range { max: 1.0 - f64::EPSILON, ..Range::UNIT };
-    let pair = Pair { names: ["beta_1", "beta_2"], ranges: [below_one; 2], ordered: false };
-    let number = |x: f64| Node::new(Value::Float(x), crate::spec::source::Span { source: 0, start: 0, end: 0 });
-    let betas = Value::Array(vec![number(0.9), number(0.999)]);
-    vec![
-        Field::number("lr", Range::POSITIVE, 1e-3, "learning rate"),
-        Field::default("betas", Type::Pair(pair), betas, "decay of the two moments, per update"),
-        Field::number("eps", Range::POSITIVE, 1e-8, "added to the root of the second moment"),
-        Field::number(
-            "weight_decay",
-            Range::NOT_NEGATIVE,
-            weight_decay,
-            "decay of weights; neurons and biases have none",
-        ),
-    ]
+impl Moments {
+    fn config(&self, weight_decay: Option<WeightDecay>) -> AdamConfig {
+        AdamConfig { lr: self.lr, betas: [self.betas.0, self.betas.1], eps: self.eps, weight_decay }
+    }
 }
 
-/// The keys of stochastic gradient descent.
-pub fn sgd_fields() -> Vec<Field> {
-    vec![
-        Field::number("lr", Range::POSITIVE, 1e-2, "learning rate"),
-        Field::number("momentum", Range::UNIT, 0.0, "share of the last update that goes on"),
-        Field::default("nesterov", Type::Bool, Value::Bool(false), "Nesterov's momentum"),
-        Field::number("weight_decay", Range::NOT_NEGATIVE, 0.0, "decay of weights; neurons and biases have none"),
-    ]
+keys! {
+    /// The keys of Adam.
+    pub struct Adam {
+        /// shared with AdamW
+        moments: Flat<Moments> = flat(),
+        /// decay of weights; neurons and biases have none
+        weight_decay: f64 = number(Range::NOT_NEGATIVE).or(0.0),
+    }
 }
 
-/// The keys of RMSprop.
-pub fn rmsprop_fields() -> Vec<Field> {
-    vec![
-        Field::number("lr", Range::POSITIVE, 1e-2, "learning rate"),
-        Field::number("alpha", Range::UNIT, 0.99, "decay of the mean of squares, per update"),
-        Field::number("eps", Range::POSITIVE, 1e-8, "added inside of the root of the mean of squares"),
-        Field::number("momentum", Range::UNIT, 0.0, "share of the last update that goes on"),
-        Field::default("centered", Type::Bool, Value::Bool(false), "whether the mean gradient is taken off"),
-        Field::number("weight_decay", Range::NOT_NEGATIVE, 0.0, "decay of weights; neurons and biases have none"),
-    ]
+keys! {
+    /// The keys of AdamW.
+    pub struct AdamW {
+        /// shared with Adam
+        moments: Flat<Moments> = flat(),
+        /// decay of weights; neurons and biases have none
+        weight_decay: f64 = number(Range::NOT_NEGATIVE).or(0.01),
+    }
+}
+
+keys! {
+    /// The keys of stochastic gradient descent.
+    pub struct Sgd {
+        /// learning rate
+        lr: f64 = number(Range::POSITIVE).or(1e-2),
+        /// share of the last update that goes on
+        momentum: f64 = number(Range::UNIT).or(0.0),
+        /// Nesterov's momentum
+        nesterov: bool = flag().or(false),
+        /// decay of weights; neurons and biases have none
+        weight_decay: f64 = number(Range::NOT_NEGATIVE).or(0.0),
+    }
+}
+
+keys! {
+    /// The keys of RMSprop.
+    pub struct RmsProp {
+        /// learning rate
+        lr: f64 = number(Range::POSITIVE).or(1e-2),
+        /// decay of the mean of squares, per update
+        alpha: f64 = number(Range::UNIT).or(0.99),
+        /// added inside of the root of the mean of squares
+        eps: f64 = number(Range::POSITIVE).or(1e-8),
+        /// share of the last update that goes on
+        momentum: f64 = number(Range::UNIT).or(0.0),
+        /// whether the mean gradient is taken off
+        centered: bool = flag().or(false),
+        /// decay of weights; neurons and biases have none
+        weight_decay: f64 = number(Range::NOT_NEGATIVE).or(0.0),
+    }
 }
 
 /// A rule with its moments on a device.
@@ -424,10 +449,10 @@ fn update_one<D: Backend>(
         Rule::Adam(config) => config.try_update(number as i32, values, first, second, gradient)?,
         Rule::Sgd(config) => config.try_update(values, first, gradient)?,
         Rule::RmsProp(config) => config.try_update(values, first, second, third, gradient)?,
-        Rule::Own { rule, lr, rate, decays } => {
+        Rule::Own { rule, lr, decays } => {
             let mut numbers = values.as_vec();
             let [mut one, mut two, mut three] = [D::read(first)?, D::read(second)?, D::read(third)?];
-            let step = Step { number, decays, own: lr, rate };
+            let step = Step { number, decays, lr };
             rule.update(step, &mut numbers, &D::read(gradient)?, [&mut one, &mut two, &mut three]);
             for (buffer, numbers) in [(first, one), (second, two), (third, three)] {
                 D::write(buffer, &numbers)?;

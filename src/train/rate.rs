@@ -1,8 +1,8 @@
 //! Learning-rate schedules: a factor on every learning rate, from iteration to iteration.
 
 use crate::data::split::Part;
-use crate::spec::fields::{Field, Range, Type};
-use crate::spec::tree::{Table, Value};
+use crate::keys;
+use crate::spec::key::Choice;
 use std::sync::Arc;
 
 /// A schedule of learning rates. It says the same for the same iteration and memory, whatever went before, so that a
@@ -70,24 +70,13 @@ impl RateSchedule for Constant {
     }
 }
 
-/// Multiplied with `gamma` every so many iterations.
-pub struct Steps {
-    every: usize,
-    gamma: f64,
-}
-
-impl Steps {
-    /// From its keys.
-    pub fn new(args: &Table) -> Steps {
-        Steps { every: args.whole("every"), gamma: args.number("gamma") }
-    }
-
-    /// Its keys.
-    pub fn fields() -> Vec<Field> {
-        vec![
-            Field::required("every", Type::at_least(1), "iterations from one step to the next"),
-            Field::number("gamma", Range::UNIT, 0.1, "what a step multiplies rates with"),
-        ]
+keys! {
+    /// Multiplied with `gamma` every so many iterations.
+    pub struct Steps {
+        /// iterations from one step to the next
+        every: usize = at_least(1),
+        /// what a step multiplies rates with
+        gamma: f64 = number(Range::UNIT).or(0.1),
     }
 }
 
@@ -97,20 +86,11 @@ impl RateSchedule for Steps {
     }
 }
 
-/// Falls by the same ratio each iteration.
-pub struct Exponential {
-    end: f64,
-}
-
-impl Exponential {
-    /// From its keys.
-    pub fn new(args: &Table) -> Exponential {
-        Exponential { end: args.number("end") }
-    }
-
-    /// Its keys.
-    pub fn fields() -> Vec<Field> {
-        vec![Field::number("end", Range { min: f64::MIN_POSITIVE, ..Range::UNIT }, 0.01, "the factor at the end")]
+keys! {
+    /// Falls by the same ratio each iteration.
+    pub struct Exponential {
+        /// the factor at the end
+        end: f64 = number(Range { min: f64::MIN_POSITIVE, ..Range::UNIT }).or(0.01),
     }
 }
 
@@ -120,20 +100,11 @@ impl RateSchedule for Exponential {
     }
 }
 
-/// Falls along half a cosine.
-pub struct Cosine {
-    end: f64,
-}
-
-impl Cosine {
-    /// From its keys.
-    pub fn new(args: &Table) -> Cosine {
-        Cosine { end: args.number("end") }
-    }
-
-    /// Its keys.
-    pub fn fields() -> Vec<Field> {
-        vec![Field::number("end", Range::UNIT, 0.0, "the factor at the end")]
+keys! {
+    /// Falls along half a cosine.
+    pub struct Cosine {
+        /// the factor at the end
+        end: f64 = number(Range::UNIT).or(0.0),
     }
 }
 
@@ -148,26 +119,16 @@ fn along_cosine(from: f64, to: f64, share: f64) -> f64 {
     to + (from - to) * 0.5 * (1.0 + libm::cos(std::f64::consts::PI * share))
 }
 
-/// Rises to the whole rate and falls far below where it began.
-pub struct OneCycle {
-    rise: f64,
-    start: f64,
-    end: f64,
-}
-
-impl OneCycle {
-    /// From its keys.
-    pub fn new(args: &Table) -> OneCycle {
-        OneCycle { rise: args.number("rise"), start: args.number("start"), end: args.number("end") }
-    }
-
-    /// Its keys. The defaults are PyTorch's: `div_factor` 25 and `final_div_factor` 1e4.
-    pub fn fields() -> Vec<Field> {
-        vec![
-            Field::number("rise", Range::UNIT, 0.3, "share of the training in which rates rise"),
-            Field::number("start", Range::UNIT, 0.04, "the factor at the start"),
-            Field::number("end", Range::UNIT, 4e-6, "the factor at the end"),
-        ]
+keys! {
+    /// Rises to the whole rate and falls far below where it began. The defaults are PyTorch's: `div_factor` 25 and
+    /// `final_div_factor` 1e4.
+    pub struct OneCycle {
+        /// share of the training in which rates rise
+        rise: f64 = number(Range::UNIT).or(0.3),
+        /// the factor at the start
+        start: f64 = number(Range::UNIT).or(0.04),
+        /// the factor at the end
+        end: f64 = number(Range::UNIT).or(4e-6),
     }
 }
 
@@ -186,48 +147,34 @@ impl RateSchedule for OneCycle {
     }
 }
 
-/// Multiplied with `gamma` when a loss has not become lower for a while.
-pub struct Plateau {
-    gamma: f64,
-    patience: usize,
-    min_change: f64,
-    least: f64,
-    of: Part,
+keys! {
+    /// Multiplied with `gamma` when a loss has not become lower for a while.
+    pub struct Plateau {
+        /// what rates are multiplied with
+        gamma: f64 = number(Range::UNIT).or(0.1),
+        /// looks in a row without a lower loss after which they are; a look is at the start of an epoch, or as
+        /// `validate_every` says
+        patience: usize = at_least(1).or(10),
+        /// how much lower a loss must be to count
+        min_change: f64 = number(Range::NOT_NEGATIVE).or(0.0),
+        /// the factor below which it does not fall
+        least: f64 = number(Range::UNIT).or(0.0),
+        /// `validation.loss`, or `loss`
+        of: LossOf = one_of().or(LossOf(Part::Validation)),
+    }
+}
+
+/// The loss of a part, as a key names it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LossOf(Part);
+
+impl Choice for LossOf {
+    const WORDS: &'static [(&'static str, LossOf)] =
+        &[("validation.loss", LossOf(Part::Validation)), ("loss", LossOf(Part::Train))];
 }
 
 /// What a plateau remembers: the lowest loss, looks since then, and the factor.
 const MEMORY: [f64; 3] = [f64::INFINITY, 0.0, 1.0];
-
-impl Plateau {
-    /// From its keys.
-    pub fn new(args: &Table) -> Plateau {
-        Plateau {
-            gamma: args.number("gamma"),
-            patience: args.whole("patience"),
-            min_change: args.number("min_change"),
-            least: args.number("least"),
-            of: if args.text("of") == Some("loss") { Part::Train } else { Part::Validation },
-        }
-    }
-
-    /// Its keys.
-    pub fn fields() -> Vec<Field> {
-        let of = Type::Choice(vec!["validation.loss".into(), "loss".into()]);
-        vec![
-            Field::number("gamma", Range::UNIT, 0.1, "what rates are multiplied with"),
-            Field::default(
-                "patience",
-                Type::at_least(1),
-                Value::Int(10),
-                "looks in a row without a lower loss after which they are; a look is at the start of an epoch, or as \
-                 `validate_every` says",
-            ),
-            Field::number("min_change", Range::NOT_NEGATIVE, 0.0, "how much lower a loss must be to count"),
-            Field::number("least", Range::UNIT, 0.0, "the factor below which it does not fall"),
-            Field::default("of", of, Value::Text("validation.loss".into()), "`validation.loss`, or `loss`"),
-        ]
-    }
-}
 
 impl RateSchedule for Plateau {
     fn factor(&self, at: Place<'_>) -> f64 {
@@ -235,7 +182,7 @@ impl RateSchedule for Plateau {
     }
 
     fn looks_at(&self) -> Option<Part> {
-        Some(self.of)
+        Some(self.of.0)
     }
 
     fn see(&self, loss: f64, memory: &mut Vec<f64>) {
@@ -282,7 +229,7 @@ mod tests {
 
     #[test]
     fn a_plateau_falls_after_so_many_looks_and_not_below_its_least() {
-        let plateau = Plateau { gamma: 0.5, patience: 2, min_change: 0.1, least: 0.3, of: Part::Train };
+        let plateau = Plateau { gamma: 0.5, patience: 2, min_change: 0.1, least: 0.3, of: LossOf(Part::Train) };
         let mut memory = Vec::new();
         let mut seen = |loss: f64| {
             plateau.see(loss, &mut memory);

@@ -192,7 +192,7 @@ fn a_metric_is_not_called_like_a_column_of_a_table() {
         assert_eq!(ran.status, 2, "{name}: {}", ran.stderr);
         assert!(ran.stderr.contains(&format!("a metric cannot be called `{name}`")), "{}", ran.stderr);
         let register = |to: &mut runner::registry::Additions<'_>| {
-            to.metric(name, |_| |_: runner::train::metric::Compared<'_>| 0.0);
+            to.metric(name, |()| |_: runner::train::metric::Compared<'_>| 0.0);
         };
         let mut registry = runner::registry::Registry::default();
         let origin = runner::spec::component::Origin::Crate("c 1".into());

@@ -17,14 +17,12 @@ use runner::registry::{Additions, Crate};
 pub const CRATE: Crate = Crate { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION"), register };
 
 fn register(to: &mut Additions<'_>) {
-    to.dataset("sine", sine::build).about("A sine wave, to be known some steps ahead").fields(sine::fields());
-    to.layer("gain", gain::Gain)
+    to.dataset("sine", |keys: sine::Sine| keys).about("A sine wave, to be known some steps ahead");
+    to.layer("gain", |learning, _| gain::Gain(learning))
         .about("A learned factor for each channel: y = gain * x")
-        .fields(gain::fields())
         .detail("gain [inputs], 1 at first; signal: `current`\n");
-    to.metric("max_error", |_| max_error::max_error).about("Largest absolute error").unit("target");
+    to.metric("max_error", |()| max_error::max_error).about("Largest absolute error").unit("target");
     to.optimizer("sign", sign::rule)
         .about("signSGD: steps of one size against the sign of the gradient")
-        .source("Bernstein et al. 2018, ICML, arXiv 1802.04434")
-        .fields(sign::fields());
+        .source("Bernstein et al. 2018, ICML, arXiv 1802.04434");
 }

@@ -2,39 +2,20 @@
 
 use runner::data::{Data, DataError, DataShape, Dataset};
 use runner::random::Draws;
-use runner::spec::Component;
-use runner::spec::diagnostic::Diagnostics;
-use runner::spec::fields::{Field, Range, Type};
-use runner::spec::source::Sources;
-use runner::spec::tree::Value;
 use std::f64::consts::TAU;
 
-/// The keys of `kind = "sine"`.
-pub fn fields() -> Vec<Field> {
-    vec![
-        Field::required("steps", Type::at_least(1), "time steps of a sample"),
-        Field::default("samples", Type::at_least(1), Value::Int(1), "samples"),
-        Field::number("period", Range::POSITIVE, 20.0, "steps of a whole wave"),
-        Field::default("ahead", Type::at_least(0), Value::Int(1), "steps that the target is ahead"),
-    ]
-}
-
-/// The dataset for checked keys. Nothing outside of the program is read, so nothing can fail.
-pub fn build(data: &Component, _: &Sources) -> Result<Box<dyn Dataset>, Diagnostics> {
-    let args = &data.args;
-    Ok(Box::new(Sine {
-        steps: args.whole("steps"),
-        samples: args.whole("samples"),
-        period: args.number("period"),
-        ahead: args.whole("ahead"),
-    }))
-}
-
-struct Sine {
-    steps: usize,
-    samples: usize,
-    period: f64,
-    ahead: usize,
+runner::keys! {
+    /// The dataset, as its keys describe it.
+    pub struct Sine {
+        /// time steps of a sample
+        steps: usize = at_least(1),
+        /// samples
+        samples: usize = at_least(1).or(1),
+        /// steps of a whole wave
+        period: f64 = number(Range::POSITIVE).or(20.0),
+        /// steps that the target is ahead
+        ahead: usize = at_least(0).or(1),
+    }
 }
 
 impl Dataset for Sine {

@@ -1,0 +1,86 @@
+//! Parameters of layers: where they begin, and how they are held.
+
+use super::Component;
+use super::component::{Components, Kind};
+use super::fields::{Field, PARAMETER_OPTIONS, Presence, Type};
+use super::key::{Choice, Key, KeyType, Keys, Range, Written, number};
+use super::tree::Node;
+use crate::keys;
+
+/// A parameter of a layer.
+pub const fn parameter() -> Key<Held> {
+    Key::new(Type::Parameter)
+}
+
+/// A parameter as an experiment has it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Held {
+    /// How it begins.
+    pub begins: Begins,
+    /// How it is held.
+    pub holding: Holding,
+}
+
+/// How a parameter begins.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Begins {
+    /// With a number.
+    At(f64),
+    /// Drawn from a distribution: an initialiser.
+    Drawn(Component),
+}
+
+impl KeyType for Held {
+    fn from_node(node: &Node) -> Option<Held> {
+        let table = node.as_table()?;
+        let given = table.get("value").and_then(Node::as_number);
+        let drawn = || {
+            let of = |key: &str| !PARAMETER_OPTIONS.contains(&key);
+            let entry = table.entries.iter().find(|entry| of(&entry.key))?;
+            Some(Begins::Drawn(Component { kind: entry.key.clone(), args: table.clone(), span: node.span }))
+        };
+        Some(Held { begins: given.map(Begins::At).or_else(drawn)?, holding: Holding::read(table)? })
+    }
+}
+
+keys! {
+    /// How a parameter of a layer is held, beside where it begins.
+    pub struct Holding {
+        /// whether training changes it
+        pub learn: bool = flag().or(false),
+        /// one value a neuron, or one for the layer
+        pub per: Per = one_of().or(Per::Layer),
+        /// its own learning rate
+        pub lr: Option<f64> = number(Range::POSITIVE).optional(),
+    }
+}
+
+/// How many values a parameter has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Per {
+    /// One a neuron.
+    Neuron,
+    /// One for the layer.
+    Layer,
+}
+
+impl Choice for Per {
+    const WORDS: &'static [(&'static str, Per)] = &[("neuron", Per::Neuron), ("layer", Per::Layer)];
+}
+
+/// The keys of a parameter's table. Given values are one a layer unless `per` says otherwise, drawn ones one a neuron.
+pub fn parameter_fields(registry: &dyn Components, given: bool) -> Vec<Field> {
+    let mut fields = vec![number(Range::ANY).optional().field("value", "the value")];
+    for name in registry.names(Kind::Initialiser) {
+        let info = registry.info(Kind::Initialiser, name);
+        if let Some([argument]) = info.map(|info| info.fields.as_slice()) {
+            fields.push(Field { name: name.into(), presence: Presence::Optional, ..argument.clone() });
+        }
+    }
+    let per = if given { Per::Layer } else { Per::Neuron };
+    fields.extend(Holding::fields().into_iter().map(|field| match field.name.as_str() {
+        "per" => Field { presence: Presence::Default(per.written()), ..field },
+        _ => field,
+    }));
+    fields
+}
