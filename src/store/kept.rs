@@ -65,10 +65,10 @@ impl Store {
         };
         let rows = self.rows(Some(manifest))?;
         let best_of_all = ranking::best(&rows, manifest).unwrap_or(best);
+        let weighed = manifest.weighed();
         let is_listed = |path: &Path| {
             let id = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-            ![&best.trial, &best_of_all.trial].iter().any(|kept| *kept == id)
-                && manifest.files.binary_search(&weights_file(id)).is_ok()
+            ![&best.trial, &best_of_all.trial].iter().any(|kept| *kept == id) && weighed.contains(id)
         };
         for path in listed(&self.dir.join("weights"))? {
             if is_named(&path, "safetensors") && is_file(&path) && is_listed(&path) {

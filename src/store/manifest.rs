@@ -2,6 +2,7 @@
 //!
 //! It is the only file of a result folder that says which files are ours, so `--fresh` deletes by its list.
 
+use super::weighed::Weighed;
 use crate::spec::check::is_name;
 use crate::statistics::Mean;
 use crate::statistics::precision::Precision;
@@ -75,8 +76,11 @@ pub struct Manifest {
     pub status: StudyStatus,
     /// Trials that the latest plan asks for.
     pub planned: usize,
-    /// Files of this folder that we wrote, relative to it.
+    /// Files of this folder that we wrote, relative to it, but for weights; earlier manifests list these too.
     pub files: Vec<String>,
+    /// The trials whose weights the folder may keep.
+    #[serde(default)]
+    pub weights: Vec<Weighed>,
 }
 
 fn first_laying() -> u32 {
@@ -103,6 +107,7 @@ impl Manifest {
             _ => Ok(()),
         };
         counted("planned", self.planned)?;
+        counted("weights", usize::try_from(self.weights_counted()).unwrap_or(usize::MAX))?;
         let measured = |what: &str, name: &str| match name == "loss" || self.metrics.iter().any(|m| m.name == name) {
             true => Ok(()),
             false => Err(format!("`{what}` is {name:?}, which is neither the loss nor among `metrics`")),

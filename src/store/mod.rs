@@ -20,6 +20,7 @@ pub mod parquet;
 pub mod ranking;
 pub mod record;
 pub mod tables;
+pub mod weighed;
 
 use crate::data::scale::Scale;
 use crate::spec::Save;
@@ -511,7 +512,6 @@ fn is_named(path: &Path, ending: &str) -> bool {
 fn is_our_name(name: &str) -> bool {
     match name.split_once('/') {
         None => FILES.contains(&name) || name == PAGE,
-        Some(("weights", file)) => file.strip_suffix(".safetensors").is_some_and(is_id),
         Some((PLOTS, file)) => {
             let plain = |c: char| c.is_alphanumeric() || "_-.".contains(c);
             file.ends_with(".svg") && !file.starts_with('.') && file.chars().all(plain)
@@ -526,6 +526,11 @@ fn is_our_name(name: &str) -> bool {
 fn clear(dir: &Path, manifest: Option<&Manifest>) -> Result<(), StoreError> {
     let listed = manifest.iter().flat_map(|manifest| &manifest.files).filter(|name| is_our_name(name));
     let mut files: Vec<PathBuf> = listed.filter(|name| *name != "manifest.json").map(|name| dir.join(name)).collect();
+    let weighed = manifest.map_or(HashSet::new(), Manifest::weighed);
+    // Most trials of a folder that was just begun have none yet.
+    let weights = fs::read_dir(dir.join("weights")).into_iter().flatten().filter_map(Result::ok).map(|e| e.path());
+    let of_trial = |path: &Path| path.file_stem().and_then(|stem| stem.to_str()).is_some_and(|id| weighed.contains(id));
+    files.extend(weights.filter(|path| is_named(path, "safetensors") && of_trial(path)));
     files.extend(journal::read(dir)?.files);
     files.extend(checkpoint::files(dir)?);
     for path in &files {

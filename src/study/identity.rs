@@ -10,6 +10,7 @@ use crate::spec::fields::{Field, Type};
 use crate::spec::print::{Formulas, canonical, toml};
 use crate::spec::tree::{Entry, Node, Table, Value};
 use crate::spec::{Component, Spec};
+use crate::store::weighed::digest;
 use std::collections::BTreeMap;
 
 /// Keys of an experiment file that do not change any number.
@@ -42,11 +43,6 @@ pub fn study(spec: &Spec, content: Option<String>, components: &dyn Components, 
     sorted.sort_unstable();
     parts.push(sorted.join("\n"));
     digest("study", &parts)
-}
-
-/// The digest of a trial.
-pub fn trial(configuration: &str, seed: u64) -> String {
-    digest("trial", &[configuration.to_string(), seed.to_string()])
 }
 
 /// All that determines results, without some paths of the experiment.
@@ -127,15 +123,6 @@ pub fn meanings(used: &Used) -> BTreeMap<String, String> {
 pub fn plugins(used: &Used, components: &dyn Components) -> BTreeMap<String, String> {
     let texts = used.keys().filter_map(|(kind, name)| components.info(*kind, name)?.origin.text());
     texts.map(|(file, text)| (file.to_string(), text.to_string())).collect()
-}
-
-fn digest(purpose: &str, parts: &[String]) -> String {
-    let mut hasher = blake3::Hasher::new_derive_key(&format!("runner 1 {purpose}"));
-    for part in parts {
-        hasher.update(&(part.len() as u64).to_le_bytes());
-        hasher.update(part.as_bytes());
-    }
-    hasher.finalize().to_hex()[..16].to_string()
 }
 
 /// Every component that a spec names, also by keys that a crate or a text declares.

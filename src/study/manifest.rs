@@ -9,6 +9,7 @@ use crate::spec::{self, Save, Select};
 use crate::store::manifest::{
     DataSummary, Environment, FORMAT, LayerSummary, Manifest, Objective, Parts, Quantity, StudyStatus,
 };
+use crate::store::weighed::Weighed;
 use crate::store::{self, Store};
 use std::path::Path;
 use std::time::SystemTime;
@@ -60,14 +61,12 @@ pub fn manifest(
         }
     };
     let mut files: Vec<String> = store::FILES.iter().map(|name| name.to_string()).collect();
-    let old = store.earlier.as_ref().map(|old| old.files.clone()).unwrap_or_default();
-    let weighed = plan.trials.iter().filter(|_| plan.spec.save != Save::None);
-    files.extend(old.into_iter().chain(weighed.map(|trial| store::weights_file(&trial.id))));
+    files.extend(store.earlier.iter().flat_map(|old| old.files.iter().cloned()));
     files.sort();
     files.dedup();
     let quantities = plan.quantities();
     let validated = quantities.iter().any(|measured| measured.name() == "validation.loss");
-    Manifest {
+    let mut manifest = Manifest {
         format: FORMAT,
         name: plan.spec.name.clone(),
         about: plan.spec.about.clone(),
@@ -109,7 +108,13 @@ pub fn manifest(
         status: StudyStatus::Running,
         planned: schedule.asked().count(),
         files,
+        weights: store.earlier.as_ref().map_or(Vec::new(), |old| old.weights.clone()),
+    };
+    if plan.spec.save != Save::None {
+        let configs = plan.configurations.list.iter().map(|configuration| configuration.id.clone());
+        manifest.weigh(Weighed::new(configs, plan.seeds()));
     }
+    manifest
 }
 
 /// What ids were made from, for all configurations together.

@@ -16,6 +16,7 @@ use crate::spec::print::{Formulas, toml, without_default_per, without_defaults};
 use crate::spec::source::{Sources, Span, path_of, text_of};
 use crate::spec::tree::{Node, Table, Value};
 use crate::store::Columns;
+use crate::store::weighed::trial_id;
 use crate::tensor::DeviceName;
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -81,10 +82,9 @@ impl Plan {
         if spec.sweep.is_some() {
             configurations.notes.extend(objective.misdirected());
         }
-        let seeds: Vec<u64> = spec.seeds.iter().copied().chain(fresh_seeds(&spec)).collect();
+        let seeds: Vec<u64> = seeds(&spec).collect();
         let trials = configurations.list.iter().enumerate().flat_map(|(i, configuration)| {
-            let trial =
-                move |&seed: &u64| TrialPlan { id: identity::trial(&configuration.id, seed), seed, configuration: i };
+            let trial = move |&seed: &u64| TrialPlan { id: trial_id(&configuration.id, seed), seed, configuration: i };
             seeds.iter().map(trial)
         });
         let dimensions = spec.sweep.iter().flat_map(|sweep| &sweep.dimensions);
@@ -102,6 +102,11 @@ impl Plan {
             sources: sources.clone(),
             spec,
         })
+    }
+
+    /// All seeds that a configuration may be run on.
+    pub fn seeds(&self) -> impl Iterator<Item = u64> + '_ {
+        seeds(&self.spec)
     }
 
     /// Columns of results beside the loss, in their order.
@@ -292,4 +297,9 @@ fn each_at(table: &mut Table, path: &str, change: &mut dyn FnMut(&mut Node)) {
     {
         change(node);
     }
+}
+
+/// The seeds of a study, then the fresh ones.
+fn seeds(spec: &Spec) -> impl Iterator<Item = u64> + '_ {
+    spec.seeds.iter().copied().chain(fresh_seeds(spec))
 }

@@ -357,9 +357,11 @@ fn nothing_new(new: &Manifest, earlier: &Manifest) -> bool {
         status: StudyStatus::Finished,
         command: earlier.command.clone(),
         files: earlier.files.clone(),
+        weights: earlier.weights.clone(),
         ..new.clone()
     };
-    same == *earlier && new.files.iter().all(|file| earlier.files.binary_search(file).is_ok())
+    let files = || new.files.iter().all(|file| earlier.files.binary_search(file).is_ok());
+    same == *earlier && files() && (new.weights == earlier.weights || new.weighed().is_subset(&earlier.weighed()))
 }
 
 /// Makes the page, whose files the manifest lists from then on.

@@ -160,12 +160,13 @@ fn with_baselines() -> Sandbox {
     sandbox
 }
 
-/// Every file that the manifest of a folder lists.
+/// Every file that the manifest of a folder lists, and the weights that are there.
 fn listed(out: &Path) -> Vec<String> {
     let manifest: serde_json::Value =
         serde_json::from_str(&fs::read_to_string(out.join("manifest.json")).unwrap()).unwrap();
     let files = manifest["files"].as_array().unwrap().iter().map(|file| file.as_str().unwrap().to_string());
-    files.collect()
+    let weights = weights(out).into_iter().map(|name| format!("weights/{name}"));
+    files.chain(weights).collect()
 }
 
 #[test]
