@@ -96,12 +96,16 @@ impl Study {
 
 /// Makes plots and page of a result folder.
 pub fn write(dir: &Path) -> Result<Written, ReportError> {
-    let manifest = manifest_with(dir, &FILES)?;
+    write_as(dir, &manifest_with(dir, &FILES)?)
+}
+
+/// Makes plots and page of a result folder of which a manifest says what it is.
+pub fn write_as(dir: &Path, manifest: &Manifest) -> Result<Written, ReportError> {
     if !dir.join("trials.parquet").exists() {
         return Err(ReportError::Unfinished(dir.into()));
     }
-    let all = Results::read(dir, &manifest)?;
-    let study = Study::new(&manifest, &all);
+    let all = Results::read(dir, manifest)?;
+    let study = Study::new(manifest, &all);
     // Of a sweep the figures show the best configuration, which alone has one story to tell.
     let results = match study.ranked.first() {
         Some(best) => all.of(&best.configs),
@@ -111,8 +115,8 @@ pub fn write(dir: &Path) -> Result<Written, ReportError> {
         Some(seeds) => results.on(seeds),
         None => results,
     };
-    let comparison = baselines::compare(&manifest, &results);
-    let figures = plots::all(&manifest, &results, &comparison)?;
+    let comparison = baselines::compare(manifest, &results);
+    let figures = plots::all(manifest, &results, &comparison)?;
     create_inside(dir, PLOTS)?;
     let mut files = Vec::new();
     for figure in &figures {
@@ -120,10 +124,10 @@ pub fn write(dir: &Path) -> Result<Written, ReportError> {
         replace(&dir.join(&name), figure.svg.as_bytes())?;
         files.push(name);
     }
-    // While a run makes its own page its manifest says how it ended.
+    // A run that makes its own page says how it ended.
     let running = manifest.status == StudyStatus::Running && lock::holder(dir).is_some();
     let page = dir.join("report.html");
-    replace(&page, page::fill(&manifest, &study, &results, &comparison, &figures, running)?.as_bytes())?;
+    replace(&page, page::fill(manifest, &study, &results, &comparison, &figures, running)?.as_bytes())?;
     files.push("report.html".into());
     Ok(Written { page, files })
 }
