@@ -13,11 +13,11 @@ pub mod seeds;
 mod tables;
 mod words;
 
-use crate::store::files::create_inside;
+use crate::store::files::{create_inside, replace_tidily};
 use crate::store::lost::manifest_with;
 use crate::store::manifest::{Manifest, StudyStatus};
 use crate::store::ranking::{Asked, Ranked};
-use crate::store::{FILES, PLOTS, StoreError, lock, replace};
+use crate::store::{FILES, PAGE, PLOTS, StoreError, lock};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use tables::{Results, Trial};
@@ -28,6 +28,9 @@ pub enum ReportError {
     /// A file cannot be read or written.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// It was not written to its end.
+    #[error(transparent)]
+    CutShort(StoreError),
     /// Its run was stopped before it made tables.
     #[error("{} has no tables yet: its run was stopped before the end", .0.display())]
     Unfinished(PathBuf),
@@ -117,17 +120,16 @@ pub fn write_as(dir: &Path, manifest: &Manifest) -> Result<Written, ReportError>
     };
     let comparison = baselines::compare(manifest, &results);
     let figures = plots::all(manifest, &results, &comparison)?;
-    create_inside(dir, PLOTS)?;
-    let mut files = Vec::new();
-    for figure in &figures {
-        let name = format!("{PLOTS}/{}.svg", figure.name);
-        replace(&dir.join(&name), figure.svg.as_bytes())?;
-        files.push(name);
-    }
     // A run that makes its own page says how it ended.
     let running = manifest.status == StudyStatus::Running && lock::holder(dir).is_some();
-    let page = dir.join("report.html");
-    replace(&page, page::fill(manifest, &study, &results, &comparison, &figures, running)?.as_bytes())?;
-    files.push("report.html".into());
-    Ok(Written { page, files })
+    let page = page::fill(manifest, &study, &results, &comparison, &figures, running)?;
+    create_inside(dir, PLOTS)?;
+    let mut files = Vec::new();
+    let figures = figures.into_iter().map(|figure| (format!("{PLOTS}/{}.svg", figure.name), figure.svg));
+    for (name, text) in figures.chain([(PAGE.to_string(), page)]) {
+        let failed = if files.is_empty() { ReportError::Store } else { ReportError::CutShort };
+        replace_tidily(&dir.join(&name), text.as_bytes()).map_err(failed)?;
+        files.push(name);
+    }
+    Ok(Written { page: dir.join(PAGE), files })
 }

@@ -90,6 +90,39 @@ scenarios! {
         command: &["small.toml", "--jobs", "1", "--seeds", "0..2", "--out", "out"],
         ..NOTHING
     };
+    whatever_call_of_a_report_fails_the_next_report_is_whole: Scenario {
+        before: &[TWO],
+        lost: &["out/plots/loss.svg"],
+        command: &["report", "out"],
+        ..NOTHING
+    };
+    whatever_call_of_an_export_fails_the_same_one_goes_on: Scenario {
+        before: &[TWO],
+        command: &["export", "out", "--format", "csv", "--out", "tables"],
+        ..NOTHING
+    };
+    whatever_call_of_an_export_of_losses_fails_the_same_one_goes_on: Scenario {
+        before: &[TWO],
+        command: &["export", "out", "--format", "tensorboard", "--out", "board"],
+        ..NOTHING
+    };
+    whatever_call_of_an_export_into_its_folder_fails_the_same_one_goes_on: Scenario {
+        before: &[TWO, &["export", "out", "--format", "csv"]],
+        lost: &["out/csv/trials.csv"],
+        command: &["export", "out", "--format", "csv"],
+        ..NOTHING
+    };
+    whatever_call_of_predictions_fails_they_are_whole_in_the_end: Scenario {
+        before: &[&["own.toml", "--out", "out"]],
+        command: &["predict", "out", "--data", "own.csv", "--out", "predicted"],
+        ..NOTHING
+    };
+    whatever_call_of_a_probe_fails_the_next_one_is_whole: Scenario {
+        command: &["probe", "leaky", "--out", "pictures"],
+        ..NOTHING
+    };
+    whatever_call_of_init_fails_the_same_one_goes_on: Scenario { command: &["init", "mine"], ..NOTHING };
+    whatever_call_of_new_fails_the_same_one_goes_on: Scenario { command: &["new", "neuron", "own"], ..NOTHING };
 }
 
 /// Checkpoints, the best weights, a validation part is not needed: every kind of file of a folder.
