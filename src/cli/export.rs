@@ -1,6 +1,6 @@
 //! `runner export`: the tables of a result folder as CSV, or as event files that TensorBoard reads.
 
-use super::{Exit, fail, full, print, refuse_unreadable};
+use super::{Exit, fail, out_of_order, print, refuse_unreadable};
 use crate::store::export::{self, ExportError, Target};
 use crate::store::files::check_inside;
 use crate::store::lost::manifest_with;
@@ -57,11 +57,13 @@ pub fn export(args: &ExportArgs) -> Exit {
             Exit::Fine
         }
         Err(ExportError::CutShort(error)) => {
-            full(&error).unwrap_or_else(|| fail(error, Some("the same command goes on"), Exit::Storage))
+            out_of_order(&error).unwrap_or_else(|| fail(error, Some("the same command goes on"), Exit::Storage))
         }
         Err(ExportError::Refused(
             error @ (StoreError::Io { .. } | StoreError::Outside { .. } | StoreError::NotOurs { .. }),
-        )) => full(&error).unwrap_or_else(|| fail(error, Some("`--out DIR` names another folder"), Exit::Request)),
+        )) => {
+            out_of_order(&error).unwrap_or_else(|| fail(error, Some("`--out DIR` names another folder"), Exit::Request))
+        }
         Err(ExportError::Refused(error)) => refuse_unreadable(&error, "export` takes a folder"),
     }
 }

@@ -1,6 +1,6 @@
 //! `runner init`: a first experiment, the gallery and a plugin template in a folder, from the binary alone.
 
-use super::{Exit, fail, full, print};
+use super::{Exit, fail, out_of_order, print};
 use crate::store::StoreError;
 use crate::store::files::{check_inside, create_folder, holds, remove, replace_tidily};
 use clap::Args;
@@ -56,7 +56,7 @@ pub fn init(args: &InitArgs) -> Exit {
         // A second try finds the place as the first one did.
         missing.iter().for_each(|(name, _)| drop(remove(&args.dir.join(name))));
         let help = "`runner init DIR` takes a folder that can be written; nothing was left in it";
-        return full(&error).unwrap_or_else(|| fail(error, Some(help), Exit::Request));
+        return out_of_order(&error).unwrap_or_else(|| fail(error, Some(help), Exit::Request));
     }
     FILES.iter().for_each(|(name, _)| print(&format!("{}\n", args.dir.join(name).display())));
     let place = if args.dir == Path::new(".") { String::new() } else { format!("cd {} && ", args.dir.display()) };

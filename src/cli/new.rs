@@ -1,6 +1,6 @@
 //! `runner new`: a commented text plugin that works as it is, to start from.
 
-use super::{Exit, PluginArgs, fail, full, load_registry, print, refuse, tell_broken};
+use super::{Exit, PluginArgs, fail, load_registry, out_of_order, print, refuse, tell_broken};
 use crate::registry::Crate;
 use crate::spec::check::is_name;
 use crate::spec::component::{Components, Kind};
@@ -90,7 +90,7 @@ pub fn new(args: &NewArgs, crates: &[Crate]) -> Exit {
     let written = inside.and_then(|()| create_folder(&dir));
     if let Err(error) = written.and_then(|()| replace_tidily(&path, text.as_bytes())) {
         let help = "`--dir DIR` names a folder that can be written; nothing was written";
-        return full(&error).unwrap_or_else(|| fail(error, Some(help), Exit::Request));
+        return out_of_order(&error).unwrap_or_else(|| fail(error, Some(help), Exit::Request));
     }
     let found = if dir == Path::new("plugins") { "" } else { " --plugins " };
     let folder = if found.is_empty() { String::new() } else { dir.display().to_string() };

@@ -1,6 +1,6 @@
 //! `runner predict`: the kept weights of a trial on new rows, in the targets' own units.
 
-use super::{Exit, fail, full, print, refuse, refuse_unreadable};
+use super::{Exit, fail, out_of_order, print, refuse, refuse_unreadable};
 use crate::registry::Crate;
 use crate::spec::source::{Sources, open, read_large, text_of};
 use crate::store::files::replace_tidily;
@@ -91,7 +91,7 @@ fn write(args: &PredictArgs, trial: &SummaryRow, predictions: &Predictions) -> E
         };
         if let Err(error) = written {
             let help = "`--out FILE` names a file that can be written";
-            return full(&error).unwrap_or_else(|| fail(error, Some(help), Exit::Storage));
+            return out_of_order(&error).unwrap_or_else(|| fail(error, Some(help), Exit::Storage));
         }
     }
     let names: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
