@@ -118,7 +118,7 @@ pub fn is_temporary(path: &Path) -> bool {
     is_file(path) && (parts_of(name).is_some() || earlier())
 }
 
-/// Whether a file is one that a process was writing that was to become another.
+/// Whether a file is what a process has written of another one.
 pub fn is_temporary_of(temporary: &Path, path: &Path) -> bool {
     let name = |path: &Path| path.file_name().and_then(|name| name.to_str()).map(String::from);
     let of = name(temporary).and_then(|name| Some(parts_of(&name)?.0.to_string()));

@@ -375,17 +375,23 @@ fn latest(records: Vec<Record>) -> Vec<Record> {
     records.into_iter().enumerate().filter(|(i, r)| last[&r.trial] == *i).map(|(_, record)| record).collect()
 }
 
-/// The records whose weights are there, as far as their length tells. A trial that completed in the tables is not run
-/// again for them: they may have been let go since.
+/// The records whose weights are there, as far as their length tells; those of trials that completed in the tables
+/// without their weights, which may have been let go since.
 fn whole(dir: &Path, records: Vec<Record>, stored: &[Key], notes: &mut Vec<Note>) -> Vec<Record> {
     let tabled: HashSet<&str> = stored.iter().filter(|key| key.completed).map(|key| key.trial.as_str()).collect();
-    let is_whole = |record: &Record| {
+    let whole = |record: Record| {
         let path = dir.join(weights_file(&record.trial));
         let fine = record.weights_bytes.is_none_or(|len| fs::metadata(&path).is_ok_and(|meta| meta.len() == len));
-        notes.extend((!fine && !tabled.contains(record.trial.as_str())).then_some(Note::Weights(path)));
-        fine
+        match (fine, tabled.contains(record.trial.as_str())) {
+            (true, _) => Some(record),
+            (false, true) => Some(Record { weights_bytes: None, ..record }),
+            (false, false) => {
+                notes.push(Note::Weights(path));
+                None
+            }
+        }
     };
-    records.into_iter().filter(is_whole).collect()
+    records.into_iter().filter_map(whole).collect()
 }
 
 fn listed(folder: &Path) -> Result<Vec<PathBuf>, StoreError> {

@@ -298,8 +298,8 @@ impl Run<'_> {
         made
     }
 
-    /// Writes tables, page and manifest of trials that ended. A folder is finished when its manifest says so, and what
-    /// tables and page were made of goes last, so that a run that is cut short leaves it to the next one.
+    /// Writes tables, page and manifest of trials that ended. A folder is finished once its manifest says so, and the
+    /// journals, of which tables and page were made, go last, so that a run that is cut short leaves both to the next one.
     fn close(
         &self,
         store: &mut Store,
@@ -329,12 +329,12 @@ impl Run<'_> {
         manifest.planned = schedule.asked().count();
         (manifest.entrants, manifest.race) = (schedule.entrants(), schedule.race());
         let page = if partly { None } else { Some(write_page(store, &mut manifest)?) };
-        store.write_manifest(&manifest)?;
         let rows = rows(schedule, store, &manifest)?;
+        if !partly && plan.spec.save == Save::Best {
+            store.keep_best_weights(&rows, &manifest)?;
+        }
+        store.write_manifest(&manifest)?;
         if !partly {
-            if plan.spec.save == Save::Best {
-                store.keep_best_weights(&rows, &manifest)?;
-            }
             store.settle()?;
         }
         let end = if finished { End::Finished } else { End::Interrupted };

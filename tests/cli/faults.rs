@@ -73,6 +73,15 @@ scenarios! {
         command: &["small.toml", "--jobs", "1", "--seeds", "0..4", "--out", "out", "--set", "run.save=best"],
         ..NOTHING
     };
+    whatever_call_fails_as_weights_are_let_go_only_the_best_are_there_in_the_end: Scenario {
+        before: &[&["small.toml", "--seeds", "0..4", "--out", "out"]],
+        command: &["small.toml", "--jobs", "1", "--seeds", "0..4", "--out", "out", "--set", "run.save=best"],
+        ..NOTHING
+    };
+    whatever_call_of_a_first_run_fails_that_keeps_the_best_weights_alone_it_ends_alike: Scenario {
+        command: &["small.toml", "--jobs", "1", "--seeds", "2..5", "--out", "out", "--set", "run.save=best"],
+        ..NOTHING
+    };
     whatever_call_fails_as_what_a_killed_run_left_is_made_tables_it_ends_alike: Scenario {
         before: &[TWO],
         command: &["small.toml", "--jobs", "1", "--seeds", "0..5", "--out", "out"],
