@@ -1,9 +1,10 @@
 //! `runner export`: the tables of a result folder as CSV, or as event files that TensorBoard reads.
 
-use super::{Exit, fail, full, print, refuse_unreadable};
+use super::{Exit, fail, out_of_order, print, refuse_unreadable};
+use crate::store::export::{self, ExportError, Target};
 use crate::store::files::check_inside;
 use crate::store::lost::manifest_with;
-use crate::store::{FILES, StoreError, export};
+use crate::store::{FILES, StoreError};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
@@ -28,40 +29,61 @@ enum Format {
     Tensorboard,
 }
 
+impl Format {
+    /// Its name, the tables that it needs, and what of a folder it is.
+    fn parts(self) -> (&'static str, &'static [&'static str], &'static str) {
+        match self {
+            Format::Csv => ("csv", &FILES, "tables"),
+            Format::Tensorboard => ("tensorboard", &["trials.parquet", "history.parquet"], "losses of iterations"),
+        }
+    }
+}
+
 /// Exports a folder.
 pub fn export(args: &ExportArgs) -> Exit {
-    if let Some(out) =
-        args.out.as_ref().filter(|out| std::fs::read_dir(out).is_ok_and(|mut files| files.next().is_some()))
-    {
-        let text = format!("{} is not empty, and nothing in it is overwritten", out.display());
-        return fail(text, Some("`--out DIR` names another folder"), Exit::Request);
-    }
-    let out = |name: &str| args.out.clone().unwrap_or_else(|| args.dir.join(name));
-    let (name, what) = match args.format {
-        Format::Csv => ("csv", "tables"),
-        Format::Tensorboard => ("tensorboard", "losses of iterations"),
-    };
-    let inside = || if args.out.is_none() { check_inside(&args.dir, name) } else { Ok(()) };
-    let tables = match args.format {
-        Format::Csv => &FILES[..],
-        Format::Tensorboard => &["trials.parquet", "history.parquet"],
-    };
-    let written = manifest_with(&args.dir, tables).and_then(|_| inside()).and_then(|()| match args.format {
-        Format::Csv => export::csv(&args.dir, &out(name)),
-        Format::Tensorboard => export::tensorboard(&args.dir, &out(name)),
-    });
-    match written {
-        Ok(files) if files.is_empty() => {
+    let (_, _, what) = args.format.parts();
+    match written(args) {
+        Ok(None) => {
+            let out = args.out.as_deref().unwrap_or(&args.dir).display();
+            let text = format!("{out} is not empty, and nothing in it is overwritten");
+            fail(text, Some("`--out DIR` names another folder"), Exit::Request)
+        }
+        Ok(Some(files)) if files.is_empty() => {
             let text = format!("{} has no {what} yet; nothing was written", args.dir.display());
             fail(text, Some("a run makes its tables when it ends; `runner results` says how far it is"), Exit::Request)
         }
-        Ok(files) => {
+        Ok(Some(files)) => {
             files.iter().for_each(|file| print(&format!("{}\n", file.display())));
             Exit::Fine
         }
-        Err(error @ (StoreError::Io { .. } | StoreError::Outside { .. } | StoreError::NotOurs { .. })) => {
-            full(&error).unwrap_or_else(|| fail(error, Some("`--out DIR` names another folder"), Exit::Request))
+        Err(ExportError::CutShort(error)) => {
+            out_of_order(&error).unwrap_or_else(|| fail(error, Some("the same command goes on"), Exit::Storage))
         }
-        Err(error) => refuse_unreadable(&error, "export` takes a folder"),
+        Err(ExportError::Refused(
+            error @ (StoreError::Io { .. } | StoreError::Outside { .. } | StoreError::NotOurs { .. }),
+        )) => {
+            out_of_order(&error).unwrap_or_else(|| fail(error, Some("`--out DIR` names another folder"), Exit::Request))
+        }
+        Err(ExportError::Refused(error)) => refuse_unreadable(&error, "export` takes a folder"),
     }
+}
+
+/// The files that were written; none where something else is in their place.
+fn written(args: &ExportArgs) -> Result<Option<Vec<PathBuf>>, ExportError> {
+    let (name, tables, _) = args.format.parts();
+    let manifest = manifest_with(&args.dir, tables)?;
+    let out = args.out.clone().unwrap_or_else(|| args.dir.join(name));
+    // A folder that has grown since then is exported to another place.
+    let ended = manifest.finished.as_deref().unwrap_or("not finished");
+    let target = Target::new(out, format!("{name} of experiment {}, {ended}\n", manifest.identity));
+    match &args.out {
+        None => check_inside(&args.dir, name)?,
+        Some(_) if !target.is_free() => return Ok(None),
+        Some(_) => {}
+    }
+    match args.format {
+        Format::Csv => export::csv(&args.dir, &target),
+        Format::Tensorboard => export::tensorboard(&args.dir, &target),
+    }
+    .map(Some)
 }

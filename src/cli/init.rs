@@ -1,8 +1,8 @@
 //! `runner init`: a first experiment, the gallery and a plugin template in a folder, from the binary alone.
 
-use super::{Exit, fail, full, print};
-use crate::store::files::{check_inside, create_folder, remove};
-use crate::store::{StoreError, replace};
+use super::{Exit, fail, out_of_order, print};
+use crate::store::StoreError;
+use crate::store::files::{check_inside, create_folder, holds, remove, replace_tidily};
 use clap::Args;
 use std::path::{Path, PathBuf};
 
@@ -39,21 +39,24 @@ const FILES: [(&str, &str); 18] = [
 /// Folders of these, by path in the folder.
 const FOLDERS: [&str; 3] = ["plugins", "gallery", "gallery/data"];
 
-/// Writes the files; if any of them is there already, or would lie elsewhere, none is written.
+/// Writes the files; if something else is in the place of any of them, or they would lie elsewhere, none is written.
 pub fn init(args: &InitArgs) -> Exit {
-    let is_there = |name: &&(&str, &str)| args.dir.join(name.0).symlink_metadata().is_ok();
-    if let Some((name, _)) = FILES.iter().find(is_there) {
+    let is_there = |name: &str| args.dir.join(name).symlink_metadata().is_ok();
+    if let Some((name, _)) =
+        FILES.iter().find(|(name, text)| is_there(name) && !holds(&args.dir.join(name), text.as_bytes()))
+    {
         let text = format!("{} is there already; nothing was written", args.dir.join(name).display());
         return fail(text, Some("`runner init DIR` takes a new folder"), Exit::Request);
     }
     if let Err(error) = FOLDERS.iter().try_for_each(|name| check_inside(&args.dir, name)) {
         return fail(error, Some("`runner init DIR` takes a new folder; nothing was written"), Exit::Request);
     }
-    if let Err(error) = write(&args.dir) {
+    let missing: Vec<&(&str, &str)> = FILES.iter().filter(|(name, _)| !is_there(name)).collect();
+    if let Err(error) = write(&args.dir, &missing) {
         // A second try finds the place as the first one did.
-        FILES.iter().for_each(|(name, _)| drop(remove(&args.dir.join(name))));
+        missing.iter().for_each(|(name, _)| drop(remove(&args.dir.join(name))));
         let help = "`runner init DIR` takes a folder that can be written; nothing was left in it";
-        return full(&error).unwrap_or_else(|| fail(error, Some(help), Exit::Request));
+        return out_of_order(&error).unwrap_or_else(|| fail(error, Some(help), Exit::Request));
     }
     FILES.iter().for_each(|(name, _)| print(&format!("{}\n", args.dir.join(name).display())));
     let place = if args.dir == Path::new(".") { String::new() } else { format!("cd {} && ", args.dir.display()) };
@@ -61,8 +64,8 @@ pub fn init(args: &InitArgs) -> Exit {
     Exit::Fine
 }
 
-fn write(dir: &Path) -> Result<(), StoreError> {
+fn write(dir: &Path, files: &[&(&str, &str)]) -> Result<(), StoreError> {
     create_folder(dir)?;
     FOLDERS.iter().try_for_each(|name| create_folder(&dir.join(name)))?;
-    FILES.iter().try_for_each(|(name, text)| replace(&dir.join(name), text.as_bytes()))
+    files.iter().try_for_each(|(name, text)| replace_tidily(&dir.join(name), text.as_bytes()))
 }

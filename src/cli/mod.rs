@@ -233,7 +233,7 @@ const AGAIN: &str = "remove the file, and the command that made the folder makes
 /// Refuses a folder that cannot be read; `takes` is how a command is called and what it takes, such as
 /// "report` takes a folder".
 fn refuse_unreadable(error: &StoreError, takes: &str) -> Exit {
-    if let Some(exit) = full(error) {
+    if let Some(exit) = out_of_order(error) {
         return exit;
     }
     let takes = || format!("`runner {takes} that `runner FILE` made");
@@ -245,12 +245,23 @@ fn refuse_unreadable(error: &StoreError, takes: &str) -> Exit {
     fail(error, help.as_deref(), Exit::Request)
 }
 
-/// Says so where a file could not be written for want of room, which is not the fault of the request.
-fn full(error: &StoreError) -> Option<Exit> {
+/// What Unix calls `EIO`: a device could not read or write. The standard library has no kind for it.
+const INPUT_OUTPUT: i32 = 5;
+
+/// Says so where a disk is full or broken, which is not the fault of the request.
+fn out_of_order(error: &StoreError) -> Option<Exit> {
     use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
     let StoreError::Io { error: io, .. } = error else { return None };
-    let help = "make room (`df`, `quota` and `ulimit -f` say how much there is), then give the same command again";
-    matches!(io.kind(), StorageFull | QuotaExceeded | FileTooLarge).then(|| fail(error, Some(help), Exit::Storage))
+    let help = match io.kind() {
+        StorageFull | QuotaExceeded | FileTooLarge => {
+            "make room (`df`, `quota` and `ulimit -f` say how much there is), then give the same command again"
+        }
+        _ if cfg!(unix) && io.raw_os_error() == Some(INPUT_OUTPUT) => {
+            "the disk does not work (`dmesg` says more); once it does, give the same command again"
+        }
+        _ => return None,
+    };
+    Some(fail(error, Some(help), Exit::Storage))
 }
 
 /// Prints one error that is not about a place in a file.

@@ -1,12 +1,11 @@
 //! `runner new`: a commented text plugin that works as it is, to start from.
 
-use super::{Exit, PluginArgs, fail, full, load_registry, print, refuse, tell_broken};
+use super::{Exit, PluginArgs, fail, load_registry, out_of_order, print, refuse, tell_broken};
 use crate::registry::Crate;
 use crate::spec::check::is_name;
 use crate::spec::component::{Components, Kind};
 use crate::spec::source::Sources;
-use crate::store::files::{check_inside, create_folder};
-use crate::store::replace;
+use crate::store::files::{check_inside, create_folder, holds, replace_tidily};
 use clap::{Args, ValueEnum};
 use std::path::{Path, PathBuf};
 
@@ -58,7 +57,7 @@ impl NewKind {
     }
 }
 
-/// Writes the template under its new name, unless something of this name is there.
+/// Writes the template under its new name, unless something else of this name is there.
 pub fn new(args: &NewArgs, crates: &[Crate]) -> Exit {
     let (kind, old, template, place) = args.kind.template();
     let name = &args.name;
@@ -68,7 +67,9 @@ pub fn new(args: &NewArgs, crates: &[Crate]) -> Exit {
     }
     let dir = args.dir.clone().unwrap_or_else(|| "plugins".into());
     let path = dir.join(format!("{name}.toml"));
-    if path.symlink_metadata().is_ok() {
+    let text = template.replace(old, name);
+    let made = holds(&path, text.as_bytes());
+    if !made && path.symlink_metadata().is_ok() {
         let text = format!("{} is there already; nothing was written", path.display());
         return fail(text, Some("another name makes another plugin"), Exit::Request);
     }
@@ -79,7 +80,7 @@ pub fn new(args: &NewArgs, crates: &[Crate]) -> Exit {
     };
     tell_broken(&registry, &sources);
     let taken = if kind == Kind::Neuron { Kind::Layer } else { kind };
-    if let Some(info) = registry.info(taken, name) {
+    if let Some(info) = registry.info(taken, name).filter(|_| !made) {
         let origin = info.origin.name().map_or("built in".to_string(), |file| format!("in {file}"));
         let text = format!("a {taken} of the name `{name}` is {origin}; nothing was written");
         return fail(text, Some("another name keeps both"), Exit::Request);
@@ -87,9 +88,9 @@ pub fn new(args: &NewArgs, crates: &[Crate]) -> Exit {
     // A folder that is named may be a link; that of the working directory leads nowhere else.
     let inside = if args.dir.is_some() { Ok(()) } else { check_inside(Path::new("."), "plugins") };
     let written = inside.and_then(|()| create_folder(&dir));
-    if let Err(error) = written.and_then(|()| replace(&path, template.replace(old, name).as_bytes())) {
+    if let Err(error) = written.and_then(|()| replace_tidily(&path, text.as_bytes())) {
         let help = "`--dir DIR` names a folder that can be written; nothing was written";
-        return full(&error).unwrap_or_else(|| fail(error, Some(help), Exit::Request));
+        return out_of_order(&error).unwrap_or_else(|| fail(error, Some(help), Exit::Request));
     }
     let found = if dir == Path::new("plugins") { "" } else { " --plugins " };
     let folder = if found.is_empty() { String::new() } else { dir.display().to_string() };

@@ -1,12 +1,13 @@
 //! `runner predict`: the kept weights of a trial on new rows, in the targets' own units.
 
-use super::{Exit, fail, full, print, refuse, refuse_unreadable};
+use super::{Exit, fail, out_of_order, print, refuse, refuse_unreadable};
 use crate::registry::Crate;
 use crate::spec::source::{Sources, open, read_large, text_of};
+use crate::store::files::replace_tidily;
 use crate::store::lost::manifest_with;
 use crate::store::ranking::best;
 use crate::store::tables::summary;
-use crate::store::{StoreError, SummaryRow, parquet as stored, replace, weights_file};
+use crate::store::{StoreError, SummaryRow, parquet as stored, weights_file};
 use crate::study::predict::{PredictError, Predictions, predict as apply};
 use crate::study::replay;
 use clap::Args;
@@ -85,12 +86,12 @@ fn write(args: &PredictArgs, trial: &SummaryRow, predictions: &Predictions) -> E
     }
     for file in &files {
         let written = match file.extension() {
-            Some(ending) if ending.eq_ignore_ascii_case("csv") => replace(file, csv(predictions).as_bytes()),
-            _ => parquet(predictions, file).and_then(|bytes| replace(file, &bytes)),
+            Some(ending) if ending.eq_ignore_ascii_case("csv") => replace_tidily(file, csv(predictions).as_bytes()),
+            _ => parquet(predictions, file).and_then(|bytes| replace_tidily(file, &bytes)),
         };
         if let Err(error) = written {
             let help = "`--out FILE` names a file that can be written";
-            return full(&error).unwrap_or_else(|| fail(error, Some(help), Exit::Storage));
+            return out_of_order(&error).unwrap_or_else(|| fail(error, Some(help), Exit::Storage));
         }
     }
     let names: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();

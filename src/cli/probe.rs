@@ -1,6 +1,6 @@
 //! `runner probe`: a neuron's answers to an impulse and a step, and its firing rate over the current.
 
-use super::{Exit, PluginArgs, fail, full, load_registry, print, refuse, tell_broken};
+use super::{Exit, PluginArgs, fail, load_registry, out_of_order, print, refuse, tell_broken};
 use crate::nn::probe::Probe;
 use crate::registry::{Crate, Registry};
 use crate::report::{ReportError, neuron};
@@ -62,7 +62,7 @@ pub fn probe(args: &ProbeArgs, crates: &[Crate]) -> Exit {
     };
     match draw(args, &probe) {
         Ok(()) => Exit::Fine,
-        Err(ReportError::Store(error)) if let Some(exit) = full(&error) => exit,
+        Err(ReportError::Store(error)) if let Some(exit) = out_of_order(&error) => exit,
         Err(error) => fail(error, Some("`--out DIR` names a folder that can be written"), Exit::Request),
     }
 }

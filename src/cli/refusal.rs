@@ -1,6 +1,6 @@
 //! Why a run refuses a folder, and what is to be done.
 
-use super::{Exit, fail, full};
+use super::{Exit, fail, out_of_order};
 use crate::store::StoreError;
 
 /// Differences that are listed.
@@ -9,7 +9,7 @@ const DIFFERENCES: usize = 6;
 /// Refuses a folder that cannot be written to, or holds something else; `differences` say in what that is something
 /// else.
 pub fn refuse_folder(error: &StoreError, differences: &[String]) -> Exit {
-    if let Some(exit) = full(error) {
+    if let Some(exit) = out_of_order(error) {
         return exit;
     }
     let help = match error {

@@ -1,7 +1,7 @@
 //! `runner report`: plots and page again, from a result folder alone.
 
 use super::results::{Ended, ended};
-use super::{AGAIN, Exit, complain, fail, full, print};
+use super::{AGAIN, Exit, complain, fail, out_of_order, print};
 use crate::report::{self, ReportError};
 use crate::store::{StoreError, lock, manifest_of};
 use clap::Args;
@@ -32,7 +32,12 @@ pub fn report(args: &ReportArgs) -> Exit {
         (Err(error), _) => {
             let help = match &error {
                 ReportError::Unfinished(_) => "the command that made the folder goes on where it was stopped",
-                ReportError::Store(error) if let Some(exit) = full(error) => return exit,
+                ReportError::Store(error) | ReportError::CutShort(error) if let Some(exit) = out_of_order(error) => {
+                    return exit;
+                }
+                ReportError::CutShort(_) => {
+                    return fail(error, Some("the same command makes all of it again"), Exit::Storage);
+                }
                 ReportError::Store(StoreError::Lost { .. }) => return fail(error, None, Exit::Request),
                 ReportError::Store(StoreError::Table { .. }) => AGAIN,
                 ReportError::Store(_) | ReportError::Plot { .. } | ReportError::Page(_) => {

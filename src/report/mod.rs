@@ -13,11 +13,11 @@ pub mod seeds;
 mod tables;
 mod words;
 
-use crate::store::files::create_inside;
+use crate::store::files::{create_inside, replace_tidily};
 use crate::store::lost::manifest_with;
 use crate::store::manifest::{Manifest, StudyStatus};
 use crate::store::ranking::{Asked, Ranked};
-use crate::store::{FILES, PLOTS, StoreError, lock, replace};
+use crate::store::{FILES, PAGE, PLOTS, StoreError, lock};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use tables::{Results, Trial};
@@ -28,6 +28,9 @@ pub enum ReportError {
     /// A file cannot be read or written.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// It was not written to its end.
+    #[error(transparent)]
+    CutShort(StoreError),
     /// Its run was stopped before it made tables.
     #[error("{} has no tables yet: its run was stopped before the end", .0.display())]
     Unfinished(PathBuf),
@@ -96,12 +99,16 @@ impl Study {
 
 /// Makes plots and page of a result folder.
 pub fn write(dir: &Path) -> Result<Written, ReportError> {
-    let manifest = manifest_with(dir, &FILES)?;
+    write_as(dir, &manifest_with(dir, &FILES)?)
+}
+
+/// Makes plots and page of a result folder of which a manifest says what it is.
+pub fn write_as(dir: &Path, manifest: &Manifest) -> Result<Written, ReportError> {
     if !dir.join("trials.parquet").exists() {
         return Err(ReportError::Unfinished(dir.into()));
     }
-    let all = Results::read(dir, &manifest)?;
-    let study = Study::new(&manifest, &all);
+    let all = Results::read(dir, manifest)?;
+    let study = Study::new(manifest, &all);
     // Of a sweep the figures show the best configuration, which alone has one story to tell.
     let results = match study.ranked.first() {
         Some(best) => all.of(&best.configs),
@@ -111,19 +118,18 @@ pub fn write(dir: &Path) -> Result<Written, ReportError> {
         Some(seeds) => results.on(seeds),
         None => results,
     };
-    let comparison = baselines::compare(&manifest, &results);
-    let figures = plots::all(&manifest, &results, &comparison)?;
+    let comparison = baselines::compare(manifest, &results);
+    let figures = plots::all(manifest, &results, &comparison)?;
+    // A run that makes its own page says how it ended.
+    let running = manifest.status == StudyStatus::Running && lock::holder(dir).is_some();
+    let page = page::fill(manifest, &study, &results, &comparison, &figures, running)?;
     create_inside(dir, PLOTS)?;
     let mut files = Vec::new();
-    for figure in &figures {
-        let name = format!("{PLOTS}/{}.svg", figure.name);
-        replace(&dir.join(&name), figure.svg.as_bytes())?;
+    let figures = figures.into_iter().map(|figure| (format!("{PLOTS}/{}.svg", figure.name), figure.svg));
+    for (name, text) in figures.chain([(PAGE.to_string(), page)]) {
+        let failed = if files.is_empty() { ReportError::Store } else { ReportError::CutShort };
+        replace_tidily(&dir.join(&name), text.as_bytes()).map_err(failed)?;
         files.push(name);
     }
-    // While a run makes its own page its manifest says how it ended.
-    let running = manifest.status == StudyStatus::Running && lock::holder(dir).is_some();
-    let page = dir.join("report.html");
-    replace(&page, page::fill(&manifest, &study, &results, &comparison, &figures, running)?.as_bytes())?;
-    files.push("report.html".into());
-    Ok(Written { page, files })
+    Ok(Written { page: dir.join(PAGE), files })
 }

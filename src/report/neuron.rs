@@ -1,7 +1,8 @@
 //! Pictures of a single neuron, for `runner probe`.
 
 use super::{ReportError, plots};
-use crate::store::{StoreError, replace};
+use crate::store::StoreError;
+use crate::store::files::replace_tidily;
 use std::path::{Path, PathBuf};
 
 /// Draws the signals that answer a current, `NAME.svg` in a folder.
@@ -28,6 +29,6 @@ pub fn rates(dir: &Path, currents: &[f32], rates: &[f32]) -> Result<PathBuf, Rep
 fn write(dir: &Path, name: &str, svg: &str) -> Result<PathBuf, ReportError> {
     std::fs::create_dir_all(dir).map_err(|error| StoreError::Io { path: dir.into(), error })?;
     let path = dir.join(format!("{name}.svg"));
-    replace(&path, svg.as_bytes())?;
+    replace_tidily(&path, svg.as_bytes())?;
     Ok(path)
 }

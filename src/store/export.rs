@@ -6,28 +6,81 @@
 //! simple_value = 2 }. Sources: TensorFlow's `record_writer.cc`, `event.proto` and `summary.proto`.
 
 use super::columns::Table;
-use super::files::{create_folder, create_inside, replace};
+use super::files::{create_folder, create_inside, holds, is_temporary_of, remove, replace_tidily};
 use super::{FILES, StoreError};
 use polars::prelude::*;
 use std::collections::HashMap;
+use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+/// Why a folder was not exported, or not all of it.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// It cannot be read, or nothing can be written; nothing was.
+    #[error(transparent)]
+    Refused(#[from] StoreError),
+    /// Not all could be written.
+    #[error(transparent)]
+    CutShort(StoreError),
+}
+
+/// A folder that an export is written to. For as long as not all is there, a mark in it says what is being written, so
+/// that the same export goes on.
+pub struct Target {
+    out: PathBuf,
+    what: String,
+}
+
+impl Target {
+    /// A folder, and a text of what is exported to it, which is the same where exports are.
+    pub fn new(out: PathBuf, what: String) -> Target {
+        Target { out, what }
+    }
+
+    /// Whether nothing lies there but what the same export left, or it is not there.
+    pub fn is_free(&self) -> bool {
+        let mut entries = fs::read_dir(&self.out).into_iter().flatten().filter_map(Result::ok);
+        let begun = holds(&self.mark(), self.what.as_bytes());
+        begun || entries.all(|entry| is_temporary_of(&entry.path(), &self.mark()))
+    }
+
+    fn mark(&self) -> PathBuf {
+        self.out.join(".unfinished")
+    }
+
+    fn begin(&self) -> Result<(), StoreError> {
+        create_folder(&self.out)?;
+        replace_tidily(&self.mark(), self.what.as_bytes())
+    }
+
+    fn end(&self) -> Result<(), ExportError> {
+        remove(&self.mark()).map_err(ExportError::CutShort)
+    }
+}
+
 /// Writes every table as a CSV file; what is not defined is an empty cell.
-pub fn csv(dir: &Path, out: &Path) -> Result<Vec<PathBuf>, StoreError> {
-    let tables = FILES.iter().filter_map(|name| name.strip_suffix(".parquet"));
-    let write = |name: &str| -> Result<Option<PathBuf>, StoreError> {
-        let table = Table::read(dir, &format!("{name}.parquet"), None)?;
-        // Folders of earlier versions lack some.
-        if table.frame().width() == 0 {
-            return Ok(None);
-        }
-        create_folder(out)?;
-        let path = out.join(format!("{name}.csv"));
-        replace(&path, csv_text(table.frame()).as_bytes())?;
-        Ok(Some(path))
+///
+/// # Errors
+/// Where a table cannot be read, or a file cannot be written.
+pub fn csv(dir: &Path, target: &Target) -> Result<Vec<PathBuf>, ExportError> {
+    let names = FILES.iter().filter_map(|name| name.strip_suffix(".parquet"));
+    let read = |name| Ok((name, Table::read(dir, &format!("{name}.parquet"), None)?));
+    let mut tables = names.map(read).collect::<Result<Vec<(&str, Table)>, StoreError>>()?;
+    // Folders of earlier versions lack some.
+    tables.retain(|(_, table)| table.frame().width() > 0);
+    if tables.is_empty() {
+        return Ok(Vec::new());
+    }
+    target.begin()?;
+    let write = |(name, table): (&str, Table)| {
+        let path = target.out.join(format!("{name}.csv"));
+        replace_tidily(&path, csv_text(table.frame()).as_bytes()).map_err(ExportError::CutShort)?;
+        Ok(path)
     };
-    tables.map(write).filter_map(Result::transpose).collect()
+    let files = tables.into_iter().map(write).collect::<Result<_, ExportError>>()?;
+    target.end()?;
+    Ok(files)
 }
 
 fn csv_text(table: &DataFrame) -> String {
@@ -58,7 +111,10 @@ fn quoted(text: &str) -> String {
 }
 
 /// Writes a folder a trial with an event file: every number of the history by its iteration.
-pub fn tensorboard(dir: &Path, out: &Path) -> Result<Vec<PathBuf>, StoreError> {
+///
+/// # Errors
+/// Where a table cannot be read, or a file cannot be written.
+pub fn tensorboard(dir: &Path, target: &Target) -> Result<Vec<PathBuf>, ExportError> {
     let trials = Table::read(dir, "trials.parquet", Some(&["trial", "finished"]))?;
     let history = Table::read(dir, "history.parquet", None)?;
     if trials.is_empty() || history.is_empty() {
@@ -73,9 +129,13 @@ pub fn tensorboard(dir: &Path, out: &Path) -> Result<Vec<PathBuf>, StoreError> {
     for (id, rows) in history.runs("trial", usize::MAX)? {
         rows_of.entry(id).or_default().push(rows);
     }
+    let trials: Vec<_> = ends.filter_map(|(id, micros)| Some((rows_of.remove(&id)?, id, micros))).collect();
+    if trials.is_empty() {
+        return Ok(Vec::new());
+    }
+    target.begin()?;
     let mut files = Vec::new();
-    for (id, micros) in ends {
-        let Some(rows) = rows_of.remove(&id) else { continue };
+    for (rows, id, micros) in trials {
         let wall = micros as f64 / 1e6;
         let mut bytes = record(&event(wall, 0, Content::Version));
         for (values, tag) in &numbers {
@@ -84,10 +144,12 @@ pub fn tensorboard(dir: &Path, out: &Path) -> Result<Vec<PathBuf>, StoreError> {
                 bytes.extend(record(&event(wall, iterations[row] as i64, Content::Scalar(tag, value as f32))));
             }
         }
-        let path = create_inside(out, &id)?.join(format!("events.out.tfevents.{}.runner", micros / 1_000_000));
-        replace(&path, &bytes)?;
-        files.push(path);
+        let name = format!("events.out.tfevents.{}.runner", micros / 1_000_000);
+        let folder = create_inside(&target.out, &id).map_err(ExportError::CutShort)?;
+        replace_tidily(&folder.join(&name), &bytes).map_err(ExportError::CutShort)?;
+        files.push(folder.join(name));
     }
+    target.end()?;
     Ok(files)
 }
 

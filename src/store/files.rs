@@ -1,6 +1,7 @@
 //! Files that appear whole: written beside their place, then renamed.
 
 use super::StoreError;
+use crate::spec::source::read_large;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -15,6 +16,13 @@ static UNFINISHED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 /// Writes a file beside its place and renames it there, so that it is complete or absent.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     replace_with(path, |file| file.write_all(bytes))
+}
+
+/// As [`replace`], and what processes left of the same file that were killed while they wrote it goes first.
+pub fn replace_tidily(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
+    remove_abandoned(folder, |temporary| is_temporary_of(temporary, path))?;
+    replace(path, bytes)
 }
 
 /// As [`replace`], and the disk has file and name before this returns, so that neither is lost with the power.
@@ -93,11 +101,12 @@ fn temporary(path: &Path) -> std::io::Result<(PathBuf, File)> {
     }
 }
 
-/// The process that a temporary file's name speaks of; none where the name is not one of ours.
-fn process_of(name: &str) -> Option<u32> {
+/// The file and the process that a temporary file's name speaks of; none where the name is not one of ours.
+fn parts_of(name: &str) -> Option<(&str, u32)> {
     let (rest, number) = name.strip_prefix('.')?.strip_suffix(".part")?.rsplit_once('.')?;
     number.parse::<u64>().ok()?;
-    rest.rsplit_once('.')?.1.parse().ok()
+    let (file, process) = rest.rsplit_once('.')?;
+    Some((file, process.parse().ok()?))
 }
 
 /// Whether a file of a result folder is one that a process was writing when it was killed; earlier versions wrote
@@ -106,14 +115,25 @@ pub fn is_temporary(path: &Path) -> bool {
     const EARLIER: [&str; 7] = ["manifest", "trials", "history", "traces", "layers", "baselines", "report"];
     let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return false };
     let earlier = || name.strip_suffix(".part").is_some_and(|stem| EARLIER.contains(&stem) || is_id(stem));
-    is_file(path) && (process_of(name).is_some() || earlier())
+    is_file(path) && (parts_of(name).is_some() || earlier())
+}
+
+/// Whether a file is what a process has written of another one.
+pub fn is_temporary_of(temporary: &Path, path: &Path) -> bool {
+    let name = |path: &Path| path.file_name().and_then(|name| name.to_str()).map(String::from);
+    let of = name(temporary).and_then(|name| Some(parts_of(&name)?.0.to_string()));
+    is_file(temporary) && of.is_some() && of == name(path)
 }
 
 /// Removes temporary files that processes left in a folder; those of processes that are alive stay.
 pub fn remove_left_behind(folder: &Path) -> Result<(), StoreError> {
+    remove_abandoned(folder, is_temporary)
+}
+
+fn remove_abandoned(folder: &Path, is_ours: impl Fn(&Path) -> bool) -> Result<(), StoreError> {
     let Ok(entries) = fs::read_dir(folder) else { return Ok(()) };
-    for path in entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| is_temporary(path)) {
-        let process = path.file_name().and_then(|name| process_of(name.to_str()?));
+    for path in entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| is_ours(path)) {
+        let process = path.file_name().and_then(|name| Some(parts_of(name.to_str()?)?.1));
         let alive = |id: u32| id != std::process::id() && Path::new("/proc").join(id.to_string()).exists();
         if !process.is_some_and(alive) {
             remove(&path)?;
@@ -130,6 +150,11 @@ pub fn is_id(text: &str) -> bool {
 /// Whether a path itself is a file, and no link to one.
 pub fn is_file(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|meta| meta.is_file())
+}
+
+/// Whether a file is there, and no link to one, that holds just these bytes.
+pub fn holds(path: &Path, bytes: &[u8]) -> bool {
+    is_file(path) && read_large(path).is_ok_and(|there| there == bytes)
 }
 
 /// Refuses a folder inside of another that is a link, or no folder.

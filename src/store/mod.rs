@@ -1,8 +1,9 @@
 //! The result folder: tables (Parquet), weights (safetensors), the manifest, and the journal of a run.
 //!
 //! Every file appears by atomic rename: weights when their trial ends, then the trial's record in the journal; tables
-//! when the run ends, `trials.parquet` last, after which the journal goes. Whatever the moment at which the process
-//! is killed, what had finished is found again. Readers take no lock.
+//! when the run ends, `trials.parquet` last, then page and manifest, after which the journal goes. Whatever the moment
+//! at which the process is killed, what had finished is found again, and the same run makes what is left to be made.
+//! Readers take no lock.
 
 pub mod agreement;
 pub mod checkpoint;
@@ -229,9 +230,9 @@ impl Store {
         let contents = journal::read(dir)?;
         let damage = |damage: Damage| if damage.torn { Note::Torn(damage) } else { Note::Damaged(damage) };
         notes.extend(contents.damages.into_iter().map(damage));
-        let mut records = whole(dir, latest(contents.records), &mut notes);
         tables::check(dir, earlier.as_ref())?;
         let mut stored = tables::keys(dir)?;
+        let mut records = whole(dir, latest(contents.records), &stored, &mut notes);
         if opening.retry_failed {
             records.retain(Record::completed);
             stored.retain(|key| key.completed);
@@ -306,8 +307,8 @@ impl Store {
         self.stored.is_sorted_by_key(|key| (rank(&key.config, key.seed), &key.trial))
     }
 
-    /// Moves the journal's records into the tables, and puts rows into the order of `rank`. Nothing is written where
-    /// nothing would change; says whether something was.
+    /// Puts the journal's records into the tables, and rows into the order of `rank`. Nothing is written where nothing
+    /// would change; says whether something was. The journals stay until [`Store::settle`].
     pub fn compact(&mut self, columns: &Columns, rank: &dyn Fn(&str, u64) -> (usize, u64)) -> Result<bool, StoreError> {
         if let Some(writer) = self.writer.take() {
             self.journals.push(writer.path().to_path_buf());
@@ -325,8 +326,17 @@ impl Store {
             checkpoint::forget_all(&self.dir, &ended)?;
             self.records.clear();
         }
-        std::mem::take(&mut self.journals).iter().try_for_each(|path| remove(path))?;
         Ok(changed)
+    }
+
+    /// Removes the checkpoints of trials that the tables have: one whose weights were made again may have left it.
+    pub fn forget_checkpoints(&self) -> Result<(), StoreError> {
+        checkpoint::forget_all(&self.dir, &self.stored.iter().map(|key| key.trial.as_str()).collect())
+    }
+
+    /// Removes the journals, the earlier ones first: the tables have what they hold, and all that is made of it is there.
+    pub fn settle(&mut self) -> Result<(), StoreError> {
+        std::mem::take(&mut self.journals).iter().try_for_each(|path| remove(path))
     }
 
     /// Writes the manifest.
@@ -366,15 +376,23 @@ fn latest(records: Vec<Record>) -> Vec<Record> {
     records.into_iter().enumerate().filter(|(i, r)| last[&r.trial] == *i).map(|(_, record)| record).collect()
 }
 
-/// The records whose weights are there, as far as their length tells.
-fn whole(dir: &Path, records: Vec<Record>, notes: &mut Vec<Note>) -> Vec<Record> {
-    let is_whole = |record: &Record| {
+/// The records whose weights are there, as far as their length tells; those of trials that completed in the tables
+/// without their weights, which may have been let go since.
+fn whole(dir: &Path, records: Vec<Record>, stored: &[Key], notes: &mut Vec<Note>) -> Vec<Record> {
+    let tabled: HashSet<&str> = stored.iter().filter(|key| key.completed).map(|key| key.trial.as_str()).collect();
+    let whole = |record: Record| {
         let path = dir.join(weights_file(&record.trial));
         let fine = record.weights_bytes.is_none_or(|len| fs::metadata(&path).is_ok_and(|meta| meta.len() == len));
-        notes.extend((!fine).then_some(Note::Weights(path)));
-        fine
+        match (fine, tabled.contains(record.trial.as_str())) {
+            (true, _) => Some(record),
+            (false, true) => Some(Record { weights_bytes: None, ..record }),
+            (false, false) => {
+                notes.push(Note::Weights(path));
+                None
+            }
+        }
     };
-    records.into_iter().filter(is_whole).collect()
+    records.into_iter().filter_map(whole).collect()
 }
 
 fn listed(folder: &Path) -> Result<Vec<PathBuf>, StoreError> {

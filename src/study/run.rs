@@ -298,7 +298,8 @@ impl Run<'_> {
         made
     }
 
-    /// Writes tables, manifest and page of trials that ended.
+    /// Writes tables, page and manifest of trials that ended. A folder is finished once its manifest says so, and the
+    /// journals, of which tables and page were made, go last, so that a run that is cut short leaves both to the next one.
     fn close(
         &self,
         store: &mut Store,
@@ -313,9 +314,9 @@ impl Run<'_> {
         let partly = made == Made::Part && !store.lost().is_empty();
         if !partly {
             store.compact(&plan.columns(), &|config, seed| plan.rank(config, seed))?;
-            if plan.spec.save == Save::Best {
-                store.keep_best_weights(&rows(schedule, store, &manifest)?, &manifest)?;
-            }
+        }
+        if finished {
+            store.forget_checkpoints()?;
         }
         for layer in &mut manifest.layers {
             layer.threshold = thresholds.get(&layer.name).copied().or(layer.threshold);
@@ -327,9 +328,15 @@ impl Run<'_> {
         manifest.status = if finished { StudyStatus::Finished } else { StudyStatus::Interrupted };
         manifest.planned = schedule.asked().count();
         (manifest.entrants, manifest.race) = (schedule.entrants(), schedule.race());
-        store.write_manifest(&manifest)?;
         let page = if partly { None } else { Some(write_page(store, &mut manifest)?) };
         let rows = rows(schedule, store, &manifest)?;
+        if !partly && plan.spec.save == Save::Best {
+            store.keep_best_weights(&rows, &manifest)?;
+        }
+        store.write_manifest(&manifest)?;
+        if !partly {
+            store.settle()?;
+        }
         let end = if finished { End::Finished } else { End::Interrupted };
         Ok(Ran { dir: store.dir().to_path_buf(), manifest, rows, end, page })
     }
@@ -364,16 +371,15 @@ fn nothing_new(new: &Manifest, earlier: &Manifest) -> bool {
     same == *earlier && files() && (new.weights == earlier.weights || new.weighed().is_subset(&earlier.weighed()))
 }
 
-/// Makes the page, whose files the manifest lists from then on.
+/// Makes the page of what a manifest says, which lists its files from then on.
 fn write_page(store: &Store, manifest: &mut Manifest) -> Result<PathBuf, StoreError> {
     let dir = store.dir();
     let failed = |error: report::ReportError| StoreError::Table { dir: dir.into(), error: error.to_string() };
-    let written = report::write(dir).map_err(failed)?;
+    let written = report::write_as(dir, manifest).map_err(failed)?;
     // A figure that is not drawn any more, and that somebody removed, is missed by nobody.
     manifest.files.retain(|name| !name.starts_with(PLOTS) || dir.join(name).exists());
     manifest.files.extend(written.files);
     manifest.files.sort();
     manifest.files.dedup();
-    store.write_manifest(manifest)?;
     Ok(written.page)
 }

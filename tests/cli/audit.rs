@@ -299,6 +299,9 @@ fn an_export_overwrites_nothing() {
     assert_eq!(ran.status, 2);
     assert!(ran.stderr.starts_with("error: mine is not empty"), "{}", ran.stderr);
     assert_eq!(std::fs::read_to_string(sandbox.path("mine/trials.csv")).unwrap(), "mine");
+    // Nor is what another export left that was cut short.
+    sandbox.write("mine/.unfinished", "csv of another experiment");
+    assert_eq!(sandbox.runner(["export", "results/small", "--format", "csv", "--out", "mine"]).status, 2);
 }
 
 /// A path means what it meant where it was written, also when its file extends another folder's, or an option names it.

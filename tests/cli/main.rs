@@ -35,6 +35,8 @@ mod strange_files;
 mod survive;
 mod sweep;
 mod tables;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod traced;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

@@ -157,6 +157,7 @@ fn init_makes_a_folder_that_runs_and_never_overwrites() {
         sandbox.fine(["check", &format!("mine/gallery/{file}.toml")]);
     }
     sandbox.fine(["mine/table.toml", "--seeds", "0", "--set", "train.epochs=2"]);
+    sandbox.fine(["init", "mine"]);
     sandbox.write("mine/first.toml", "mine now");
     let again = sandbox.runner(["init", "mine"]);
     assert_eq!(again.status, 2);

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::path::Path;
 
 /// Times depend on when a trial ran; nothing else may.
-const TIMES: [&str; 3] = ["started", "finished", "duration_s"];
+pub const TIMES: [&str; 3] = ["started", "finished", "duration_s"];
 
 pub fn table(folder: &Path, name: &str) -> DataFrame {
     ParquetReader::new(File::open(folder.join(name)).unwrap()).finish().unwrap()

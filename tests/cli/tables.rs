@@ -6,7 +6,7 @@ use polars::prelude::*;
 use std::fmt::Write;
 
 /// A linear task in a file: `y = 3 a - 2 b + 10`, two columns of numbers and one of names.
-const TABLE: &str = r#"name = "own"
+pub const TABLE: &str = r#"name = "own"
 
 [data]
 kind = "table"
@@ -32,7 +32,7 @@ loss = "mse"
 metrics = ["r2", "rmse"]
 "#;
 
-fn own(rows: usize) -> String {
+pub fn own(rows: usize) -> String {
     let mut text = String::from("a,b,y,name\n");
     for i in 0..rows {
         let (a, b) = ((i * 7 % 13) as f64 / 3.0, (i * 5 % 11) as f64);
