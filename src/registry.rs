@@ -59,6 +59,9 @@ pub type LayerBuild = Box<dyn Fn(&Table, &dyn Parts) -> Arc<dyn AnyLayer> + Send
 /// Makes a loss from its checked keys.
 pub type LossOn<D> = Box<dyn Fn(&Table) -> Box<dyn Loss<D>> + Send + Sync>;
 
+/// Makes the direct form of a loss from its checked keys.
+pub type DirectOf = Box<dyn Fn(&Table) -> Box<dyn DirectLoss> + Send + Sync>;
+
 /// A loss on each device.
 pub struct LossBuild {
     /// On the processor.
@@ -67,7 +70,7 @@ pub struct LossBuild {
     #[cfg(feature = "cuda")]
     pub cuda: LossOn<dfdx::prelude::Cuda>,
     /// With its gradient in one pass, for the fused executor; without it the network runs on the tape.
-    pub direct: Option<DirectLoss>,
+    pub direct: Option<DirectOf>,
     /// Its unit, in terms of the target's.
     pub unit: String,
 }
@@ -318,6 +321,11 @@ impl Registry {
     /// A loss.
     pub fn loss(&self, name: &str) -> &Entry<LossBuild> {
         found(&self.losses, name)
+    }
+
+    /// The direct form of the loss of a checked table, if it has one.
+    pub fn direct_loss(&self, component: &Component) -> Option<Box<dyn DirectLoss>> {
+        self.loss(&component.kind).build.direct.as_ref().map(|build| build(&component.args))
     }
 
     /// The sampler of a sweep.

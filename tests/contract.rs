@@ -15,7 +15,7 @@ use runner::spec::{Component, read_text};
 use runner::study::{Executor, Plan};
 use runner::tensor::{Backend, DeviceName};
 use runner::testing::Suite;
-use runner::train::loss;
+use runner::train::loss::{self, DirectLoss};
 use runner::train::metric::Compared;
 use runner::train::optimizer::{Rule, Step, UpdateRule};
 use runner::train::rate::{Place, RateSchedule};
@@ -96,9 +96,13 @@ keys! {
     }
 }
 
-/// [`loss::mse`] that forgets its weight.
-fn forgets(pair: loss::Pair<'_>, _: f32, gradient: Option<&mut [f32]>) -> f32 {
-    loss::mse(pair, 1.0, gradient)
+/// [`loss::Mse`] that forgets its weight.
+struct Forgets;
+
+impl DirectLoss for Forgets {
+    fn add(&self, pair: loss::Pair<'_>, _: f32, gradient: Option<&mut [f32]>) -> f32 {
+        loss::Mse.add(pair, 1.0, gradient)
+    }
 }
 
 fn upside_down(compared: Compared<'_>) -> f64 {
@@ -108,7 +112,7 @@ fn upside_down(compared: Compared<'_>) -> f64 {
 fn register(to: &mut Additions<'_>) {
     to.dataset("unruly", |()| Unruly(AtomicU32::new(0))).about("Counts up");
     to.layer("backwards", |(), _| Backwards).about("Turns time round");
-    to.loss("forgetful", |()| loss::Mse).about("Forgets its weight").direct(forgets);
+    to.loss("forgetful", |()| loss::Mse).about("Forgets its weight").direct(|()| Forgets);
     to.metric("upside_down", |()| upside_down).about("Lower for a larger error");
     to.metric("silent", |()| |_: Compared<'_>| 0.0);
     to.optimizer("uphill", |()| Rule::own(0.1, Uphill)).about("Goes uphill");

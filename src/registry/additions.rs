@@ -213,9 +213,9 @@ impl Adding<'_, LossBuild> {
         self
     }
 
-    /// The loss and its gradient in one pass, with which the fused executor runs it.
-    pub fn direct(self, direct: DirectLoss) -> Self {
-        self.entry.build.direct = Some(direct);
+    /// The loss and its gradient in one pass, from the same keys, with which the fused executor runs it.
+    pub fn direct<K: Keys, L: DirectLoss + 'static>(self, build: impl Fn(K) -> L + Send + Sync + 'static) -> Self {
+        self.entry.build.direct = Some(Box::new(move |args| Box::new(build(keys(args)))));
         self
     }
 }

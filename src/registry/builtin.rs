@@ -84,11 +84,17 @@ fn losses(to: &mut Additions<'_>) {
     to.loss("mse", |()| loss::Mse)
         .about("Mean squared error over steps, samples and channels")
         .unit("target^2")
-        .direct(loss::mse);
+        .direct(|()| loss::Mse);
     to.loss("l1", |()| loss::L1)
         .about("Mean absolute error over steps, samples and channels")
         .unit("target")
-        .direct(loss::l1);
+        .direct(|()| loss::L1);
+    to.loss("huber", |keys: loss::Huber| keys)
+        .about("Half the squared error, and a line from `delta` on, so that single large errors count less")
+        .source("Huber 1964, Annals of Mathematical Statistics 35(1), 73-101; PyTorch's HuberLoss")
+        .detail("mean of c (e - c / 2), c being the error e clamped to `delta` either way\n")
+        .unit("target^2")
+        .direct(|keys: loss::Huber| keys);
 }
 
 fn metrics(to: &mut Additions<'_>) {

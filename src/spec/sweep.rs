@@ -3,7 +3,7 @@
 use super::check::{Checker, is_name};
 use super::component::{Components, Kind};
 use super::diagnostic::{Diagnostic, Diagnostics, Problem, suggest};
-use super::key::{Choice, Keys, Placed};
+use super::key::{Choice, KeyType, Keys, Placed};
 use super::print::value_toml;
 use super::source::{Sources, Span};
 use super::tree::{Entry, Node, Stands, Table, Value, parse_value};
@@ -262,11 +262,11 @@ pub fn read(entry: &Entry, document: &Table, components: &dyn Components, found:
         let help = "`[sweep.over]` has a key a dimension, for example \"optimizer.lr\" = [1e-4, 1e-3]".to_string();
         found.push(Diagnostic::new(Problem::Conflict("`[sweep]` varies nothing".into()), span).help(help));
     }
-    let keys = SweepKeys::read(&checked)?;
-    let objective = objective(&keys, document, found);
+    let objective = objective(&checked, document, found);
     if found.list.len() > before {
         return None;
     }
+    let keys = SweepKeys::read(&checked)?;
     let (fresh, fresh_at) = match &keys.fresh {
         Some(fresh) => (fresh.value, fresh.key),
         None => (if keys.pruner.is_some() { FRESH } else { 0 }, span),
@@ -392,8 +392,10 @@ fn variants(entry: &Entry, found: &mut Diagnostics) -> Option<Values> {
     (!table.entries.is_empty()).then(|| Values::Variants(table.entries.clone()))
 }
 
-fn objective(sweep: &SweepKeys, document: &Table, found: &mut Diagnostics) -> Option<Objective> {
-    let (said, maximize) = match (&sweep.minimize, &sweep.maximize) {
+fn objective(sweep: &Table, document: &Table, found: &mut Diagnostics) -> Option<Objective> {
+    // Also of a sweep that lacks other keys, so that all mistakes are told at once.
+    let said = |key: &str| Option::<Placed<String>>::from_table(sweep, key).flatten();
+    let (said, maximize) = match (said("minimize"), said("maximize")) {
         (Some(first), Some(second)) => {
             let problem = Problem::Conflict("`minimize` and `maximize` exclude each other".into());
             found.push(Diagnostic::new(problem, second.key).also(first.key, "the other one"));

@@ -115,7 +115,7 @@ fn fused_network(plan: &Configuration) -> Option<FusedNetwork> {
 fn fused_machine(plan: &Configuration, registry: &Registry, network: FusedNetwork) -> Box<dyn Machine> {
     let spec = &plan.spec;
     let losses = spec.train.loss.iter().filter_map(|term| {
-        let loss = registry.loss(&term.loss.kind).build.direct?;
+        let loss = registry.direct_loss(&term.loss)?;
         Some(DirectTerm { loss, weight: term.common.weight as f32, signal: signal_of(plan, term) })
     });
     let cut = Cut { segments: spec.train.recompute, threads: spec.threads };

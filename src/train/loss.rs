@@ -1,5 +1,6 @@
 //! Losses: what training lowers, a number from a signal and the target.
 
+use crate::keys;
 use crate::tensor::{Backend, Matrix, Recorder, Scalar, Steps, TensorError};
 use dfdx::prelude::*;
 
@@ -41,37 +42,38 @@ pub struct Pair<'a> {
     pub weights: &'a [f32],
 }
 
-/// A loss and its gradient in one pass on the processor: gives the loss, and adds `weight` times its derivative to the
-/// gradient, if one is asked for.
-pub type DirectLoss = fn(pair: Pair<'_>, weight: f32, gradient: Option<&mut [f32]>) -> f32;
+/// A loss and its gradient in one pass on the processor, with which the fused executor runs it.
+pub trait DirectLoss: Send + Sync {
+    /// Gives the loss, and adds `weight` times its derivative to the gradient, if one is asked for.
+    fn add(&self, pair: Pair<'_>, weight: f32, gradient: Option<&mut [f32]>) -> f32;
+}
 
-fn direct(pair: Pair<'_>, gradient: Option<&mut [f32]>, value: fn(f32) -> f32, slope: impl Fn(f32) -> f32) -> f32 {
+/// The mean of a function of each error, and `factor` times its derivative, whose mean is the gradient.
+fn direct(
+    pair: Pair<'_>,
+    weight: f32,
+    gradient: Option<&mut [f32]>,
+    value: impl Fn(f32) -> f32,
+    slope: impl Fn(f32, f32) -> f32,
+) -> f32 {
     let Pair { signal, target, weights } = pair;
     let errors = || signal.iter().zip(target).map(|(s, t)| s - t);
+    let factor = weight / target.len() as f32;
     if weights.is_empty() {
         if let Some(gradient) = gradient {
-            gradient.iter_mut().zip(errors()).for_each(|(gradient, error)| *gradient += slope(error));
+            gradient.iter_mut().zip(errors()).for_each(|(gradient, error)| *gradient += slope(factor, error));
         }
         return errors().map(value).sum::<f32>() / target.len() as f32;
     }
     let channels = (target.len() / weights.len()).max(1);
     let weighted = || weights.iter().flat_map(|weight| std::iter::repeat_n(*weight, channels)).zip(errors());
     if let Some(gradient) = gradient {
-        gradient.iter_mut().zip(weighted()).for_each(|(gradient, (weight, error))| *gradient += weight * slope(error));
+        gradient
+            .iter_mut()
+            .zip(weighted())
+            .for_each(|(gradient, (weight, error))| *gradient += weight * slope(factor, error));
     }
     weighted().map(|(weight, error)| weight * value(error)).sum::<f32>() / target.len() as f32
-}
-
-/// [`Mse`] with its gradient.
-pub fn mse(pair: Pair<'_>, weight: f32, gradient: Option<&mut [f32]>) -> f32 {
-    let factor = 2.0 * weight / pair.target.len() as f32;
-    direct(pair, gradient, |e| e * e, |e| factor * e)
-}
-
-/// [`L1`] with its gradient, 0 where there is no error.
-pub fn l1(pair: Pair<'_>, weight: f32, gradient: Option<&mut [f32]>) -> f32 {
-    let factor = weight / pair.target.len() as f32;
-    direct(pair, gradient, f32::abs, |e| if e == 0.0 { 0.0 } else { factor * e.signum() })
 }
 
 /// The mean of errors, each with its weight.
@@ -103,6 +105,12 @@ impl<D: Backend> Loss<D> for Mse {
     }
 }
 
+impl DirectLoss for Mse {
+    fn add(&self, pair: Pair<'_>, weight: f32, gradient: Option<&mut [f32]>) -> f32 {
+        direct(pair, 2.0 * weight, gradient, |e| e * e, |factor, e| factor * e)
+    }
+}
+
 /// Mean absolute error over all steps, samples and channels.
 pub struct L1;
 
@@ -116,5 +124,48 @@ impl<D: Backend> Loss<D> for L1 {
     ) -> Result<Scalar<D>, TensorError> {
         let errors = recorder.binary(&signal.data, target, |signal, target| signal.try_sub(target)?.try_abs())?;
         mean(errors, weights, recorder)
+    }
+}
+
+impl DirectLoss for L1 {
+    fn add(&self, pair: Pair<'_>, weight: f32, gradient: Option<&mut [f32]>) -> f32 {
+        // The derivative is 0 where there is no error.
+        direct(pair, weight, gradient, f32::abs, |factor, e| if e == 0.0 { 0.0 } else { factor * e.signum() })
+    }
+}
+
+keys! {
+    /// The mean of a function of each error that is `e^2 / 2` up to `delta` and goes on as a line: with `c` the error clamped
+    /// to `delta` either way, `c (e - c / 2)`. Source: Huber 1964, Annals of Mathematical Statistics 35(1), 73-101.
+    pub struct Huber {
+        /// the error from which on it grows as a line, in the unit of what it is computed from
+        delta: f64 = number(Range::POSITIVE).or(1.0),
+    }
+}
+
+impl<D: Backend> Loss<D> for Huber {
+    fn value(
+        &self,
+        signal: &Steps<D>,
+        target: &Matrix<D>,
+        weights: Option<&Matrix<D>>,
+        recorder: &mut Recorder<D>,
+    ) -> Result<Scalar<D>, TensorError> {
+        let delta = self.delta as f32;
+        let errors = recorder.binary(&signal.data, target, |signal, target| signal.try_sub(target))?;
+        let clamped = recorder.unary(&errors, |errors| errors.try_clamp(-delta, delta))?;
+        let half = recorder.unary(&clamped, |clamped| clamped.try_mul(0.5))?;
+        let rest = recorder.binary(&errors, &half, |errors, half| errors.try_sub(half))?;
+        let values = recorder.binary(&clamped, &rest, |clamped, rest| clamped.try_mul(rest))?;
+        mean(values, weights, recorder)
+    }
+}
+
+impl DirectLoss for Huber {
+    fn add(&self, pair: Pair<'_>, weight: f32, gradient: Option<&mut [f32]>) -> f32 {
+        let delta = self.delta as f32;
+        let clamped = |e: f32| e.clamp(-delta, delta);
+        let value = |e: f32| clamped(e) * (e - clamped(e) * 0.5);
+        direct(pair, weight, gradient, value, |factor, e| factor * clamped(e))
     }
 }

@@ -205,3 +205,19 @@ fn what_is_watched_stands_in_the_history() {
         }
     }
 }
+
+/// `c (e - c / 2)` is half of `e^2` where nothing is clamped, and about `delta |e|` where nearly everything is.
+#[test]
+fn a_huber_loss_lies_between_half_the_squared_and_the_absolute_error() {
+    let sandbox = Sandbox::with("small.toml", SMALL);
+    let first = |loss: &str, executor: &str| {
+        let once = "train.iterations=1";
+        sandbox.fine(["small.toml", "--fresh", "--out", "out", "--set", loss, "--set", once, "--executor", executor]);
+        table(&sandbox.path("out"), "history.parquet").column("loss").unwrap().f64().unwrap().get(0).unwrap()
+    };
+    for executor in ["fused", "reference"] {
+        let near = |a: f64, b: f64| assert!((a - b).abs() <= 1e-4 * b, "{executor}: {a} {b}");
+        near(first("train.loss={kind=\"huber\", delta=1e6}", executor), first("train.loss=mse", executor) / 2.0);
+        near(first("train.loss={kind=\"huber\", delta=1e-6}", executor) * 1e6, first("train.loss=l1", executor));
+    }
+}

@@ -19,7 +19,7 @@ use std::ops::Range;
 /// A loss in the sum, computed with its gradient in one pass.
 pub struct DirectTerm {
     /// The loss.
-    pub loss: DirectLoss,
+    pub loss: Box<dyn DirectLoss>,
     /// Its factor.
     pub weight: f32,
     /// The signal it reads.
@@ -184,7 +184,7 @@ impl Job<'_> {
                 .ok_or_else(|| TensorError(format!("no signal `{}`", term.signal)))?;
             let weight = term.weight * share;
             let pair = Pair { signal, target: batch.targets, weights: batch.weights };
-            total += weight * (term.loss)(pair, weight, keep.then_some(gradient));
+            total += weight * term.loss.add(pair, weight, keep.then_some(gradient));
         }
         Ok(total)
     }
