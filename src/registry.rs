@@ -13,7 +13,7 @@ use crate::data::{Dataset, Reading};
 use crate::formula::Expr;
 use crate::neuron::Surrogate;
 use crate::nn::Initialiser;
-use crate::nn::layer::{AnyLayer, Layer, Parts};
+use crate::nn::layer::{AnyLayer, Layer, Lookup};
 use crate::program::{Cache, Program, ProgramError};
 use crate::search::pruner::Pruner;
 use crate::search::sampler::Sampler;
@@ -54,7 +54,7 @@ pub type DatasetBuild = Arc<dyn Fn(&Component, &Reading<'_>) -> Result<Box<dyn D
 pub type InitialiserBuild = Box<dyn Fn(&Table, bool) -> Arc<dyn Initialiser> + Send + Sync>;
 
 /// Makes a layer's recipe from its checked keys and what they name.
-pub type LayerBuild = Box<dyn Fn(&Table, &dyn Parts) -> Arc<dyn AnyLayer> + Send + Sync>;
+pub type LayerBuild = Box<dyn Fn(&Table, &dyn Lookup) -> Arc<dyn AnyLayer> + Send + Sync>;
 
 /// Makes a loss from its checked keys.
 pub type LossOn<D> = Box<dyn Fn(&Table) -> Box<dyn Loss<D>> + Send + Sync>;
@@ -221,7 +221,7 @@ fn passed<T>(read: Option<T>) -> T {
     read.unwrap_or_else(|| panic!("keys passed the check, and are not those of their component"))
 }
 
-impl Parts for Registry {
+impl Lookup for Registry {
     fn initialiser(&self, component: &Component, bias: bool) -> Arc<dyn Initialiser> {
         (found(&self.initialisers, &component.kind).build)(&component.args, bias)
     }

@@ -8,7 +8,7 @@ use runner::random::Draws;
 use runner::registry::{Additions, Crate, Registry};
 use runner::search::sampler::{Point, Sampler};
 use runner::spec::component::Kind;
-use runner::spec::held::{Held, parameter};
+use runner::spec::held::{ParameterKeys, parameter};
 use runner::spec::source::Sources;
 use runner::spec::sweep::{LAYING, Sweep};
 use runner::spec::{Component, read_text};
@@ -18,7 +18,7 @@ use runner::testing::Suite;
 use runner::train::loss::{self, DirectLoss};
 use runner::train::metric::Compared;
 use runner::train::optimizer::{Rule, Step, UpdateRule};
-use runner::train::rate::{Place, RateSchedule};
+use runner::train::rate::{Moment, RateSchedule};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 #[test]
@@ -73,7 +73,7 @@ impl UpdateRule for Uphill {
 struct Restless(AtomicU32);
 
 impl RateSchedule for Restless {
-    fn factor(&self, _: Place<'_>) -> f64 {
+    fn factor(&self, _: Moment<'_>) -> f64 {
         1.0 - f64::from(self.0.fetch_add(1, Ordering::Relaxed))
     }
 }
@@ -100,7 +100,7 @@ keys! {
 struct Forgets;
 
 impl DirectLoss for Forgets {
-    fn add(&self, pair: loss::Pair<'_>, _: f32, gradient: Option<&mut [f32]>) -> f32 {
+    fn add(&self, pair: loss::Scored<'_>, _: f32, gradient: Option<&mut [f32]>) -> f32 {
         loss::Mse.add(pair, 1.0, gradient)
     }
 }
@@ -144,7 +144,7 @@ keys! {
         /// a table with one
         table: Option<Inner> = table::<Inner>().optional(),
         /// a parameter
-        gain: Option<Held> = parameter().optional(),
+        gain: Option<ParameterKeys> = parameter().optional(),
     }
 }
 

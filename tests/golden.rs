@@ -9,7 +9,7 @@ use runner::neuron::reference;
 use runner::neuron::{Model, Program};
 use runner::nn::fused::{Form, FusedNetwork, Workspace};
 use runner::nn::init::{Constant, TorchLinear};
-use runner::nn::layer::Parts;
+use runner::nn::layer::Lookup;
 use runner::nn::{Initialiser, LayerPlan, NetworkPlan, ParameterPlan};
 use runner::random::{Draws, TorchGenerator};
 use runner::registry::Registry;

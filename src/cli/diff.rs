@@ -32,7 +32,7 @@ struct Side {
 }
 
 /// A quantity over common seeds.
-struct Compared {
+struct SideBySide {
     name: String,
     medians: [Option<f64>; 2],
     test: Paired,
@@ -80,7 +80,7 @@ fn results(a: &Side, b: &Side) -> String {
         let params = described(&side.params);
         text += &format!("  of {name} the best configuration, which was chosen by these very seeds: {params}\n");
     }
-    let compared: Vec<Compared> = quantities(a, b)
+    let compared: Vec<SideBySide> = quantities(a, b)
         .into_iter()
         .filter_map(|(name, of_a, of_b)| {
             let (in_a, in_b) = (a.by_seed.get(of_a)?, b.by_seed.get(of_b)?);
@@ -88,7 +88,7 @@ fn results(a: &Side, b: &Side) -> String {
                 in_a.iter().filter_map(|(seed, value)| Some((*value, *in_b.get(seed)?))).collect();
             let test = paired(&pairs, of_a.checked_sub(1).map_or(Mean::Geometric, |i| a.manifest.metrics[i].mean()))?;
             let medians = [median_of(pairs.iter().map(|pair| pair.0)), median_of(pairs.iter().map(|pair| pair.1))];
-            Some(Compared { name, medians, test })
+            Some(SideBySide { name, medians, test })
         })
         .collect();
     if compared.is_empty() {
@@ -97,7 +97,7 @@ fn results(a: &Side, b: &Side) -> String {
     let judged = judged(&compared.iter().map(|one| Some(&one.test)).collect::<Vec<_>>());
     let heading = ["", "seeds", "median of A", "median of B", "B against A", "p", "verdict", "correlation"];
     let mut lines = vec![heading.map(String::from).to_vec()];
-    for (Compared { name, medians, test: one }, judged) in compared.iter().zip(&judged) {
+    for (SideBySide { name, medians, test: one }, judged) in compared.iter().zip(&judged) {
         lines.push(vec![
             format!("  {name}"),
             one.n.to_string(),

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 const EVERY: Duration = Duration::from_secs(5);
 
 /// Shows a study going on.
-pub struct Progress {
+pub struct Bar {
     bar: ProgressBar,
     plain: bool,
     quiet: bool,
@@ -29,7 +29,7 @@ struct State {
     said: Option<Instant>,
 }
 
-impl Progress {
+impl Bar {
     /// Says nothing but what went wrong when `quiet`.
     pub fn new(quiet: bool) -> Self {
         let terminal = std::io::stderr().is_terminal();
@@ -40,7 +40,7 @@ impl Progress {
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style.progress_chars("=> "));
         }
-        Progress { bar, plain: !terminal && !quiet, quiet, state: Mutex::default() }
+        Bar { bar, plain: !terminal && !quiet, quiet, state: Mutex::default() }
     }
 
     /// Says something that is no error.
@@ -69,7 +69,7 @@ impl Progress {
     }
 }
 
-impl Watch for Progress {
+impl Watch for Bar {
     fn asked(&self, trials: usize, iterations: u64) {
         self.bar.inc_length(iterations);
         self.update(|state| state.of += trials);

@@ -1,6 +1,6 @@
 //! `runner FILE...`: check all files, then run each study.
 
-use super::progress::Progress;
+use super::progress::Bar;
 use super::refusal::refuse_folder;
 use super::summary::{Printing, summarise};
 use super::{Exit, PluginArgs, fail, note, refuse, signals};
@@ -145,7 +145,7 @@ pub fn run(args: &RunArgs, crates: &[Crate]) -> Exit {
     };
     let mut worst = Exit::Fine;
     for study in &studies {
-        let progress = Progress::new(args.quiet);
+        let progress = Bar::new(args.quiet);
         let exit = match study.run(&progress, signals::stop()) {
             Ok(ran) => say(&ran, args.printing()),
             Err(error) => refuse_study(error, Some(study)),

@@ -189,7 +189,7 @@ impl<R: Recipe> AnyLayer for R {
 }
 
 /// What a layer's keys name beside numbers and words.
-pub trait Parts {
+pub trait Lookup {
     /// An initialiser; `bias` asks for that of a bias beside weights.
     fn initialiser(&self, component: &Component, bias: bool) -> Arc<dyn Initialiser>;
 

@@ -2,7 +2,7 @@
 
 use super::fused::Form;
 use super::init::Initialiser;
-use super::layer::{Layer, LayerPlan, Learning, Memoryless, ParameterPlan, Parameters, Parts, Recipe};
+use super::layer::{Layer, LayerPlan, Learning, Lookup, Memoryless, ParameterPlan, Parameters, Recipe};
 use crate::keys;
 use crate::spec::Component;
 use crate::spec::component::Kind;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 keys! {
     /// The keys of dense weights.
-    pub struct Weights {
+    pub struct WeightKeys {
         /// whether a bias is added
         pub bias: bool = flag().or(true),
         /// how weights and bias begin
@@ -26,25 +26,25 @@ keys! {
         /// outputs
         size: usize = at_least(1),
         /// its weights
-        weights: Flat<Weights> = flat(),
+        weights: Flat<WeightKeys> = flat(),
         /// how it learns
         learning: Flat<Learning> = flat(),
     }
 }
 
 /// Dense weights, and a bias beside them.
-pub struct Dense {
+pub struct DenseWeights {
     bias: bool,
     /// How the weight begins, and the bias.
     begins: [Arc<dyn Initialiser>; 2],
     learning: Learning,
 }
 
-impl Dense {
+impl DenseWeights {
     /// Of their keys.
-    pub fn new(keys: &Weights, learning: &Learning, parts: &dyn Parts) -> Dense {
+    pub fn new(keys: &WeightKeys, learning: &Learning, parts: &dyn Lookup) -> DenseWeights {
         let begins = [false, true].map(|bias| parts.initialiser(&keys.init, bias));
-        Dense { bias: keys.bias, begins, learning: learning.clone() }
+        DenseWeights { bias: keys.bias, begins, learning: learning.clone() }
     }
 
     /// Weight `[size, inputs]` and bias `[size]`; `fan_in` is what their initial values are scaled by.
@@ -74,13 +74,13 @@ pub fn project<D: Backend>(
 /// The dense layer.
 pub struct Linear {
     size: usize,
-    dense: Dense,
+    dense: DenseWeights,
 }
 
 impl Linear {
     /// Of its keys.
-    pub fn new(keys: LinearKeys, parts: &dyn Parts) -> Linear {
-        Linear { size: keys.size, dense: Dense::new(&keys.weights, &keys.learning, parts) }
+    pub fn new(keys: LinearKeys, parts: &dyn Lookup) -> Linear {
+        Linear { size: keys.size, dense: DenseWeights::new(&keys.weights, &keys.learning, parts) }
     }
 }
 

@@ -2,8 +2,8 @@
 
 use super::fused::Form;
 use super::init::{Constant, Initialiser, TorchLinear};
-use super::layer::{Layer, LayerPlan, Learning, ParameterPlan, Parts, Recipe};
-use super::linear::{Dense, Weights, project};
+use super::layer::{Layer, LayerPlan, Learning, Lookup, ParameterPlan, Recipe};
+use super::linear::{DenseWeights, WeightKeys, project};
 use crate::formula::Expr;
 use crate::neuron::Model;
 use crate::neuron::model::{ParamDecl, ProjectionDecl};
@@ -12,7 +12,7 @@ use crate::neuron::reference::{self, Carry, Segment};
 use crate::spec::Component;
 use crate::spec::component::Kind;
 use crate::spec::fields::{Field, Type};
-use crate::spec::held::{Begins, Held, Per, parameter};
+use crate::spec::held::{Begins, ParameterKeys, Per, parameter};
 use crate::spec::key::{Key, KeyType, Keys, at_least, component};
 use crate::spec::tree::{Table, Value};
 use crate::tensor::{Backend, Matrix, Recorder, Steps, TensorError};
@@ -22,9 +22,9 @@ use std::sync::Arc;
 /// What an experiment says of a layer of neurons. Which keys there are follows from the model.
 pub struct NeuronKeys {
     size: Option<usize>,
-    weights: Weights,
+    weights: WeightKeys,
     /// Each parameter of the model.
-    params: Vec<Held>,
+    params: Vec<ParameterKeys>,
     /// The value of each option, and the kind of each projection, by name.
     choices: Vec<(String, String)>,
     /// How the weights of each projection begin, where it says so.
@@ -49,7 +49,7 @@ impl NeuronKeys {
     pub fn fields(model: &Model) -> Vec<Field> {
         let about = "neurons, fed by dense weights; else one a channel of the input";
         let mut fields = vec![at_least(1).optional().field("size", about)];
-        fields.extend(Weights::fields());
+        fields.extend(WeightKeys::fields());
         for param in &model.params {
             let default = Value::Float(param.default);
             fields.push(parameter().or_written(default).field(&param.name, &param.about));
@@ -82,8 +82,12 @@ impl NeuronKeys {
         let of = |projection: &ProjectionDecl| Option::from_table(checked, &init_key(projection));
         Some(NeuronKeys {
             size: Option::from_table(checked, "size")?,
-            weights: Weights::read(checked)?,
-            params: model.params.iter().map(|param| Held::from_table(checked, &param.name)).collect::<Option<_>>()?,
+            weights: WeightKeys::read(checked)?,
+            params: model
+                .params
+                .iter()
+                .map(|param| ParameterKeys::from_table(checked, &param.name))
+                .collect::<Option<_>>()?,
             choices: chosen.collect::<Option<_>>()?,
             projections: model.projections.iter().map(of).collect::<Option<_>>()?,
             surrogate: Option::from_table(checked, "surrogate")?,
@@ -97,18 +101,18 @@ impl NeuronKeys {
 pub struct Neurons {
     model: Arc<Model>,
     size: Option<usize>,
-    dense: Dense,
+    dense: DenseWeights,
     /// Each parameter of the model, with how it begins.
-    params: Vec<(Held, Arc<dyn Initialiser>)>,
+    params: Vec<(ParameterKeys, Arc<dyn Initialiser>)>,
     choices: Vec<(String, String)>,
-    projections: Vec<Projection>,
+    projections: Vec<Projected>,
     surrogate: Expr,
     output: String,
     learning: Learning,
 }
 
 /// A projection of a state back into the layer.
-struct Projection {
+struct Projected {
     dense: bool,
     /// How the weight begins, and the bias.
     begins: [Arc<dyn Initialiser>; 2],
@@ -116,8 +120,8 @@ struct Projection {
 
 impl Neurons {
     /// Of its keys.
-    pub fn new(model: Arc<Model>, keys: NeuronKeys, parts: &dyn Parts) -> Neurons {
-        let begins = |held: Held| {
+    pub fn new(model: Arc<Model>, keys: NeuronKeys, parts: &dyn Lookup) -> Neurons {
+        let begins = |held: ParameterKeys| {
             let init = match &held.begins {
                 Begins::At(value) => Constant::of(*value),
                 Begins::Drawn(component) => parts.initialiser(component, false),
@@ -126,11 +130,11 @@ impl Neurons {
         };
         let projection = |(decl, given): (&ProjectionDecl, &Option<Component>)| {
             let dense = keys.choices.iter().any(|(name, kind)| *name == decl.name && kind == "dense");
-            Projection { dense, begins: [false, true].map(|bias| projected(given.as_ref(), dense, bias, parts)) }
+            Projected { dense, begins: [false, true].map(|bias| projected(given.as_ref(), dense, bias, parts)) }
         };
         Neurons {
             size: keys.size,
-            dense: Dense::new(&keys.weights, &keys.learning, parts),
+            dense: DenseWeights::new(&keys.weights, &keys.learning, parts),
             projections: model.projections.iter().zip(&keys.projections).map(projection).collect(),
             params: keys.params.into_iter().map(begins).collect(),
             choices: keys.choices,
@@ -145,7 +149,13 @@ impl Neurons {
         Program::new(&self.model, &self.choices, self.surrogate.clone())
     }
 
-    fn parameter(&self, param: &ParamDecl, held: &Held, init: &Arc<dyn Initialiser>, size: usize) -> ParameterPlan {
+    fn parameter(
+        &self,
+        param: &ParamDecl,
+        held: &ParameterKeys,
+        init: &Arc<dyn Initialiser>,
+        size: usize,
+    ) -> ParameterPlan {
         let shape = vec![if held.holding.per == Per::Neuron { size } else { 1 }];
         ParameterPlan {
             learn: held.holding.learn && self.learning.learn,
@@ -157,8 +167,8 @@ impl Neurons {
     }
 
     /// Weight and bias of a projection.
-    fn projected(&self, decl: &ProjectionDecl, projection: &Projection, size: usize) -> Vec<ParameterPlan> {
-        let Projection { dense, begins: [weight, bias] } = projection;
+    fn projected(&self, decl: &ProjectionDecl, projection: &Projected, size: usize) -> Vec<ParameterPlan> {
+        let Projected { dense, begins: [weight, bias] } = projection;
         let outputs = decl.to.len() * size;
         let plan = |name: &str, shape: Vec<usize>, init: &Arc<dyn Initialiser>| ParameterPlan {
             fan_in: size,
@@ -172,7 +182,7 @@ impl Neurons {
 }
 
 /// How weight or bias of a projection begins.
-fn projected(given: Option<&Component>, dense: bool, bias: bool, parts: &dyn Parts) -> Arc<dyn Initialiser> {
+fn projected(given: Option<&Component>, dense: bool, bias: bool, parts: &dyn Lookup) -> Arc<dyn Initialiser> {
     match given {
         Some(component) => parts.initialiser(component, bias),
         None if dense => Arc::new(TorchLinear { bias }),

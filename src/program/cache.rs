@@ -41,7 +41,7 @@ pub enum NoCache {
 }
 
 /// Where the values of a request are kept, and what they must say of themselves.
-pub struct Place {
+pub struct Slot {
     path: PathBuf,
     key: blake3::Hash,
 }
@@ -67,15 +67,15 @@ impl Cache {
     }
 
     /// The place for a program's digest and a request.
-    pub fn place(&self, digest: &str, request: &Request) -> Place {
+    pub fn place(&self, digest: &str, request: &Request) -> Slot {
         let mut hasher = blake3::Hasher::new_derive_key("runner 2 request to a program");
         hasher.update(digest.as_bytes()).update(&protocol::line(request));
         let key = hasher.finalize();
-        Place { path: self.folder.join(format!("{}.f32", &key.to_hex()[..32])), key }
+        Slot { path: self.folder.join(format!("{}.f32", &key.to_hex()[..32])), key }
     }
 }
 
-impl Place {
+impl Slot {
     /// So many values, if they are there, whole, and those of this request.
     pub fn load(&self, count: usize) -> Option<Vec<f32>> {
         let meta = fs::symlink_metadata(&self.path).ok()?;

@@ -40,7 +40,7 @@ pub fn are_running() -> bool {
 }
 
 /// What came out of a process.
-enum Event {
+enum Heard {
     Line(Vec<u8>),
     /// More than the largest answer, without an end of line.
     TooMuch,
@@ -62,7 +62,7 @@ pub struct Process {
     child: Child,
     /// Lines to be written; dropped, its standard input is closed.
     requests: Option<Sender<Vec<u8>>>,
-    events: Receiver<Event>,
+    events: Receiver<Heard>,
     /// The largest line that is read.
     most: Arc<AtomicUsize>,
     /// Bytes of a line that has not ended.
@@ -122,9 +122,9 @@ impl Process {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.events.recv_timeout(left.min(LOOK)) {
-                Ok(Event::Line(line)) => return Ok(line),
-                Ok(Event::TooMuch) => return Err(Failure::TooMuch { asked, most }),
-                Ok(Event::End(rest)) => return Err(self.end(asked, &rest)),
+                Ok(Heard::Line(line)) => return Ok(line),
+                Ok(Heard::TooMuch) => return Err(Failure::TooMuch { asked, most }),
+                Ok(Heard::End(rest)) => return Err(self.end(asked, &rest)),
                 Err(RecvTimeoutError::Disconnected) => return Err(self.end(asked, &[])),
                 // Its last line may be under way when it is first seen dead, or a child holds its output open.
                 Err(RecvTimeoutError::Timeout) => match (seen_dead, self.child.try_wait()) {
@@ -224,7 +224,7 @@ fn write_lines(mut pipe: impl Write, lines: &Receiver<Vec<u8>>) {
     }
 }
 
-fn read_lines(mut pipe: impl Read, most: &AtomicUsize, half: &AtomicUsize, events: &SyncSender<Event>) {
+fn read_lines(mut pipe: impl Read, most: &AtomicUsize, half: &AtomicUsize, events: &SyncSender<Heard>) {
     let (mut line, mut piece) = (Vec::new(), vec![0; 64 * 1024]);
     loop {
         let read = match pipe.read(&mut piece) {
@@ -236,14 +236,14 @@ fn read_lines(mut pipe: impl Read, most: &AtomicUsize, half: &AtomicUsize, event
         for part in piece[..read].split_inclusive(|byte| *byte == b'\n') {
             line.extend_from_slice(part);
             let event = if line.len() > most.load(Ordering::Relaxed) {
-                Event::TooMuch
+                Heard::TooMuch
             } else if line.ends_with(b"\n") {
-                Event::Line(std::mem::take(&mut line))
+                Heard::Line(std::mem::take(&mut line))
             } else {
                 continue;
             };
             // What follows a line that is too long is not read.
-            let last = matches!(event, Event::TooMuch);
+            let last = matches!(event, Heard::TooMuch);
             half.store(0, Ordering::Relaxed);
             if events.send(event).is_err() || last {
                 return;
@@ -252,7 +252,7 @@ fn read_lines(mut pipe: impl Read, most: &AtomicUsize, half: &AtomicUsize, event
         half.store(line.len(), Ordering::Relaxed);
     }
     // Nobody may wait for it any more.
-    let _ = events.send(Event::End(line));
+    let _ = events.send(Heard::End(line));
 }
 
 fn read_errors(mut pipe: impl Read, group: u32, errors: &Errors) {

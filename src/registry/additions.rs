@@ -4,7 +4,7 @@
 use super::{Catalog, Entry, LayerBuild, LossBuild, MetricBuild, Registry, keys};
 use crate::data::{Dataset, Reading};
 use crate::nn::Initialiser;
-use crate::nn::layer::{Parts, Recipe};
+use crate::nn::layer::{Lookup, Recipe};
 use crate::search::pruner::Pruner;
 use crate::search::sampler::Sampler;
 use crate::spec::Component;
@@ -74,10 +74,10 @@ impl<'a> Additions<'a> {
     pub fn layer<K: Keys, R: Recipe>(
         &mut self,
         name: &str,
-        build: impl Fn(K, &dyn Parts) -> R + Send + Sync + 'static,
+        build: impl Fn(K, &dyn Lookup) -> R + Send + Sync + 'static,
     ) -> Adding<'_, LayerBuild> {
         assert!(!self.registry.neurons.contains_key(name), "`{name}` is registered already, as a neuron");
-        let build = Box::new(move |args: &Table, parts: &dyn Parts| Arc::new(build(keys(args), parts)) as _);
+        let build = Box::new(move |args: &Table, parts: &dyn Lookup| Arc::new(build(keys(args), parts)) as _);
         add::<K, LayerBuild>(&mut self.registry.layers, name, &self.origin, build)
     }
 

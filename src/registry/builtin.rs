@@ -141,8 +141,8 @@ fn optimizers(to: &mut Additions<'_>) {
 }
 
 fn schedules(to: &mut Additions<'_>) {
-    to.schedule("constant", |()| rate::Constant).about("Rates stay as they are, after the warm-up if there is one");
-    to.schedule("step", |keys: rate::Steps| keys)
+    to.schedule("constant", |()| rate::Steady).about("Rates stay as they are, after the warm-up if there is one");
+    to.schedule("step", |keys: rate::Stepwise| keys)
         .about("Rates are multiplied with `gamma` every so many iterations")
         .detail("factor = gamma^floor(t / every)\n");
     to.schedule("exponential", |keys: rate::Exponential| keys)

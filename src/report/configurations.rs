@@ -11,13 +11,13 @@ use serde::Serialize;
 
 /// A table of texts; without columns there is none.
 #[derive(Debug, Default, Serialize)]
-pub struct Table {
+pub struct PageTable {
     columns: Vec<String>,
     rows: Vec<Vec<String>>,
 }
 
 /// What each configuration has over its seeds.
-pub fn table(manifest: &Manifest, study: &Study) -> Table {
+pub fn table(manifest: &Manifest, study: &Study) -> PageTable {
     let objective = &manifest.objective.name;
     let mut columns = dimensions(study);
     let sizes = ranking::sizes(&study.ranked);
@@ -26,7 +26,7 @@ pub fn table(manifest: &Manifest, study: &Study) -> Table {
     columns.extend(["completed".into(), format!("{mean} {objective}"), "sd".into(), "95 % interval".into()]);
     columns.push(format!("median loss ({})", manifest.loss.name));
     columns.extend(manifest.metrics.iter().map(|metric| format!("median {}", metric.name)));
-    Table {
+    PageTable {
         columns,
         rows: study.ranked.iter().take(LISTED).map(|ranked| row(manifest, ranked, sizes.is_some())).collect(),
     }
@@ -57,10 +57,10 @@ fn row(manifest: &Manifest, ranked: &Ranked, sized: bool) -> Vec<String> {
 }
 
 /// Each configuration against the first, and how its seeds ended.
-pub fn seed_by_seed(manifest: &Manifest, study: &Study) -> Table {
+pub fn seed_by_seed(manifest: &Manifest, study: &Study) -> PageTable {
     let ended = seeds::column(manifest);
     if !is_contrasted(study) && ended.is_none() {
-        return Table::default();
+        return PageTable::default();
     }
     let mut columns = dimensions(study);
     let mut rows: Vec<Vec<String>> = study.ranked.iter().take(LISTED).map(values).collect();
@@ -85,7 +85,7 @@ pub fn seed_by_seed(manifest: &Manifest, study: &Study) -> Table {
         columns.push(title);
         rows.iter_mut().zip(&study.ranked).for_each(|(row, ranked)| row.push(seeds::ended(ranked, manifest)));
     }
-    Table { columns, rows }
+    PageTable { columns, rows }
 }
 
 /// The other configurations against the first.

@@ -1,7 +1,7 @@
 //! Fills the page's template. What it says in words is composed here; how it looks stands in `page.html`.
 
 use super::baselines::Comparison;
-use super::configurations::{self, Table};
+use super::configurations::{self, PageTable};
 use super::tables::{Results, Trial};
 use super::words::{LISTED, figure};
 use super::{Figure, ReportError, Study};
@@ -20,15 +20,15 @@ struct Page<'a> {
     sentence: String,
     status: String,
     failures: Vec<String>,
-    configurations: Table,
-    seed_by_seed: Table,
+    configurations: PageTable,
+    seed_by_seed: PageTable,
     configurations_note: String,
     seeds_notes: &'a [String],
-    headline: Vec<Row>,
+    headline: Vec<PageRow>,
     nothing: &'static str,
     columns: Vec<String>,
     headline_note: String,
-    others: Vec<Row>,
+    others: Vec<PageRow>,
     figures: Vec<Picture<'a>>,
     trials: Vec<Vec<String>>,
     trial_columns: Vec<String>,
@@ -37,15 +37,15 @@ struct Page<'a> {
 }
 
 #[derive(Serialize)]
-struct Row {
+struct PageRow {
     name: String,
     about: String,
-    cells: Vec<Cell>,
+    cells: Vec<PageCell>,
 }
 
 /// A number and its spread over seeds.
 #[derive(Serialize)]
-struct Cell {
+struct PageCell {
     value: String,
     spread: String,
 }
@@ -202,8 +202,8 @@ fn failures(study: &Study) -> Vec<String> {
     failed.take(10).collect()
 }
 
-fn headline(comparison: &Comparison) -> Vec<Row> {
-    let row = |(rival, metrics): (&(String, String), &Vec<Vec<f64>>)| Row {
+fn headline(comparison: &Comparison) -> Vec<PageRow> {
+    let row = |(rival, metrics): (&(String, String), &Vec<Vec<f64>>)| PageRow {
         name: rival.0.clone(),
         about: rival.1.clone(),
         cells: metrics.iter().zip(&comparison.means).map(|(values, of)| cell(values, *of)).collect(),
@@ -215,9 +215,9 @@ fn headline(comparison: &Comparison) -> Vec<Row> {
 }
 
 /// Several values in a cell: the value, or their mean with their range, or with its interval.
-fn cell(values: &[f64], wanted: Mean) -> Cell {
+fn cell(values: &[f64], wanted: Mean) -> PageCell {
     let Some(summary) = summarise(values.iter().copied(), wanted) else {
-        return Cell { value: "not defined".into(), spread: String::new() };
+        return PageCell { value: "not defined".into(), spread: String::new() };
     };
     let Summary { n, mean, range, interval, .. } = summary;
     let spread = match (n, interval) {
@@ -225,7 +225,7 @@ fn cell(values: &[f64], wanted: Mean) -> Cell {
         (_, Some((low, high))) => format!("[{}, {}]", figure(low), figure(high)),
         _ => format!("{} to {}", figure(range.0), figure(range.1)),
     };
-    Cell { value: figure(mean) + summary.remark(wanted), spread }
+    PageCell { value: figure(mean) + summary.remark(wanted), spread }
 }
 
 fn headline_note(results: &Results, comparison: &Comparison) -> String {
@@ -251,18 +251,18 @@ fn headline_note(results: &Results, comparison: &Comparison) -> String {
 }
 
 /// Loss and metrics of the table that the comparison does not have.
-fn others(manifest: &Manifest, results: &Results, comparison: &Comparison) -> Vec<Row> {
+fn others(manifest: &Manifest, results: &Results, comparison: &Comparison) -> Vec<PageRow> {
     let folded = configurations::resampled_by(manifest).is_some();
     let cell = |value: &dyn Fn(&Trial) -> Option<f64>, mean: Mean| {
         cell(&if folded { over_folds(results, value) } else { results.completed().filter_map(value).collect() }, mean)
     };
-    let mut rows = vec![Row {
+    let mut rows = vec![PageRow {
         name: format!("loss ({})", manifest.loss.name),
         about: manifest.loss.about.clone(),
         cells: vec![cell(&|trial| trial.loss, Mean::Geometric)],
     }];
     for (i, metric) in manifest.metrics.iter().enumerate().filter(|(_, m)| !comparison.metrics.contains(&m.name)) {
-        rows.push(Row {
+        rows.push(PageRow {
             name: metric.name.clone(),
             about: metric.about.clone(),
             cells: vec![cell(&|trial| trial.metrics.get(i).copied().flatten(), metric.mean())],

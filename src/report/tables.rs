@@ -1,6 +1,6 @@
 //! The tables of a result folder as plain structs.
 
-use crate::store::columns::{Grid, Table};
+use crate::store::columns::{Grid, StoredTable};
 use crate::store::manifest::Manifest;
 use crate::store::ranking::{Ranked, rank};
 use crate::store::record::RATE;
@@ -170,10 +170,10 @@ impl Results {
 }
 
 /// A table that every folder has.
-fn table(dir: &Path, name: &str, only: Option<&[&str]>) -> Result<Table, StoreError> {
+fn table(dir: &Path, name: &str, only: Option<&[&str]>) -> Result<StoredTable, StoreError> {
     let path = dir.join(name);
     match path.exists() {
-        true => Table::read(dir, name, only),
+        true => StoredTable::read(dir, name, only),
         false => Err(StoreError::Io { path, error: std::io::ErrorKind::NotFound.into() }),
     }
 }
@@ -237,13 +237,13 @@ fn traces(dir: &Path) -> Result<Vec<TrialTraces>, StoreError> {
 }
 
 /// A column of numbers; what is not finite can be drawn as little as what is missing.
-fn numbers(source: &Table, name: &str) -> Result<Vec<Option<f64>>, StoreError> {
+fn numbers(source: &StoredTable, name: &str) -> Result<Vec<Option<f64>>, StoreError> {
     Ok(source.numbers(name)?.into_iter().map(|value| value.filter(|value| (*value as f32).is_finite())).collect())
 }
 
 /// Folders of earlier versions, and experiments whose data come from formulas, have none.
 fn baselines(dir: &Path) -> Result<Vec<Baseline>, StoreError> {
-    let source = Table::read(dir, "baselines.parquet", None)?;
+    let source = StoredTable::read(dir, "baselines.parquet", None)?;
     if source.is_empty() {
         return Ok(Vec::new());
     }

@@ -3,18 +3,18 @@
 use super::Component;
 use super::component::{Components, Kind};
 use super::fields::{Field, PARAMETER_OPTIONS, Presence, Type};
-use super::key::{Choice, Key, KeyType, Keys, Range, Written, number};
+use super::key::{Choice, Key, KeyType, Keys, Range, ToValue, number};
 use super::tree::Node;
 use crate::keys;
 
 /// A parameter of a layer.
-pub const fn parameter() -> Key<Held> {
+pub const fn parameter() -> Key<ParameterKeys> {
     Key::new(Type::Parameter)
 }
 
 /// A parameter as an experiment has it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Held {
+pub struct ParameterKeys {
     /// How it begins.
     pub begins: Begins,
     /// How it is held.
@@ -30,8 +30,8 @@ pub enum Begins {
     Drawn(Component),
 }
 
-impl KeyType for Held {
-    fn from_node(node: &Node) -> Option<Held> {
+impl KeyType for ParameterKeys {
+    fn from_node(node: &Node) -> Option<ParameterKeys> {
         let table = node.as_table()?;
         let given = table.get("value").and_then(Node::as_number);
         let drawn = || {
@@ -39,7 +39,7 @@ impl KeyType for Held {
             let entry = table.entries.iter().find(|entry| of(&entry.key))?;
             Some(Begins::Drawn(Component { kind: entry.key.clone(), args: table.clone(), span: node.span }))
         };
-        Some(Held { begins: given.map(Begins::At).or_else(drawn)?, holding: Holding::read(table)? })
+        Some(ParameterKeys { begins: given.map(Begins::At).or_else(drawn)?, holding: Holding::read(table)? })
     }
 }
 

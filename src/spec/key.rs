@@ -68,7 +68,7 @@ pub trait KeyType: Sized {
 }
 
 /// A default as it would be written.
-pub trait Written {
+pub trait ToValue {
     /// The value.
     fn written(self) -> Value;
 }
@@ -105,7 +105,7 @@ impl<T> Key<T> {
     /// This value stands in where nothing is written.
     pub fn or(self, default: T) -> Key<T>
     where
-        T: Written,
+        T: ToValue,
     {
         self.or_written(default.written())
     }
@@ -288,7 +288,7 @@ impl<T: Choice> KeyType for T {
     }
 }
 
-impl<T: Choice> Written for T {
+impl<T: Choice> ToValue for T {
     fn written(self) -> Value {
         Value::Text(self.word().into())
     }
@@ -304,7 +304,7 @@ macro_rules! plain {
                 }
             }
 
-            impl Written for $ty {
+            impl ToValue for $ty {
                 fn written(self) -> Value {
                     ($write)(self)
                 }
@@ -331,7 +331,7 @@ fn two_of(node: &Node) -> Option<(f64, f64)> {
     }
 }
 
-impl<T: Written> Written for Vec<T> {
+impl<T: ToValue> ToValue for Vec<T> {
     fn written(self) -> Value {
         Value::Array(self.into_iter().map(|item| Node::new(item.written(), Span::NONE)).collect())
     }

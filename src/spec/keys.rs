@@ -3,7 +3,7 @@
 use super::Component;
 use super::component::Kind;
 use super::fields::{Field, Type};
-use super::key::{Choice, Key, KeyType, Keys, Placed, Written, number};
+use super::key::{Choice, Key, KeyType, Keys, Placed, ToValue, number};
 use super::tree::{Node, Table, Value};
 use super::{DataSpec, Every, LayerSpec, Length, OptimizerSpec, ScheduleSpec, Segments, Term, Until};
 use crate::keys;
@@ -224,7 +224,7 @@ keys! {
     /// The keys of `[run]`.
     pub struct RunKeys {
         /// one trial a seed
-        pub seeds: Seeds = Key::new(Type::Seeds).or_written(vec![0_u64].written()),
+        pub seeds: SeedList = Key::new(Type::Seeds).or_written(vec![0_u64].written()),
         /// threads of a trial, for large batches
         pub threads: usize = between(1, 4096).or(1),
         /// trials whose weights are stored
@@ -257,7 +257,7 @@ keys! {
 
 /// The seeds of a study.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Seeds {
+pub struct SeedList {
     /// All that there may be.
     pub all: Vec<u64>,
     /// How many of them are enough, if that is left to the results.
@@ -290,10 +290,10 @@ keys! {
     }
 }
 
-impl KeyType for Seeds {
-    fn from_node(node: &Node) -> Option<Seeds> {
+impl KeyType for SeedList {
+    fn from_node(node: &Node) -> Option<SeedList> {
         let Value::Table(table) = &node.value else {
-            return Some(Seeds { all: Vec::from_node(node)?, until: None });
+            return Some(SeedList { all: Vec::from_node(node)?, until: None });
         };
         let keys = SeedsKeys::read(table)?;
         let count = keys.count.or(keys.max.map(|max| max as u64))?;
@@ -301,7 +301,7 @@ impl KeyType for Seeds {
             let UntilKeys { relative_half_width, metric, min } = until;
             Until { metric, precision: Precision { relative_half_width, min, max }, from: keys.from }
         });
-        Some(Seeds { all: (keys.from..keys.from.saturating_add(count)).collect(), until })
+        Some(SeedList { all: (keys.from..keys.from.saturating_add(count)).collect(), until })
     }
 }
 
@@ -339,7 +339,7 @@ impl KeyType for Segments {
     }
 }
 
-impl Written for Segments {
+impl ToValue for Segments {
     fn written(self) -> Value {
         match self {
             Segments::Sqrt => Value::Text("sqrt".into()),

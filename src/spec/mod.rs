@@ -26,7 +26,7 @@ use component::{Components, Kind};
 use diagnostic::{Diagnostic, Diagnostics, Problem};
 use fields::Field;
 use key::{Keys, Placed};
-use keys::{DatasetKeys, Document, InitKeys, RandomKeys, RunKeys, ScheduleKeys, Seeds, TermKeys};
+use keys::{DatasetKeys, Document, InitKeys, RandomKeys, RunKeys, ScheduleKeys, SeedList, TermKeys};
 pub use keys::{EarlyStop, GeneratorName, Save, Select, TrainSpec};
 use source::{Sources, Span};
 use std::collections::{HashMap, HashSet};
@@ -91,7 +91,7 @@ impl Spec {
         let Document { name, about, data, layer: layers, init, optimizer, train, random, run, report, .. } = read;
         let InitKeys { seed: init_seed, weights: init_weights } =
             init.unwrap_or(InitKeys { seed: None, weights: None });
-        let RunKeys { seeds: Seeds { all: seeds, until }, threads, save } = run;
+        let RunKeys { seeds: SeedList { all: seeds, until }, threads, save } = run;
         let (report_samples, sweep) = (report.samples, None);
         Spec {
             notes,

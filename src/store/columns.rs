@@ -65,26 +65,26 @@ pub enum ColumnError {
 
 /// A table with the file that it is of.
 #[derive(Debug, Default)]
-pub struct Table {
+pub struct StoredTable {
     path: PathBuf,
     frame: DataFrame,
 }
 
-impl Table {
+impl StoredTable {
     /// Some columns of a table, as far as it has them, or all; empty where the file is not there.
     ///
     /// # Errors
     /// Where the file cannot be read.
-    pub fn read(dir: &Path, name: &str, only: Option<&[&str]>) -> Result<Table, StoreError> {
+    pub fn read(dir: &Path, name: &str, only: Option<&[&str]>) -> Result<StoredTable, StoreError> {
         let path = dir.join(name);
         let failed = |path: &Path, error: String| StoreError::Table { dir: path.into(), error };
         match crate::spec::source::open(&path).map_err(std::io::Error::from) {
             Ok(file) => match parquet::read(file, only) {
-                Ok(frame) => Ok(Table { path, frame }),
+                Ok(frame) => Ok(StoredTable { path, frame }),
                 Err(error) => Err(failed(&path, error)),
             },
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                Ok(Table { path, frame: DataFrame::default() })
+                Ok(StoredTable { path, frame: DataFrame::default() })
             }
             Err(error) => Err(StoreError::Io { path, error }),
         }
@@ -100,18 +100,18 @@ impl Table {
         &self.frame
     }
 
-    /// As [`Table::frame`].
+    /// As [`StoredTable::frame`].
     pub fn frame_mut(&mut self) -> &mut DataFrame {
         &mut self.frame
     }
 
     /// Other columns and rows of the same file.
-    pub fn with_frame(self, frame: DataFrame) -> Table {
-        Table { frame, ..self }
+    pub fn with_frame(self, frame: DataFrame) -> StoredTable {
+        StoredTable { frame, ..self }
     }
 
     /// Some of its rows, in their order.
-    pub fn of_rows(self, rows: impl Iterator<Item = usize>) -> Result<Table, StoreError> {
+    pub fn of_rows(self, rows: impl Iterator<Item = usize>) -> Result<StoredTable, StoreError> {
         let rows: Vec<u32> = rows.map(|row| row as u32).collect();
         if self.frame.width() == 0 || rows.len() == self.frame.height() && rows.is_sorted() {
             return Ok(self);

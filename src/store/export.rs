@@ -5,7 +5,7 @@
 //! { wall_time = 1, step = 2, file_version = 3, summary = 5 }, `Summary` { value = 1 }, `Value` { tag = 1,
 //! simple_value = 2 }. Sources: TensorFlow's `record_writer.cc`, `event.proto` and `summary.proto`.
 
-use super::columns::Table;
+use super::columns::StoredTable;
 use super::files::{create_folder, create_inside, holds, is_temporary_of, remove, replace_tidily};
 use super::{FILES, StoreError};
 use polars::prelude::*;
@@ -65,15 +65,15 @@ impl Target {
 /// Where a table cannot be read, or a file cannot be written.
 pub fn csv(dir: &Path, target: &Target) -> Result<Vec<PathBuf>, ExportError> {
     let names = FILES.iter().filter_map(|name| name.strip_suffix(".parquet"));
-    let read = |name| Ok((name, Table::read(dir, &format!("{name}.parquet"), None)?));
-    let mut tables = names.map(read).collect::<Result<Vec<(&str, Table)>, StoreError>>()?;
+    let read = |name| Ok((name, StoredTable::read(dir, &format!("{name}.parquet"), None)?));
+    let mut tables = names.map(read).collect::<Result<Vec<(&str, StoredTable)>, StoreError>>()?;
     // Folders of earlier versions lack some.
     tables.retain(|(_, table)| table.frame().width() > 0);
     if tables.is_empty() {
         return Ok(Vec::new());
     }
     target.begin()?;
-    let write = |(name, table): (&str, Table)| {
+    let write = |(name, table): (&str, StoredTable)| {
         let path = target.out.join(format!("{name}.csv"));
         replace_tidily(&path, csv_text(table.frame()).as_bytes()).map_err(ExportError::CutShort)?;
         Ok(path)
@@ -115,8 +115,8 @@ fn quoted(text: &str) -> String {
 /// # Errors
 /// Where a table cannot be read, or a file cannot be written.
 pub fn tensorboard(dir: &Path, target: &Target) -> Result<Vec<PathBuf>, ExportError> {
-    let trials = Table::read(dir, "trials.parquet", Some(&["trial", "finished"]))?;
-    let history = Table::read(dir, "history.parquet", None)?;
+    let trials = StoredTable::read(dir, "trials.parquet", Some(&["trial", "finished"]))?;
+    let history = StoredTable::read(dir, "history.parquet", None)?;
     if trials.is_empty() || history.is_empty() {
         return Ok(Vec::new());
     }

@@ -78,7 +78,7 @@ pub fn read(dir: &Path) -> Result<Contents, StoreError> {
             return Err(failed(HeaderError::Foreign.to_string()));
         }
         let bytes = read_large(path).map_err(|error| StoreError::Io { path: path.clone(), error: error.into() })?;
-        let Split { payloads, gaps } = split(&bytes).map_err(|error| failed(error.to_string()))?;
+        let Pieces { payloads, gaps } = split(&bytes).map_err(|error| failed(error.to_string()))?;
         for payload in payloads {
             let record: serde_json::Result<Record> = serde_json::from_slice(&bytes[payload.clone()]);
             let record = record.map_err(|error| failed(format!("at byte {}: {error}", payload.start)))?;
@@ -112,7 +112,7 @@ fn number(path: &Path) -> Option<u64> {
 
 /// The parts of a journal, as ranges of its bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Split {
+pub struct Pieces {
     /// The payloads of its records.
     pub payloads: Vec<Range<usize>>,
     /// What cannot be read.
@@ -120,13 +120,13 @@ pub struct Split {
 }
 
 /// Where the payloads of a journal lie, and the gaps between them that are damaged.
-pub fn split(bytes: &[u8]) -> Result<Split, HeaderError> {
+pub fn split(bytes: &[u8]) -> Result<Pieces, HeaderError> {
     let begun = bytes.len().min(HEADER.len());
     if bytes[..begun] != HEADER[..begun] {
         let same_kind = bytes.len() >= HEADER.len() && bytes[..HEADER.len() - 1] == HEADER[..HEADER.len() - 1];
         return Err(if same_kind { HeaderError::Later } else { HeaderError::Foreign });
     }
-    let mut split = Split::default();
+    let mut split = Pieces::default();
     if begun < HEADER.len() {
         split.gaps.extend((begun > 0).then_some(0..begun));
         return Ok(split);
@@ -374,7 +374,7 @@ mod tests {
         let payloads: Vec<Vec<u8>> = ["one", "two", "the last one"].map(|text| text.as_bytes().to_vec()).to_vec();
         let (whole, before) = (journal(&payloads), journal(&payloads[..2]).len());
         for cut in before..whole.len() {
-            let Split { payloads: found, gaps } = split(&whole[..cut]).unwrap();
+            let Pieces { payloads: found, gaps } = split(&whole[..cut]).unwrap();
             assert_eq!(found.len(), 2, "cut at {cut}");
             assert!(gaps.into_iter().eq((cut > before).then_some(before..cut)));
         }
@@ -386,7 +386,7 @@ mod tests {
     fn what_is_no_journal_is_refused() {
         assert_eq!(split(b"{\"trial\":"), Err(HeaderError::Foreign));
         assert_eq!(split(b"runnerj2 and what a later version writes"), Err(HeaderError::Later));
-        assert_eq!(split(b""), Ok(Split::default()));
+        assert_eq!(split(b""), Ok(Pieces::default()));
     }
 
     /// Bytes that begin like a record, one or several in each other, and are none.
@@ -416,7 +416,7 @@ mod tests {
             bytes.extend(piece.repeat(size / piece.len()));
             let damaged = bytes.len();
             bytes.extend(&record);
-            let Split { payloads, gaps } = split(&bytes).unwrap();
+            let Pieces { payloads, gaps } = split(&bytes).unwrap();
             let (record, gap) = (damaged + FRAME..bytes.len(), HEADER.len()..damaged);
             assert_eq!([payloads, gaps], [record, gap].map(|range| Vec::from([range])));
         }
@@ -439,7 +439,7 @@ mod tests {
             let mut bytes = journal(&payloads);
             let at = HEADER.len() + place.index(bytes.len() - HEADER.len());
             bytes[at] ^= change;
-            let Split { payloads: found, gaps } = split(&bytes).unwrap();
+            let Pieces { payloads: found, gaps } = split(&bytes).unwrap();
             prop_assert!(found.len() + 1 >= payloads.len() && !gaps.is_empty());
             prop_assert!(gaps.iter().any(|gap| gap.contains(&at)));
             prop_assert!(read_back(&bytes).iter().all(|payload| payloads.contains(payload)));
@@ -461,7 +461,7 @@ mod tests {
         #[test]
         fn any_bytes_are_read_without_a_panic_and_accounted_for(tail in prop::collection::vec(any::<u8>(), 0..400)) {
             let bytes = [&HEADER[..], &tail].concat();
-            let Split { payloads: found, gaps } = split(&bytes).unwrap();
+            let Pieces { payloads: found, gaps } = split(&bytes).unwrap();
             let held: usize = found.iter().map(|range| range.len() + FRAME).sum();
             prop_assert_eq!(held + gaps.iter().map(ExactSizeIterator::len).sum::<usize>(), tail.len());
         }

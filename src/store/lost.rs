@@ -1,6 +1,6 @@
 //! Files that a folder should have and has not: somebody removed them, or restored earlier ones.
 
-use super::columns::Table;
+use super::columns::StoredTable;
 use super::manifest::{Manifest, StudyStatus};
 use super::{FILES, PAGE, PLOTS, Store, StoreError, manifest_of, parquet};
 use std::collections::{HashMap, HashSet};
@@ -70,7 +70,7 @@ impl Store {
 
     /// The trials of the tables that should have rows in the history and have none.
     pub fn without_history(&self) -> Result<HashSet<&str>, StoreError> {
-        let history = Table::read(&self.dir, HISTORY, Some(&["trial"]))?;
+        let history = StoredTable::read(&self.dir, HISTORY, Some(&["trial"]))?;
         let runs = if history.is_empty() { Vec::new() } else { history.runs("trial", usize::MAX)? };
         let there: HashSet<String> = runs.into_iter().map(|(id, _)| id).collect();
         // One that failed may have none.

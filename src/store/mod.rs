@@ -36,7 +36,7 @@ use journal::Damage;
 use lock::{Holder, LOCK, Lock};
 use manifest::{Manifest, StudyStatus};
 use rayon::prelude::*;
-use record::{Key, Record};
+use record::{Record, TrialKey};
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -143,7 +143,7 @@ pub struct Store {
     sync: Sync,
     writer: Option<journal::Writer>,
     /// What the tables have.
-    stored: Vec<Key>,
+    stored: Vec<TrialKey>,
     /// What the journals have beside these, or instead of them.
     records: Vec<Record>,
     /// Journals of earlier runs.
@@ -247,11 +247,11 @@ impl Store {
     }
 
     /// Trials that have ended.
-    pub fn known(&self) -> Vec<Key> {
-        let records: Vec<Key> = self.records.iter().map(Record::key).collect();
+    pub fn known(&self) -> Vec<TrialKey> {
+        let records: Vec<TrialKey> = self.records.iter().map(Record::key).collect();
         let newer: HashSet<&str> = records.iter().map(|key| key.trial.as_str()).collect();
         let stored = self.stored.iter().filter(|key| !newer.contains(key.trial.as_str())).cloned();
-        let stored: Vec<Key> = stored.collect();
+        let stored: Vec<TrialKey> = stored.collect();
         stored.into_iter().chain(records).collect()
     }
 
@@ -378,7 +378,7 @@ fn latest(records: Vec<Record>) -> Vec<Record> {
 
 /// The records whose weights are there, as far as their length tells; those of trials that completed in the tables
 /// without their weights, which may have been let go since.
-fn whole(dir: &Path, records: Vec<Record>, stored: &[Key], notes: &mut Vec<Note>) -> Vec<Record> {
+fn whole(dir: &Path, records: Vec<Record>, stored: &[TrialKey], notes: &mut Vec<Note>) -> Vec<Record> {
     let tabled: HashSet<&str> = stored.iter().filter(|key| key.completed).map(|key| key.trial.as_str()).collect();
     let whole = |record: Record| {
         let path = dir.join(weights_file(&record.trial));

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 /// What tells a trial from others, and whether it completed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Key {
+pub struct TrialKey {
     /// Its id.
     pub trial: String,
     /// Its configuration.
@@ -211,9 +211,9 @@ impl Record {
     }
 
     /// What tells it from others.
-    pub fn key(&self) -> Key {
+    pub fn key(&self) -> TrialKey {
         let (trial, config) = (self.trial.clone(), self.config.clone());
-        Key { trial, config, seed: self.seed, completed: self.completed() }
+        TrialKey { trial, config, seed: self.seed, completed: self.completed() }
     }
 }
 

@@ -3,11 +3,11 @@
 //! Rows are in the order of trials: configurations in the order of the plan, seeds ascending. Only the three times
 //! of `trials.parquet` depend on when and where a trial ran.
 
-use super::columns::{Grid, PARAMETERS, Table};
+use super::columns::{Grid, PARAMETERS, StoredTable};
 use super::files::{replace_synced, sync_folder_of};
 use super::frames::{Columns, baselines_of, history_of, layers_of, traces_of, trials_of};
 use super::manifest::Manifest;
-use super::record::{Key, Record};
+use super::record::{Record, TrialKey};
 use super::{StoreError, SummaryRow};
 use crate::spec::check::is_name;
 use polars::prelude::*;
@@ -23,15 +23,15 @@ pub const TRACED_TRIALS: usize = 100;
 #[derive(Debug, Default)]
 pub struct Tables {
     /// A row a trial.
-    pub trials: Table,
+    pub trials: StoredTable,
     /// A row an iteration that was recorded.
-    pub history: Table,
+    pub history: StoredTable,
     /// A row a step and channel of the first samples.
-    pub traces: Table,
+    pub traces: StoredTable,
     /// A row a step and neuron of the first sample of the first trial.
-    pub layers: Table,
+    pub layers: StoredTable,
     /// A row a trial and baseline, where these were scored.
-    pub baselines: Table,
+    pub baselines: StoredTable,
 }
 
 const TRIALS: &str = "trials.parquet";
@@ -47,17 +47,17 @@ const ENDS: [&str; 2] = ["completed", "failed"];
 const PARAM: &str = "param.";
 
 /// The trials of a folder, from the few columns that say so.
-pub fn keys(dir: &Path) -> Result<Vec<Key>, StoreError> {
-    keys_of(&Table::read(dir, TRIALS, Some(&["trial", "config", "seed", "status"]))?)
+pub fn keys(dir: &Path) -> Result<Vec<TrialKey>, StoreError> {
+    keys_of(&StoredTable::read(dir, TRIALS, Some(&["trial", "config", "seed", "status"]))?)
 }
 
-fn keys_of(trials: &Table) -> Result<Vec<Key>, StoreError> {
+fn keys_of(trials: &StoredTable) -> Result<Vec<TrialKey>, StoreError> {
     if trials.is_empty() {
         return Ok(Vec::new());
     }
     let (ids, configs, seeds) = (trials.own_ids()?, trials.texts("config")?, trials.counts("seed")?);
     let rows = ids.into_iter().zip(configs).zip(seeds).zip(trials.choices("status", &ENDS)?);
-    let key = |(((trial, config), seed), end): (((String, String), u64), usize)| Key {
+    let key = |(((trial, config), seed), end): (((String, String), u64), usize)| TrialKey {
         trial,
         config,
         seed,
@@ -68,10 +68,10 @@ fn keys_of(trials: &Table) -> Result<Vec<Key>, StoreError> {
 
 /// Each trial's row of a folder, for a summary.
 pub fn summary(dir: &Path, manifest: &Manifest) -> Result<Vec<SummaryRow>, StoreError> {
-    summary_of(&Table::read(dir, TRIALS, None)?, manifest)
+    summary_of(&StoredTable::read(dir, TRIALS, None)?, manifest)
 }
 
-fn summary_of(trials: &Table, manifest: &Manifest) -> Result<Vec<SummaryRow>, StoreError> {
+fn summary_of(trials: &StoredTable, manifest: &Manifest) -> Result<Vec<SummaryRow>, StoreError> {
     let keys = keys_of(trials)?;
     if keys.is_empty() {
         return Ok(Vec::new());
@@ -84,7 +84,7 @@ fn summary_of(trials: &Table, manifest: &Manifest) -> Result<Vec<SummaryRow>, St
     let parameters = trials.later_counts(PARAMETERS)?;
     let params = manifest.swept.iter().map(|name| Ok((name, trials.shown(&format!("{PARAM}{name}"))?)));
     let params = params.collect::<Result<Vec<(&String, Vec<String>)>, StoreError>>()?;
-    let row = |(i, key): (usize, Key)| SummaryRow {
+    let row = |(i, key): (usize, TrialKey)| SummaryRow {
         trial: key.trial,
         config: key.config,
         params: params.iter().map(|(title, values)| (title.to_string(), values[i].clone())).collect(),
@@ -100,12 +100,12 @@ fn summary_of(trials: &Table, manifest: &Manifest) -> Result<Vec<SummaryRow>, St
 }
 
 /// The sequences that a table of traces has, by trial: samples, steps, channels.
-pub fn trace_grids(traces: &Table) -> Result<Vec<Grid<3>>, StoreError> {
+pub fn trace_grids(traces: &StoredTable) -> Result<Vec<Grid<3>>, StoreError> {
     traces.grids("trial", ["sample", "step", "channel"])
 }
 
 /// The states that a table of layers has, by layer: neurons, steps. Names of layers become part of those of files.
-pub fn layer_grids(layers: &Table) -> Result<Vec<Grid<2>>, StoreError> {
+pub fn layer_grids(layers: &StoredTable) -> Result<Vec<Grid<2>>, StoreError> {
     if !layers.is_empty()
         && let Some((name, rows)) = layers.runs("layer", usize::MAX)?.into_iter().find(|(name, _)| !is_name(name))
     {
@@ -137,7 +137,7 @@ pub fn check(dir: &Path, manifest: Option<&Manifest>) -> Result<(), StoreError> 
 impl Tables {
     /// Reads the tables of a folder.
     pub fn read(dir: &Path) -> Result<Tables, StoreError> {
-        let read = |name: &str| Table::read(dir, name, None);
+        let read = |name: &str| StoredTable::read(dir, name, None);
         Ok(Tables {
             history: read(HISTORY)?,
             traces: read(TRACES)?,
@@ -148,7 +148,7 @@ impl Tables {
     }
 
     /// Each table with the name of its file.
-    pub fn named(&self) -> [(&'static str, &Table); 5] {
+    pub fn named(&self) -> [(&'static str, &StoredTable); 5] {
         [
             (TRIALS, &self.trials),
             (HISTORY, &self.history),
@@ -159,7 +159,7 @@ impl Tables {
     }
 
     /// The trials.
-    pub fn keys(&self) -> Result<Vec<Key>, StoreError> {
+    pub fn keys(&self) -> Result<Vec<TrialKey>, StoreError> {
         keys_of(&self.trials)
     }
 
@@ -176,10 +176,10 @@ impl Tables {
         let failed = |e: PolarsError| unreadable(dir, &e);
         let new: HashSet<&str> = records.iter().map(|record| record.trial.as_str()).collect();
         let kept = self.keys()?.into_iter().filter(|key| !new.contains(key.trial.as_str()));
-        let mut keys: Vec<Key> = kept.chain(records.iter().map(Record::key)).collect();
+        let mut keys: Vec<TrialKey> = kept.chain(records.iter().map(Record::key)).collect();
         keys.sort_by_cached_key(|key| (rank(&key.config, key.seed), key.trial.clone()));
         let place: HashMap<&str, usize> = keys.iter().enumerate().map(|(i, key)| (key.trial.as_str(), i)).collect();
-        let merged = |old: Table, added: PolarsResult<DataFrame>, most: Option<usize>| {
+        let merged = |old: StoredTable, added: PolarsResult<DataFrame>, most: Option<usize>| {
             let boundary = old.frame().height();
             let table = stack(old, added.map_err(failed)?)?;
             // Rows of a trial lie together.
@@ -235,7 +235,7 @@ impl Tables {
     }
 }
 
-fn write_one(path: &Path, table: &mut Table) -> Result<(), StoreError> {
+fn write_one(path: &Path, table: &mut StoredTable) -> Result<(), StoreError> {
     let table = table.frame_mut();
     table.rechunk_mut();
     replace_synced(path, |file| {
@@ -257,7 +257,7 @@ fn unreadable(dir: &Path, error: &PolarsError) -> StoreError {
 
 /// Rows below those of a table. What was swept over whole numbers may now have fractions, or texts, and layers that
 /// only one of them has are watched in columns that the other lacks; all else has the types of the new rows.
-fn stack(old: Table, new: DataFrame) -> Result<Table, StoreError> {
+fn stack(old: StoredTable, new: DataFrame) -> Result<StoredTable, StoreError> {
     if old.frame().width() == 0 {
         return Ok(old.with_frame(new));
     }

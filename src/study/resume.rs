@@ -5,7 +5,7 @@ use crate::store::StoreError;
 use crate::store::checkpoint::{self, Checkpoint};
 use crate::tensor::TensorError;
 use crate::train::Trial;
-use crate::train::trial::State;
+use crate::train::trial::TrialState;
 use std::path::Path;
 use std::time::Instant;
 
@@ -34,7 +34,7 @@ impl<'a> Saves<'a> {
         if let Some(checkpoint) = dir.and_then(|dir| checkpoint::read(dir, id)) {
             let Checkpoint { iteration, seconds, floats, doubles } = checkpoint;
             let state =
-                State { iteration, floats: floats.into_iter().collect(), doubles: doubles.into_iter().collect() };
+                TrialState { iteration, floats: floats.into_iter().collect(), doubles: doubles.into_iter().collect() };
             if trial.restore(state)? {
                 before = seconds;
             }
@@ -69,7 +69,7 @@ impl<'a> Saves<'a> {
     /// Saves the trial, unless that would be of no use.
     pub fn save(&mut self, trial: &Trial) -> Result<(), SaveError> {
         let Some(dir) = self.dir.filter(|_| trial.iteration() > self.last.0) else { return Ok(()) };
-        let State { iteration, floats, doubles } = trial.state()?;
+        let TrialState { iteration, floats, doubles } = trial.state()?;
         let (floats, doubles) = (floats.into_iter().collect(), doubles.into_iter().collect());
         checkpoint::write(dir, self.trial, &Checkpoint { iteration, seconds: self.seconds(), floats, doubles })?;
         self.last = (iteration, Instant::now());

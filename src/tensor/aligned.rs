@@ -7,26 +7,26 @@ const LINE: usize = 16;
 
 #[derive(Debug, Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C, align(64))]
-struct Line([f32; LINE]);
+struct CacheLine([f32; LINE]);
 
 /// A list of numbers that begins at a line of the cache: a vector that crosses two lines is read in two steps.
 #[derive(Debug, Clone, Default)]
 pub struct Aligned {
-    lines: Vec<Line>,
+    lines: Vec<CacheLine>,
     len: usize,
 }
 
 impl Aligned {
     /// So many zeros.
     pub fn zeros(len: usize) -> Aligned {
-        Aligned { lines: vec![Line([0.0; LINE]); len.div_ceil(LINE)], len }
+        Aligned { lines: vec![CacheLine([0.0; LINE]); len.div_ceil(LINE)], len }
     }
 
     /// Makes it so many zeros, in the room that it has where that is enough.
     pub fn reset(&mut self, len: usize) {
         self.len = len;
         self.lines.clear();
-        self.lines.resize(len.div_ceil(LINE), Line([0.0; LINE]));
+        self.lines.resize(len.div_ceil(LINE), CacheLine([0.0; LINE]));
     }
 
     /// The first place from `start` on that begins a line.

@@ -14,7 +14,7 @@ use crate::spec::tree::{Node, Value};
 use crate::spec::{Component, DataSpec};
 use crate::statistics::Mean;
 use crate::tensor::{Backend, Matrix, Recorder, Steps, TensorError};
-use crate::train::loss::Pair;
+use crate::train::loss::Scored;
 use crate::train::metric::Compared;
 use crate::train::optimizer::{FlatMoments, Rule, RuleOptimizer, Update};
 use crate::train::rate::{RateSchedule, Rates};
@@ -246,7 +246,7 @@ pub fn loss(registry: &Registry, component: &Component, report: Report<'_>) {
     }
     let Some(direct) = registry.direct_loss(component) else { return };
     let mut gradient = vec![1.0; n];
-    let value = direct.add(Pair { signal: &signal, target: &target, weights: &[] }, 2.0, Some(&mut gradient));
+    let value = direct.add(Scored { signal: &signal, target: &target, weights: &[] }, 2.0, Some(&mut gradient));
     let near = |a: f32, b: f32| (a - b).abs() <= 1e-5 * (1.0 + b.abs());
     if !near(value, first.0) {
         report("has a direct form of another value".into());

@@ -33,7 +33,7 @@ impl<L: Loss<Cpu> + Loss<Cuda> + 'static> EveryLoss for L {}
 
 /// What a loss is computed from on the processor.
 #[derive(Clone, Copy)]
-pub struct Pair<'a> {
+pub struct Scored<'a> {
     /// `[time * batch, channels]`.
     pub signal: &'a [f32],
     /// The same shape.
@@ -45,18 +45,18 @@ pub struct Pair<'a> {
 /// A loss and its gradient in one pass on the processor, with which the fused executor runs it.
 pub trait DirectLoss: Send + Sync {
     /// Gives the loss, and adds `weight` times its derivative to the gradient, if one is asked for.
-    fn add(&self, pair: Pair<'_>, weight: f32, gradient: Option<&mut [f32]>) -> f32;
+    fn add(&self, pair: Scored<'_>, weight: f32, gradient: Option<&mut [f32]>) -> f32;
 }
 
 /// The mean of a function of each error, and `factor` times its derivative, whose mean is the gradient.
 fn direct(
-    pair: Pair<'_>,
+    pair: Scored<'_>,
     weight: f32,
     gradient: Option<&mut [f32]>,
     value: impl Fn(f32) -> f32,
     slope: impl Fn(f32, f32) -> f32,
 ) -> f32 {
-    let Pair { signal, target, weights } = pair;
+    let Scored { signal, target, weights } = pair;
     let errors = || signal.iter().zip(target).map(|(s, t)| s - t);
     let factor = weight / target.len() as f32;
     if weights.is_empty() {
@@ -106,7 +106,7 @@ impl<D: Backend> Loss<D> for Mse {
 }
 
 impl DirectLoss for Mse {
-    fn add(&self, pair: Pair<'_>, weight: f32, gradient: Option<&mut [f32]>) -> f32 {
+    fn add(&self, pair: Scored<'_>, weight: f32, gradient: Option<&mut [f32]>) -> f32 {
         direct(pair, 2.0 * weight, gradient, |e| e * e, |factor, e| factor * e)
     }
 }
@@ -128,7 +128,7 @@ impl<D: Backend> Loss<D> for L1 {
 }
 
 impl DirectLoss for L1 {
-    fn add(&self, pair: Pair<'_>, weight: f32, gradient: Option<&mut [f32]>) -> f32 {
+    fn add(&self, pair: Scored<'_>, weight: f32, gradient: Option<&mut [f32]>) -> f32 {
         // The derivative is 0 where there is no error.
         direct(pair, weight, gradient, f32::abs, |factor, e| if e == 0.0 { 0.0 } else { factor * e.signum() })
     }
@@ -162,7 +162,7 @@ impl<D: Backend> Loss<D> for Huber {
 }
 
 impl DirectLoss for Huber {
-    fn add(&self, pair: Pair<'_>, weight: f32, gradient: Option<&mut [f32]>) -> f32 {
+    fn add(&self, pair: Scored<'_>, weight: f32, gradient: Option<&mut [f32]>) -> f32 {
         let delta = self.delta as f32;
         let clamped = |e: f32| e.clamp(-delta, delta);
         let value = |e: f32| clamped(e) * (e - clamped(e) * 0.5);

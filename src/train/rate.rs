@@ -9,7 +9,7 @@ use std::sync::Arc;
 /// trial that is put down goes on with the same rates.
 pub trait RateSchedule: Send + Sync {
     /// The factor on every learning rate at a place in the training: finite, and not below 0.
-    fn factor(&self, at: Place<'_>) -> f64;
+    fn factor(&self, at: Moment<'_>) -> f64;
 
     /// The part whose loss it looks at, where it does.
     fn looks_at(&self) -> Option<Part> {
@@ -22,7 +22,7 @@ pub trait RateSchedule: Send + Sync {
 
 /// A place in the training, of which the warm-up is no part.
 #[derive(Debug, Clone, Copy)]
-pub struct Place<'a> {
+pub struct Moment<'a> {
     /// The iteration, from 0.
     pub iteration: usize,
     /// Iterations that are planned, at least 1.
@@ -31,7 +31,7 @@ pub struct Place<'a> {
     pub memory: &'a [f64],
 }
 
-impl Place<'_> {
+impl Moment<'_> {
     /// How much of the training is done, 0 at the first iteration and below 1 at the last.
     fn done(self) -> f64 {
         self.iteration as f64 / self.of as f64
@@ -53,7 +53,7 @@ impl Rates {
     /// The factor at an iteration of so many.
     pub fn factor(&self, iteration: usize, iterations: usize, memory: &[f64]) -> f64 {
         let of = iterations.saturating_sub(self.warmup).max(1);
-        let at = |iteration: usize| self.schedule.factor(Place { iteration, of, memory });
+        let at = |iteration: usize| self.schedule.factor(Moment { iteration, of, memory });
         match iteration.checked_sub(self.warmup) {
             Some(iteration) => at(iteration),
             None => at(0) * (iteration + 1) as f64 / self.warmup as f64,
@@ -62,17 +62,17 @@ impl Rates {
 }
 
 /// Rates stay as they are.
-pub struct Constant;
+pub struct Steady;
 
-impl RateSchedule for Constant {
-    fn factor(&self, _: Place<'_>) -> f64 {
+impl RateSchedule for Steady {
+    fn factor(&self, _: Moment<'_>) -> f64 {
         1.0
     }
 }
 
 keys! {
     /// Multiplied with `gamma` every so many iterations.
-    pub struct Steps {
+    pub struct Stepwise {
         /// iterations from one step to the next
         every: usize = at_least(1),
         /// what a step multiplies rates with
@@ -80,8 +80,8 @@ keys! {
     }
 }
 
-impl RateSchedule for Steps {
-    fn factor(&self, at: Place<'_>) -> f64 {
+impl RateSchedule for Stepwise {
+    fn factor(&self, at: Moment<'_>) -> f64 {
         libm::pow(self.gamma, (at.iteration / self.every) as f64)
     }
 }
@@ -95,7 +95,7 @@ keys! {
 }
 
 impl RateSchedule for Exponential {
-    fn factor(&self, at: Place<'_>) -> f64 {
+    fn factor(&self, at: Moment<'_>) -> f64 {
         libm::pow(self.end, at.done())
     }
 }
@@ -109,7 +109,7 @@ keys! {
 }
 
 impl RateSchedule for Cosine {
-    fn factor(&self, at: Place<'_>) -> f64 {
+    fn factor(&self, at: Moment<'_>) -> f64 {
         along_cosine(1.0, self.end, at.done())
     }
 }
@@ -133,7 +133,7 @@ keys! {
 }
 
 impl RateSchedule for OneCycle {
-    fn factor(&self, at: Place<'_>) -> f64 {
+    fn factor(&self, at: Moment<'_>) -> f64 {
         // Both ends are reached: iteration 0 has the first factor, the last iteration the last.
         let last = at.of as f64 - 1.0;
         let (top, now) = (self.rise * at.of as f64 - 1.0, at.iteration as f64);
@@ -177,7 +177,7 @@ impl Choice for LossOf {
 const MEMORY: [f64; 3] = [f64::INFINITY, 0.0, 1.0];
 
 impl RateSchedule for Plateau {
-    fn factor(&self, at: Place<'_>) -> f64 {
+    fn factor(&self, at: Moment<'_>) -> f64 {
         at.memory.get(2).copied().unwrap_or(MEMORY[2])
     }
 
@@ -217,14 +217,14 @@ mod tests {
     /// PyTorch 2's schedulers with base rate 1, worked out from their documented equations.
     #[test]
     fn factors_are_those_of_the_published_equations() {
-        assert_near(&factors(Steps { every: 2, gamma: 0.1 }, 0, 5), &[1.0, 1.0, 0.1, 0.1, 0.01]);
+        assert_near(&factors(Stepwise { every: 2, gamma: 0.1 }, 0, 5), &[1.0, 1.0, 0.1, 0.1, 0.01]);
         assert_near(&factors(Exponential { end: 0.0625 }, 0, 4), &[1.0, 0.5, 0.25, 0.125]);
         let half = 0.5 * (1.0 + std::f64::consts::FRAC_1_SQRT_2);
         assert_near(&factors(Cosine { end: 0.0 }, 0, 4), &[1.0, half, 0.5, 1.0 - half]);
         // OneCycleLR(max_lr=1, total_steps=10, pct_start=0.3, div_factor=25, final_div_factor=1e4).
         let cycle = factors(OneCycle { rise: 0.3, start: 0.04, end: 4e-6 }, 0, 10);
         assert_near(&[cycle[0], cycle[1], cycle[2], cycle[9]], &[0.04, 0.52, 1.0, 4e-6]);
-        assert_near(&factors(Constant, 4, 6), &[0.25, 0.5, 0.75, 1.0, 1.0, 1.0]);
+        assert_near(&factors(Steady, 4, 6), &[0.25, 0.5, 0.75, 1.0, 1.0, 1.0]);
     }
 
     #[test]
@@ -233,7 +233,7 @@ mod tests {
         let mut memory = Vec::new();
         let mut seen = |loss: f64| {
             plateau.see(loss, &mut memory);
-            plateau.factor(Place { iteration: 0, of: 1, memory: &memory })
+            plateau.factor(Moment { iteration: 0, of: 1, memory: &memory })
         };
         let losses = [1.0, 0.95, 0.5, 0.5, 0.45, f64::NAN, 0.6];
         assert_eq!(losses.map(&mut seen), [1.0, 1.0, 1.0, 1.0, 0.5, 0.5, 0.3]);

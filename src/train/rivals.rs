@@ -38,7 +38,7 @@ const MOST_PRODUCTS: usize = 4_000_000_000;
 /// Where a metric cannot be had.
 pub fn rivals(parts: &Parts, metrics: &[Arc<dyn Metric>]) -> Result<Vec<(String, Vec<f64>)>, MetricError> {
     let Some(judged) = parts.get(parts.shown()) else { return Ok(Vec::new()) };
-    let (train, judged) = (Rows::new(&parts.train), Rows::new(judged));
+    let (train, judged) = (RivalRows::new(&parts.train), RivalRows::new(judged));
     let mut list = vec![(MEAN, judged.repeated(&train.means()))];
     if !judged.data.latest.is_empty() {
         list.push((PERSISTENCE, judged.latest()));
@@ -49,7 +49,7 @@ pub fn rivals(parts: &Parts, metrics: &[Arc<dyn Metric>]) -> Result<Vec<(String,
         list.extend(regression(&train, &judged).map(|predictions| (rival, predictions)));
     }
     let score = |output: Vec<f64>| -> Result<Vec<f64>, MetricError> {
-        let Rows { data, rows, first, channels, targets } = &judged;
+        let RivalRows { data, rows, first, channels, targets } = &judged;
         let places = Some(Places { samples: data.samples, rows });
         let compared = Compared { output: &output, target: targets, batch: *first, channels: *channels, places };
         metrics.iter().map(|metric| metric.score(compared)).collect()
@@ -58,7 +58,7 @@ pub fn rivals(parts: &Parts, metrics: &[Arc<dyn Metric>]) -> Result<Vec<(String,
 }
 
 /// Rows that count, with their targets in their own units.
-struct Rows<'a> {
+struct RivalRows<'a> {
     data: &'a Data,
     /// `time * samples + sample` of each.
     rows: Vec<usize>,
@@ -68,15 +68,15 @@ struct Rows<'a> {
     targets: Vec<f64>,
 }
 
-impl<'a> Rows<'a> {
-    fn new(data: &'a Data) -> Rows<'a> {
+impl<'a> RivalRows<'a> {
+    fn new(data: &'a Data) -> RivalRows<'a> {
         let rows: Vec<usize> = (0..data.steps * data.samples).filter(|row| data.counts(*row)).collect();
         let first = rows.iter().filter(|row| **row < data.samples).count();
         let channels = data.channels();
         let mut own = Vec::new();
         data.targets_in_own_units(&mut own);
         let targets = rows.iter().flat_map(|row| own[row * channels..(row + 1) * channels].iter().copied()).collect();
-        Rows { data, first: if first == rows.len() { 0 } else { first }, rows, channels, targets }
+        RivalRows { data, first: if first == rows.len() { 0 } else { first }, rows, channels, targets }
     }
 
     fn targets_of(&self, channel: usize) -> Vec<f64> {
@@ -125,7 +125,7 @@ fn mean(values: &[f64]) -> f64 {
 }
 
 /// Least squares of the targets on the inputs and a constant, and its predictions; none where it would take too long.
-fn regression(train: &Rows<'_>, judged: &Rows<'_>) -> Option<Vec<f64>> {
+fn regression(train: &RivalRows<'_>, judged: &RivalRows<'_>) -> Option<Vec<f64>> {
     let windows = train.reads_windows();
     let n = train.features(*train.rows.first()?, windows).count();
     if (n + 1).saturating_mul(n + 1).saturating_mul(train.rows.len()) > MOST_PRODUCTS {

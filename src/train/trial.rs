@@ -69,7 +69,7 @@ const MOST_ROWS: usize = 1 << 16;
 
 /// A row of the history.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Row {
+pub struct HistoryRow {
     /// The iteration, from 0.
     pub iteration: usize,
     /// The loss before its update.
@@ -115,7 +115,7 @@ pub type LossAndGradients = (f64, Vec<(String, Vec<f32>)>);
 
 /// All that a trial needs to go on and that its plan does not determine.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct State {
+pub struct TrialState {
     /// Iterations done.
     pub iteration: usize,
     /// Parameters, moments and the best parameters, by name.
@@ -141,7 +141,7 @@ pub struct Trial {
     /// The batch of the last iteration.
     batch: Option<Arc<Data>>,
     /// Rows since they were last taken.
-    pub history: Vec<Row>,
+    pub history: Vec<HistoryRow>,
 }
 
 impl Trial {
@@ -200,8 +200,8 @@ impl Trial {
     }
 
     /// Where it stands; a trial of the same plan that is [`restored`](Trial::restore) goes on with the same bits.
-    pub fn state(&self) -> Result<State, TensorError> {
-        let mut state = State { iteration: self.iteration, ..State::default() };
+    pub fn state(&self) -> Result<TrialState, TensorError> {
+        let mut state = TrialState { iteration: self.iteration, ..TrialState::default() };
         for (i, (path, _, values)) in self.machine.parameters().into_iter().enumerate() {
             if let Some(best) = self.selection.best() {
                 state.floats.insert(format!("best/{path}"), best[i].clone());
@@ -213,9 +213,9 @@ impl Trial {
         let mut column = |name: &str, values: Vec<f64>| state.doubles.insert(name.into(), values);
         column("selection", self.selection.numbers());
         column("rates", self.memory.clone());
-        let rate = |row: &Row| row.rate.unwrap_or(f64::NAN);
+        let rate = |row: &HistoryRow| row.rate.unwrap_or(f64::NAN);
         column("history/rate", self.history.iter().map(rate).collect());
-        let validation = |row: &Row| row.validation.unwrap_or(f64::NAN);
+        let validation = |row: &HistoryRow| row.validation.unwrap_or(f64::NAN);
         column("history/validation", self.history.iter().map(validation).collect());
         column("history/iteration", self.history.iter().map(|row| row.iteration as f64).collect());
         column("history/loss", self.history.iter().map(|row| row.loss).collect());
@@ -226,7 +226,7 @@ impl Trial {
 
     /// Takes a trial that has not begun to where another of the same plan stood. Says whether the state fits; if not,
     /// nothing is changed.
-    pub fn restore(&mut self, state: State) -> Result<bool, TensorError> {
+    pub fn restore(&mut self, state: TrialState) -> Result<bool, TensorError> {
         let planned = self.machine.parameters();
         let held = |prefix: &str| -> Option<Vec<Vec<f32>>> {
             let values = planned.iter().map(|(path, _, values)| {
@@ -301,7 +301,7 @@ impl Trial {
             }
             let validation = looked.validation;
             let rate = self.settings.rates.as_ref().map(|rates| rates.base * self.rate());
-            self.history.push(Row { iteration: self.iteration, loss, validation, rate, metrics, watched });
+            self.history.push(HistoryRow { iteration: self.iteration, loss, validation, rate, metrics, watched });
         }
         let scale = match self.settings.clip_norm {
             Some(limit) => {
@@ -494,7 +494,7 @@ impl Trial {
 }
 
 /// The rows of a history from its columns, if these fit together.
-fn history(columns: &BTreeMap<String, Vec<f64>>) -> Option<Vec<Row>> {
+fn history(columns: &BTreeMap<String, Vec<f64>>) -> Option<Vec<HistoryRow>> {
     let iterations = columns.get("history/iteration")?;
     let losses = columns.get("history/loss").filter(|losses| losses.len() == iterations.len())?;
     let (metrics, watched) = (columns.get("history/metrics")?, columns.get("history/watched")?);
@@ -506,7 +506,7 @@ fn history(columns: &BTreeMap<String, Vec<f64>>) -> Option<Vec<Row>> {
         let width = values.len() / rows;
         values[row * width..(row + 1) * width].to_vec()
     };
-    let row = |(i, (iteration, loss)): (usize, (&f64, &f64))| Row {
+    let row = |(i, (iteration, loss)): (usize, (&f64, &f64))| HistoryRow {
         iteration: *iteration as usize,
         loss: *loss,
         validation: (!validation[i].is_nan()).then_some(validation[i]),

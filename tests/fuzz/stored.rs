@@ -13,7 +13,7 @@ use runner::store::read_manifest;
 use runner::study::compiled::Compiled;
 use runner::study::{Executor, Plan, replay};
 use runner::tensor::DeviceName;
-use runner::train::trial::State;
+use runner::train::trial::TrialState;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -124,7 +124,7 @@ fn a_trial_goes_on_from_a_checkpoint_or_begins_anew() {
     let signed = [0, 1].map(|i| {
         let mut trial = anew(i);
         trial.advance(7, &AtomicBool::new(false)).unwrap();
-        let State { iteration, floats, doubles } = trial.state().unwrap();
+        let TrialState { iteration, floats, doubles } = trial.state().unwrap();
         let (floats, doubles) = (floats.into_iter().collect(), doubles.into_iter().collect());
         checkpoint::write(dir, "t", &Checkpoint { iteration, seconds: 0.5, floats, doubles }).unwrap();
         std::fs::read(checkpoint::path(dir, "t")).unwrap()
@@ -140,7 +140,7 @@ fn a_trial_goes_on_from_a_checkpoint_or_begins_anew() {
             std::fs::write(checkpoint::path(dir, "t"), &bytes).unwrap();
             let Some(Checkpoint { iteration, floats, doubles, .. }) = checkpoint::read(dir, "t") else { return };
             let state =
-                State { iteration, floats: floats.into_iter().collect(), doubles: doubles.into_iter().collect() };
+                TrialState { iteration, floats: floats.into_iter().collect(), doubles: doubles.into_iter().collect() };
             let mut trial = anew(i);
             let fits = trial.restore(state).unwrap();
             assert_eq!(trial.iteration(), if fits { iteration } else { 0 });

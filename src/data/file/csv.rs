@@ -24,7 +24,7 @@ pub fn read(file: String, bytes: Vec<u8>) -> Result<TableFile, TableError> {
     let count = |separator: char| header.matches(separator).count();
     let separator =
         [';', '\t'].into_iter().fold(',', |best, other| if count(other) > count(best) { other } else { best });
-    let mut rows = Rows { text, at: 0, line: 1, separator };
+    let mut rows = CsvRows { text, at: 0, line: 1, separator };
     let mut names: Vec<String> = Vec::new();
     let mut cells: Vec<Vec<Cell>> = Vec::new();
     let mut lines = Vec::new();
@@ -89,14 +89,14 @@ fn why_ragged(header: &str, names: &[String], row: &[String]) -> Uneven {
 }
 
 /// Rows of a text, one after the other.
-struct Rows<'a> {
+struct CsvRows<'a> {
     text: &'a str,
     at: usize,
     line: usize,
     separator: char,
 }
 
-impl Rows<'_> {
+impl CsvRows<'_> {
     /// The next row, with the line it begins in, and whether it is blank; or the line of quotes that never close.
     fn next(&mut self) -> Result<Option<(usize, Vec<String>, bool)>, usize> {
         if self.at >= self.text.len() {

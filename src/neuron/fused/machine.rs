@@ -5,7 +5,7 @@ use super::code::Code;
 use super::code::Source;
 use super::interpret::{Backward, Forward, Window};
 #[cfg(target_arch = "x86_64")]
-use super::jit::{Carried, Function, Layout, Offset, Place, Run, TABLE};
+use super::jit::{Carried, Layout, MachineFunction, Offset, Pass, Site, TABLE};
 
 /// How many arrays a kernel has.
 #[derive(Debug, Clone, Copy)]
@@ -20,18 +20,18 @@ pub struct Sizes {
 
 /// Machine code for both passes, as far as it could be made.
 #[derive(Debug, Default)]
-pub struct Machine {
+pub struct StepMachine {
     #[cfg(target_arch = "x86_64")]
-    forward: Option<Function>,
+    forward: Option<MachineFunction>,
     #[cfg(target_arch = "x86_64")]
-    backward: Option<Function>,
+    backward: Option<MachineFunction>,
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-impl Machine {
+impl StepMachine {
     /// None on this processor.
-    pub fn new(_: &Code, _: &Code, _: Sizes) -> Machine {
-        Machine::default()
+    pub fn new(_: &Code, _: &Code, _: Sizes) -> StepMachine {
+        StepMachine::default()
     }
 
     /// Nothing is run.
@@ -46,16 +46,16 @@ impl Machine {
 }
 
 #[cfg(target_arch = "x86_64")]
-impl Machine {
+impl StepMachine {
     /// Compiles both passes.
-    pub fn new(forward: &Code, backward: &Code, sizes: Sizes) -> Machine {
+    pub fn new(forward: &Code, backward: &Code, sizes: Sizes) -> StepMachine {
         // The table has an entry for every array of a pass, also for those that the code does not use.
         let arrays = 1 + sizes.inputs + 2 * sizes.states + sizes.signals;
         let back = arrays + backward.results.len();
         let make = |code: &Code, layout: Layout, arrays: usize| {
-            (layout.entries().max(arrays) <= TABLE).then(|| Function::new(code, &layout)).flatten()
+            (layout.entries().max(arrays) <= TABLE).then(|| MachineFunction::new(code, &layout)).flatten()
         };
-        Machine {
+        StepMachine {
             forward: make(forward, forward_layout(forward, sizes), arrays),
             backward: make(backward, backward_layout(backward, sizes), back),
         }
@@ -64,7 +64,7 @@ impl Machine {
     /// Runs a tile forward over time; `false` where there is no machine code.
     pub fn forward(&self, registers: &mut [f32], window: Window, memory: &mut Forward<'_>) -> bool {
         let Some(function) = &self.forward else { return false };
-        let mut table = Table::new(registers, window);
+        let mut table = Addresses::new(registers, window);
         memory.inputs.iter().for_each(|input| table.read(input, 0));
         // The step before and this one are rows of one array.
         memory.states.iter_mut().for_each(|state| table.rows(state, &[0, 1]));
@@ -79,7 +79,7 @@ impl Machine {
     /// Where an array is too short, among them a gradient that the code reads and that is not given.
     pub fn backward(&self, registers: &mut [f32], window: Window, memory: &mut Backward<'_>) -> bool {
         let Some(function) = &self.backward else { return false };
-        let mut table = Table::new(registers, window);
+        let mut table = Addresses::new(registers, window);
         memory.inputs.iter().for_each(|input| table.read(input, 0));
         for state in memory.states {
             table.read(state, 0);
@@ -100,8 +100,8 @@ impl Machine {
 }
 
 #[cfg(target_arch = "x86_64")]
-fn over_time(entry: usize) -> Place {
-    Place { entry, offset: Offset::Time }
+fn over_time(entry: usize) -> Site {
+    Site { entry, offset: Offset::Time }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -139,7 +139,7 @@ fn backward_layout(code: &Code, sizes: Sizes) -> Layout {
     let first_input_gradient = first_signal + sizes.signals;
     let first_state_gradient = first_input_gradient + sizes.inputs;
     let first_sum = first_state_gradient + sizes.states;
-    let lanes = |entry: usize| Place { entry, offset: Offset::Lane };
+    let lanes = |entry: usize| Site { entry, offset: Offset::Lane };
     let mut layout = Layout::default();
     for (register, source) in &code.loads {
         let entry = match *source {
@@ -169,7 +169,7 @@ fn backward_layout(code: &Code, sizes: Sizes) -> Layout {
 
 /// The arrays of a run, each with room for all of its steps and lanes.
 #[cfg(target_arch = "x86_64")]
-struct Table<'a> {
+struct Addresses<'a> {
     addresses: [*mut f32; TABLE],
     len: usize,
     window: Window,
@@ -178,10 +178,10 @@ struct Table<'a> {
 }
 
 #[cfg(target_arch = "x86_64")]
-impl<'a> Table<'a> {
-    fn new(registers: &'a mut [f32], window: Window) -> Table<'a> {
+impl<'a> Addresses<'a> {
+    fn new(registers: &'a mut [f32], window: Window) -> Addresses<'a> {
         let addresses = [std::ptr::null_mut(); TABLE];
-        let mut table = Table { addresses, len: 0, window, arrays: std::marker::PhantomData };
+        let mut table = Addresses { addresses, len: 0, window, arrays: std::marker::PhantomData };
         table.push(registers.as_mut_ptr());
         table
     }
@@ -225,12 +225,12 @@ impl<'a> Table<'a> {
         assert!(end <= len, "an array of {len} numbers has no place {end}");
     }
 
-    fn run(&self, function: &Function, back: bool) {
+    fn run(&self, function: &MachineFunction, back: bool) {
         let Window { lanes, stride, from, to, .. } = self.window;
         if to == from {
             return;
         }
-        let run = Run { first: if back { to - 1 } else { from }, steps: to - from, back, stride, lanes };
+        let run = Pass { first: if back { to - 1 } else { from }, steps: to - from, back, stride, lanes };
         // SAFETY: `check` held every array against the steps and lanes of the window, the registers were begun with
         // room for whole tiles, and the order of the entries is that of the function's layout. Only the states of a
         // forward pass are both read and written, in different rows of a step.

@@ -17,7 +17,7 @@ use crate::tensor::Aligned;
 use code::{Code, Source, TILE};
 use graph::{Graph, Op};
 use interpret::{Backward, Forward, Window};
-use machine::{Machine, Sizes};
+use machine::{Sizes, StepMachine};
 
 /// A program compiled for given learned parameters and signals that gradients come to.
 #[derive(Debug)]
@@ -25,9 +25,9 @@ pub struct Kernel {
     forward: Code,
     backward: Code,
     /// The same as machine code, where that can be made.
-    machine: Machine,
+    machine: StepMachine,
     /// Where each signal is: in a state, or in a buffer of its own.
-    signals: Vec<Place>,
+    signals: Vec<SignalPlace>,
     states: Vec<f32>,
     /// Which signals are made of spikes.
     spikes: Vec<bool>,
@@ -41,7 +41,7 @@ pub struct Kernel {
 
 /// Where a signal lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum SignalPlace {
     State(usize),
     Own(usize),
 }
@@ -99,10 +99,10 @@ impl Kernel {
         let mut signals = Vec::new();
         for node in graph.signals.clone() {
             signals.push(match graph.states.iter().position(|state| *state == node) {
-                Some(state) => Place::State(state),
+                Some(state) => SignalPlace::State(state),
                 None => {
                     roots.push(node);
-                    Place::Own(roots.len() - 1 - graph.states.len())
+                    SignalPlace::Own(roots.len() - 1 - graph.states.len())
                 }
             });
         }
@@ -118,7 +118,7 @@ impl Kernel {
         let backward = Code::new(&graph, &roots, &known);
         let sizes = Sizes { inputs: inputs.len(), states: program.states.len(), signals: graded.len() };
         Kernel {
-            machine: Machine::new(&forward, &backward, sizes),
+            machine: StepMachine::new(&forward, &backward, sizes),
             forward,
             backward,
             signals,
@@ -144,7 +144,7 @@ impl Kernel {
     /// Room for runs of a shape.
     pub fn memory(&self, shape: Shape) -> Memory {
         let (lanes, all) = (shape.lanes(), shape.steps * shape.lanes());
-        let own = self.signals.iter().filter(|place| matches!(place, Place::Own(_))).count();
+        let own = self.signals.iter().filter(|place| matches!(place, SignalPlace::Own(_))).count();
         let registers = self.forward.registers().max(self.backward.registers());
         Memory {
             shape,
@@ -160,8 +160,8 @@ impl Kernel {
     /// The values of a signal after a forward pass, `[time, batch, neurons]`.
     pub fn signal<'a>(&self, memory: &'a Memory, signal: usize) -> &'a [f32] {
         match self.signals[signal] {
-            Place::State(i) => &memory.states[i][memory.shape.lanes()..],
-            Place::Own(i) => &memory.own[i],
+            SignalPlace::State(i) => &memory.states[i][memory.shape.lanes()..],
+            SignalPlace::Own(i) => &memory.own[i],
         }
     }
 

@@ -48,7 +48,7 @@ pub struct Stage {
     /// Its weights, if it has any.
     pub dense: Option<Dense>,
     /// Its neurons, if it has any.
-    pub neurons: Option<Neurons>,
+    pub neurons: Option<NeuronStage>,
     /// Which of its signals it hands on.
     pub output: usize,
     /// Whether that signal is made of spikes.
@@ -56,7 +56,7 @@ pub struct Stage {
 }
 
 /// The neurons of a layer.
-pub struct Neurons {
+pub struct NeuronStage {
     /// Their program.
     pub program: Program,
     kernel: Kernel,
@@ -123,7 +123,7 @@ impl Stage {
                     }
                 });
                 let state = |name: &str| program.states.iter().position(|(state, _)| state == name).unwrap_or(0);
-                Some(Neurons {
+                Some(NeuronStage {
                     kernel: Kernel::new(&program, &learned, &graded),
                     params,
                     back: back.collect(),
@@ -303,7 +303,7 @@ fn add_block(gradient: &[f32], block: usize, blocks: usize, size: usize, to: &mu
     }
 }
 
-impl Neurons {
+impl NeuronStage {
     /// Parameters after clamping.
     fn hold(&self, values: &[f32], held: &mut Vec<Vec<f32>>) {
         held.resize_with(self.params.len(), Vec::new);

@@ -8,7 +8,7 @@ use crate::data::{Data, DataView};
 use crate::nn::fused::{Carry, FusedNetwork, Workspace};
 use crate::spec::Segments;
 use crate::tensor::{Aligned, TensorError, is_finite};
-use crate::train::loss::{DirectLoss, Pair};
+use crate::train::loss::{DirectLoss, Scored};
 use crate::train::optimizer::Update;
 use crate::train::optimizer::{FlatMoments, Rule};
 use rayon::prelude::*;
@@ -122,7 +122,7 @@ fn updates(network: &FusedNetwork, rule: Rule) -> Vec<(Range<usize>, Rule)> {
 }
 
 /// What all workers read.
-struct Job<'a> {
+struct Chunk<'a> {
     network: &'a FusedNetwork,
     losses: &'a [DirectTerm],
     /// Signals that are kept of every segment.
@@ -134,7 +134,7 @@ struct Job<'a> {
     inspects: bool,
 }
 
-impl Job<'_> {
+impl Chunk<'_> {
     /// Loss of some samples, as their share of all, and its gradients.
     fn run(&self, batch: DataView<'_>, share: f32, worker: &mut Worker) -> Result<(), TensorError> {
         let Worker { space, carries, kept, loss, broken, .. } = worker;
@@ -183,7 +183,7 @@ impl Job<'_> {
             let (signal, gradient) = (self.network.signal_and_gradient(&term.signal, space))
                 .ok_or_else(|| TensorError(format!("no signal `{}`", term.signal)))?;
             let weight = term.weight * share;
-            let pair = Pair { signal, target: batch.targets, weights: batch.weights };
+            let pair = Scored { signal, target: batch.targets, weights: batch.weights };
             total += weight * term.loss.add(pair, weight, keep.then_some(gradient));
         }
         Ok(total)
@@ -229,7 +229,7 @@ impl Machine for FusedMachine {
         let mut done = 0;
         while done < batch.samples {
             let (network, losses, segments) = (&self.network, &self.losses, self.cut.segments);
-            let job = Job { network, losses, kept: &kept, segments, keep, inspects };
+            let job = Chunk { network, losses, kept: &kept, segments, keep, inspects };
             if chunk >= batch.samples {
                 job.run(batch.view(), 1.0, &mut self.workers[0])?;
                 total += self.workers[0].loss;

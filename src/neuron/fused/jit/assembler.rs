@@ -85,7 +85,7 @@ enum Last {
 
 /// An operation code: prefix, map, number.
 #[derive(Clone, Copy)]
-struct Code(u8, u8, u8);
+struct Opcode(u8, u8, u8);
 
 /// Comparisons, by their immediate number; false for what is not a number, except `NotEqual`.
 #[derive(Debug, Clone, Copy)]
@@ -131,7 +131,7 @@ pub struct Assembler {
 }
 
 impl Assembler {
-    /// Begins a function of `(table, time, lane, steps, stride, mask)`: see `super::Function`.
+    /// Begins a function of `(table, time, lane, steps, stride, mask)`: see `super::MachineFunction`.
     pub fn new(unit: Unit, masked: bool) -> Assembler {
         let mut assembler = Assembler { unit, masked, bytes: Vec::new() };
         match unit {
@@ -140,7 +140,7 @@ impl Assembler {
             Unit::Avx2 if masked => {
                 // mov rax, r9
                 assembler.bytes.extend([0x4c, 0x89, 0xc8]);
-                assembler.vex(Code(NONE, MAP_0F, 0x10), MASK, 0, Last::Memory(Offset::Lane, i32::MIN));
+                assembler.vex(Opcode(NONE, MAP_0F, 0x10), MASK, 0, Last::Memory(Offset::Lane, i32::MIN));
             }
             Unit::Avx2 => {}
         }
@@ -179,10 +179,10 @@ impl Assembler {
     pub fn load(&mut self, to: Vector, offset: Offset, bytes: i32, array: bool) {
         let memory = Last::Memory(offset, bytes);
         match self.unit {
-            Unit::Avx512 if array && self.masked => self.evex(Code(NONE, MAP_0F, 0x10), to, 0, memory, 0x81),
-            Unit::Avx512 => self.evex(Code(NONE, MAP_0F, 0x10), to, 0, memory, 0),
-            Unit::Avx2 if array && self.masked => self.vex(Code(P66, MAP_0F38, 0x2c), to, MASK, memory),
-            Unit::Avx2 => self.vex(Code(NONE, MAP_0F, 0x10), to, 0, memory),
+            Unit::Avx512 if array && self.masked => self.evex(Opcode(NONE, MAP_0F, 0x10), to, 0, memory, 0x81),
+            Unit::Avx512 => self.evex(Opcode(NONE, MAP_0F, 0x10), to, 0, memory, 0),
+            Unit::Avx2 if array && self.masked => self.vex(Opcode(P66, MAP_0F38, 0x2c), to, MASK, memory),
+            Unit::Avx2 => self.vex(Opcode(NONE, MAP_0F, 0x10), to, 0, memory),
         }
     }
 
@@ -190,50 +190,50 @@ impl Assembler {
     pub fn store(&mut self, from: Vector, offset: Offset, bytes: i32, array: bool) {
         let memory = Last::Memory(offset, bytes);
         match self.unit {
-            Unit::Avx512 if array && self.masked => self.evex(Code(NONE, MAP_0F, 0x11), from, 0, memory, 1),
-            Unit::Avx512 => self.evex(Code(NONE, MAP_0F, 0x11), from, 0, memory, 0),
-            Unit::Avx2 if array && self.masked => self.vex(Code(P66, MAP_0F38, 0x2e), from, MASK, memory),
-            Unit::Avx2 => self.vex(Code(NONE, MAP_0F, 0x11), from, 0, memory),
+            Unit::Avx512 if array && self.masked => self.evex(Opcode(NONE, MAP_0F, 0x11), from, 0, memory, 1),
+            Unit::Avx512 => self.evex(Opcode(NONE, MAP_0F, 0x11), from, 0, memory, 0),
+            Unit::Avx2 if array && self.masked => self.vex(Opcode(P66, MAP_0F38, 0x2e), from, MASK, memory),
+            Unit::Avx2 => self.vex(Opcode(NONE, MAP_0F, 0x11), from, 0, memory),
         }
     }
 
     /// `to = from`
     pub fn copy(&mut self, to: Vector, from: Vector) {
         if to != from {
-            self.three(Code(NONE, MAP_0F, 0x28), to, 0, from);
+            self.three(Opcode(NONE, MAP_0F, 0x28), to, 0, from);
         }
     }
 
     /// `to = a op b`
     pub fn arithmetic(&mut self, operation: Arithmetic, to: Vector, a: Vector, b: Vector) {
-        self.three(Code(NONE, MAP_0F, operation as u8), to, a, b);
+        self.three(Opcode(NONE, MAP_0F, operation as u8), to, a, b);
     }
 
     /// `to = a op b` on bits.
     pub fn bits(&mut self, operation: Bits, to: Vector, a: Vector, b: Vector) {
-        self.three(Code(P66, MAP_0F, operation as u8), to, a, b);
+        self.three(Opcode(P66, MAP_0F, operation as u8), to, a, b);
     }
 
     /// `to = a * b + to`, rounded once; with `minus` `to - a * b`.
     pub fn multiply_add(&mut self, minus: bool, to: Vector, a: Vector, b: Vector) {
-        self.three(Code(P66, MAP_0F38, if minus { 0xbc } else { 0xb8 }), to, a, b);
+        self.three(Opcode(P66, MAP_0F38, if minus { 0xbc } else { 0xb8 }), to, a, b);
     }
 
     /// `to = sqrt(a)`
     pub fn sqrt(&mut self, to: Vector, a: Vector) {
-        self.three(Code(NONE, MAP_0F, 0x51), to, 0, a);
+        self.three(Opcode(NONE, MAP_0F, 0x51), to, 0, a);
     }
 
     /// `to = a` as a whole number: the nearest one, half to even, or with `down` the one below.
     pub fn round(&mut self, down: bool, to: Vector, a: Vector) {
         // vrndscaleps and vroundps agree in these modes; 8 keeps quiet about inexact results.
-        self.three(Code(P66, MAP_0F3A, 0x08), to, 0, a);
+        self.three(Opcode(P66, MAP_0F3A, 0x08), to, 0, a);
         self.bytes.push(if down { 9 } else { 8 });
     }
 
     /// `to = a` as integers, by truncation.
     pub fn integer(&mut self, to: Vector, a: Vector) {
-        self.three(Code(PF3, MAP_0F, 0x5b), to, 0, a);
+        self.three(Opcode(PF3, MAP_0F, 0x5b), to, 0, a);
     }
 
     /// `to = a` shifted by bits: to the left, or with `down` to the right with its sign.
@@ -241,8 +241,8 @@ impl Assembler {
         // The operation's number goes where other instructions have their result.
         let digit = if down { 4 } else { 6 };
         match self.unit {
-            Unit::Avx512 => self.evex(Code(P66, MAP_0F, 0x72), digit, to, Last::Register(a), 0),
-            Unit::Avx2 => self.vex(Code(P66, MAP_0F, 0x72), digit, to, Last::Register(a)),
+            Unit::Avx512 => self.evex(Opcode(P66, MAP_0F, 0x72), digit, to, Last::Register(a), 0),
+            Unit::Avx2 => self.vex(Opcode(P66, MAP_0F, 0x72), digit, to, Last::Register(a)),
         }
         self.bytes.push(bits);
     }
@@ -253,10 +253,10 @@ impl Assembler {
             Unit::Avx512 => {
                 self.compare(compare, a, b);
                 // Zeroing move under the mask k2.
-                self.evex(Code(NONE, MAP_0F, 0x28), to, 0, Last::Register(one), 0x82);
+                self.evex(Opcode(NONE, MAP_0F, 0x28), to, 0, Last::Register(one), 0x82);
             }
             Unit::Avx2 => {
-                self.vex(Code(NONE, MAP_0F, 0xc2), to, a, Last::Register(b));
+                self.vex(Opcode(NONE, MAP_0F, 0xc2), to, a, Last::Register(b));
                 self.bytes.push(compare as u8);
                 self.bits(Bits::And, to, to, one);
             }
@@ -269,13 +269,13 @@ impl Assembler {
             Unit::Avx512 => {
                 self.compare(compare, a, b);
                 // vblendmps under the mask k2.
-                self.evex(Code(P66, MAP_0F38, 0x65), to, no, Last::Register(yes), 2);
+                self.evex(Opcode(P66, MAP_0F38, 0x65), to, no, Last::Register(yes), 2);
             }
             Unit::Avx2 => {
-                self.vex(Code(NONE, MAP_0F, 0xc2), free, a, Last::Register(b));
+                self.vex(Opcode(NONE, MAP_0F, 0xc2), free, a, Last::Register(b));
                 self.bytes.push(compare as u8);
                 // vblendvps
-                self.vex(Code(P66, MAP_0F3A, 0x4a), to, no, Last::Register(yes));
+                self.vex(Opcode(P66, MAP_0F3A, 0x4a), to, no, Last::Register(yes));
                 self.bytes.push(free << 4);
             }
         }
@@ -283,11 +283,11 @@ impl Assembler {
 
     /// Puts a comparison into the mask k2.
     fn compare(&mut self, compare: Compare, a: Vector, b: Vector) {
-        self.evex(Code(NONE, MAP_0F, 0xc2), 2, a, Last::Register(b), 0);
+        self.evex(Opcode(NONE, MAP_0F, 0xc2), 2, a, Last::Register(b), 0);
         self.bytes.push(compare as u8);
     }
 
-    fn three(&mut self, code: Code, to: Vector, a: Vector, b: Vector) {
+    fn three(&mut self, code: Opcode, to: Vector, a: Vector, b: Vector) {
         match self.unit {
             Unit::Avx512 => self.evex(code, to, a, Last::Register(b), 0),
             Unit::Avx2 => self.vex(code, to, a, Last::Register(b)),
@@ -295,7 +295,7 @@ impl Assembler {
     }
 
     /// An instruction on 256 bits with a prefix of three bytes.
-    fn vex(&mut self, Code(prefix, map, number): Code, to: Vector, a: Vector, last: Last) {
+    fn vex(&mut self, Opcode(prefix, map, number): Opcode, to: Vector, a: Vector, last: Last) {
         let (x, b) = match last {
             Last::Register(register) => (0, register >> 3 & 1),
             Last::Memory(..) => (0, 0),
@@ -310,7 +310,7 @@ impl Assembler {
     }
 
     /// An instruction on 512 bits with a prefix of four bytes; `mask` is its number, with 0x80 to zero other lanes.
-    fn evex(&mut self, Code(prefix, map, number): Code, to: Vector, a: Vector, last: Last, mask: u8) {
+    fn evex(&mut self, Opcode(prefix, map, number): Opcode, to: Vector, a: Vector, last: Last, mask: u8) {
         let (x, b) = match last {
             Last::Register(register) => (register >> 4 & 1, register >> 3 & 1),
             Last::Memory(..) => (0, 0),

@@ -3,7 +3,7 @@
 //! IBM Systems Journal 5(2), 78-101).
 
 use super::assembler::{Arithmetic, Assembler, Bits, Compare, Offset, Unit, Vector};
-use super::{Layout, Place};
+use super::{Layout, Site};
 use crate::neuron::fused::code::{Code, Instruction, Operation, TILE, ZERO};
 
 /// A register of the code, and which of the copies that are computed side by side.
@@ -143,7 +143,7 @@ impl<'a> Emitter<'a> {
     }
 
     /// Reads the first value of something that stays in registers.
-    fn begin(&mut self, place: Place) -> Option<Vec<Vector>> {
+    fn begin(&mut self, place: Site) -> Option<Vec<Vector>> {
         let mut vectors = Vec::new();
         self.assembler.address(place.entry);
         for copy in 0..self.copies {

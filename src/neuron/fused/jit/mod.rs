@@ -18,7 +18,7 @@ pub const TABLE: usize = 64;
 
 /// An array that a function reads or writes: its place in the table, and what it is counted from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
+pub struct Site {
     /// Place in the table.
     pub entry: usize,
     /// What it is counted from.
@@ -31,22 +31,22 @@ pub struct Carried {
     /// The register.
     pub register: u16,
     /// Where its first value lies.
-    pub begin: Place,
+    pub begin: Site,
     /// The register that it becomes; none for zero.
     pub becomes: Option<u16>,
     /// Where its last value goes.
-    pub end: Option<Place>,
+    pub end: Option<Site>,
 }
 
 /// Where the values of a step come from and go to. The first entry of the table is the tile's registers.
 #[derive(Debug, Default)]
 pub struct Layout {
     /// Registers that are read from arrays at each step.
-    pub loads: Vec<(u16, Place)>,
+    pub loads: Vec<(u16, Site)>,
     /// Registers that are written to arrays at each step; none for zero.
-    pub stores: Vec<(Option<u16>, Place)>,
+    pub stores: Vec<(Option<u16>, Site)>,
     /// Registers that are summed up over the steps, and where the sum is.
-    pub sums: Vec<(u16, Place)>,
+    pub sums: Vec<(u16, Site)>,
     /// Registers that are handed on.
     pub carried: Vec<Carried>,
 }
@@ -63,7 +63,7 @@ impl Layout {
 }
 
 /// Machine code for a step, over time.
-pub struct Function {
+pub struct MachineFunction {
     memory: Mmap,
     /// Entries of the table that are read at each step.
     loads: Vec<usize>,
@@ -74,18 +74,18 @@ pub struct Function {
     last: usize,
 }
 
-impl fmt::Debug for Function {
+impl fmt::Debug for MachineFunction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} bytes for {:?}, {} lanes at once", self.memory.len(), self.unit, self.wide)
     }
 }
 
 /// Table, bytes to the first step and lane, bytes to the first lane, steps, bytes between steps, and the mask.
-type Entry = unsafe extern "sysv64" fn(*const *mut f32, isize, isize, usize, isize, usize);
+type EntryPoint = unsafe extern "sysv64" fn(*const *mut f32, isize, isize, usize, isize, usize);
 
 /// The steps and lanes of a run.
 #[derive(Debug, Clone, Copy)]
-pub struct Run {
+pub struct Pass {
     /// The first step that is computed.
     pub first: usize,
     /// How many.
@@ -113,9 +113,9 @@ static MASKS: [[i32; 8]; 9] = {
     masks
 };
 
-impl Function {
+impl MachineFunction {
     /// Compiles; nothing where the processor, the system or the code does not allow it.
-    pub fn new(code: &Code, layout: &Layout) -> Option<Function> {
+    pub fn new(code: &Code, layout: &Layout) -> Option<MachineFunction> {
         let unit = Unit::best()?;
         let (wide, copies) =
             [4, 2, 1].iter().find_map(|&copies| Some((emit(code, layout, unit, copies, false)?, copies)))?;
@@ -125,7 +125,7 @@ impl Function {
         memory[wide.len()..wide.len() + last.len()].copy_from_slice(&last);
         let memory = memory.make_exec().ok()?;
         let loads = layout.loads.iter().map(|(_, place)| place.entry).collect();
-        Some(Function { memory, loads, unit, wide: copies * unit.lanes(), last: wide.len() })
+        Some(MachineFunction { memory, loads, unit, wide: copies * unit.lanes(), last: wide.len() })
     }
 
     /// Whether an entry of the table is read at each step.
@@ -139,7 +139,7 @@ impl Function {
     /// Every entry of the table that the layout names must point to an array in which all steps and lanes of the run
     /// lie, entry 0 to the registers of a tile that were begun; those that are written to must not be read through
     /// another entry at the same step.
-    pub unsafe fn run(&self, table: &[*mut f32; TABLE], run: Run) {
+    pub unsafe fn run(&self, table: &[*mut f32; TABLE], run: Pass) {
         let row = (run.stride * size_of::<f32>()) as isize;
         let stride = if run.back { -row } else { row };
         let mut lane = 0;
@@ -155,7 +155,7 @@ impl Function {
             // the arrays.
             unsafe {
                 let start = self.memory.as_ptr().add(if whole { 0 } else { self.last });
-                let function: Entry = std::mem::transmute(start);
+                let function: EntryPoint = std::mem::transmute(start);
                 function(table.as_ptr(), run.first as isize * row + at, at, run.steps, stride, mask);
             }
             lane += lanes;
