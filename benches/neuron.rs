@@ -5,7 +5,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use dfdx::prelude::{Axes2, Cpu, SumTo, TryMul};
 use runner::formula::parse;
 use runner::neuron::fused::{Kernel, Shape};
-use runner::neuron::{Model, Program, reference};
+use runner::neuron::{Model, StepProgram, reference};
 use runner::spec::source::{Sources, Span};
 use runner::spec::tree;
 use runner::tensor::{Recorder, Steps};
@@ -15,13 +15,13 @@ const SHAPE: Shape = Shape { steps: 50, batch: 128, neurons: 128 };
 const SMALL: Shape = Shape { batch: 1, ..SHAPE };
 const BUILT_IN: &str = include_str!("../plugins/builtin/neurons/leaky.toml");
 
-fn program(text: &str) -> Program {
+fn program(text: &str) -> StepProgram {
     let mut sources = Sources::default();
     let source = sources.add("leaky.toml", text);
     let mut found = Default::default();
     let table = tree::parse(&sources, source, &mut found);
     let model = Model::read(&table, Span { source, start: 0, end: 0 }, &sources, &mut found).expect("checked by tests");
-    Program::new(&model, &[], parse("1 / (1 + 25 * abs(x))^2").expect("a formula"))
+    StepProgram::new(&model, &[], parse("1 / (1 + 25 * abs(x))^2").expect("a formula"))
 }
 
 /// Currents that make about a fifth of the neurons fire, and weights of the signal in the loss.
@@ -39,7 +39,7 @@ fn fused(kernel: &Kernel, memory: &mut runner::neuron::fused::Memory, current: &
     kernel.backward(&[current], &[Some(weights), None], 0..SHAPE.steps, memory);
 }
 
-fn by_reference(program: &Program, current: &[f32], weights: &[f32]) {
+fn by_reference(program: &StepProgram, current: &[f32], weights: &[f32]) {
     let mut recorder = Recorder::recording(Cpu::default());
     let shape = (SHAPE.steps * SHAPE.batch, SHAPE.neurons);
     let matrix = |values: Vec<f32>, shape| recorder.matrix(values, shape).expect("memory");

@@ -34,7 +34,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A component with what is known of it.
-pub struct Entry<B> {
+pub struct Registered<B> {
     /// What is shown and checked.
     pub info: Info,
     /// What makes one.
@@ -42,7 +42,7 @@ pub struct Entry<B> {
 }
 
 /// Components of one kind by name.
-pub type Catalog<B> = BTreeMap<String, Entry<B>>;
+pub type Catalog<B> = BTreeMap<String, Registered<B>>;
 
 /// Makes a dataset from its checked keys; paths among them are relative to the file that they stand in.
 ///
@@ -204,7 +204,7 @@ impl Components for Registry {
 ///
 /// # Panics
 /// Where the registry lacks it: then the file was checked against another one.
-fn found<'a, B>(catalog: &'a Catalog<B>, name: &str) -> &'a Entry<B> {
+fn found<'a, B>(catalog: &'a Catalog<B>, name: &str) -> &'a Registered<B> {
     catalog.get(name).unwrap_or_else(|| panic!("`{name}` passed the check, but is not registered"))
 }
 
@@ -319,7 +319,7 @@ impl Registry {
     }
 
     /// A loss.
-    pub fn loss(&self, name: &str) -> &Entry<LossBuild> {
+    pub fn loss(&self, name: &str) -> &Registered<LossBuild> {
         found(&self.losses, name)
     }
 

@@ -6,7 +6,7 @@ use runner::data::Data;
 use runner::data::split::Part;
 use runner::formula::Expr;
 use runner::neuron::reference;
-use runner::neuron::{Model, Program};
+use runner::neuron::{Model, StepProgram};
 use runner::nn::fused::{Form, FusedNetwork, Workspace};
 use runner::nn::init::{Constant, TorchLinear};
 use runner::nn::layer::Lookup;
@@ -177,10 +177,10 @@ fn parameter(golden: &Golden, name: &str) -> (Vec<f32>, (usize, usize)) {
 }
 
 /// The program of a trace with its parameters by name: the layer's weights, if any, then the neurons' own.
-fn program(golden: &Golden, model: &Model, registry: &Registry) -> (Program, Vec<String>) {
+fn program(golden: &Golden, model: &Model, registry: &Registry) -> (StepProgram, Vec<String>) {
     let choice = |option: &str, key: &str| Some((option.to_string(), golden.text(key)?.to_string()));
     let choices: Vec<_> = [choice("reset", "reset"), choice("recurrent", "recurrence")].into_iter().flatten().collect();
-    let program = Program::new(model, &choices, surrogate(golden.text("surrogate").unwrap(), registry));
+    let program = StepProgram::new(model, &choices, surrogate(golden.text("surrogate").unwrap(), registry));
     let weights = ["weight", "bias"].iter().filter(|_| program.inputs.len() > 1).map(|name| name.to_string());
     let projected = program.projections.iter().flat_map(|p| {
         let bias = p.bias.then(|| format!("{}.bias", p.name));
@@ -213,7 +213,7 @@ fn compare_neuron(golden: &Golden, traced: &Traced, executor: &str) -> usize {
 }
 
 /// The trace by the reference executor.
-fn by_reference(golden: &Golden, program: &Program, names: &[String]) -> Traced {
+fn by_reference(golden: &Golden, program: &StepProgram, names: &[String]) -> Traced {
     let [steps, batch, neurons] = golden.tensors["input"].0[..] else { panic!("{}", golden.name) };
     let mut recorder = Recorder::recording(Cpu::default());
     let rows = steps * batch;
@@ -248,7 +248,7 @@ fn by_reference(golden: &Golden, program: &Program, names: &[String]) -> Traced 
 }
 
 /// The trace by the fused executor: a layer that hands the input on, and the layer of neurons behind it.
-fn by_fused(golden: &Golden, program: &Program, names: &[String]) -> Traced {
+fn by_fused(golden: &Golden, program: &StepProgram, names: &[String]) -> Traced {
     let [steps, samples, neurons] = golden.tensors["input"].0[..] else { panic!("{}", golden.name) };
     let parameters = names.iter().map(|name| {
         let (values, (rows, columns)) = parameter(golden, name);
@@ -290,7 +290,7 @@ fn by_fused(golden: &Golden, program: &Program, names: &[String]) -> Traced {
         network.signal_and_gradient(path, &mut space).unwrap().1.copy_from_slice(golden.values(weights));
     }
     network.backward(data.view(), &mut space);
-    let part = |part: &runner::nn::fused::Part| {
+    let part = |part: &runner::nn::fused::FlatPart| {
         (part.path.strip_prefix("n.").unwrap().to_string(), part.to_pytorch(&space.gradients))
     };
     let mut gradients: HashMap<String, Vec<f32>> = network.parts().iter().map(part).collect();

@@ -6,14 +6,14 @@ use dfdx::prelude::{Axes2, Cpu, SumTo, TryMul};
 use proptest::prelude::*;
 use runner::formula::{Expr, parse};
 use runner::neuron::fused::{Kernel, Shape};
-use runner::neuron::{Model, Program, reference};
+use runner::neuron::{Model, StepProgram, reference};
 use runner::spec::source::{Sources, Span};
 use runner::spec::tree;
 use runner::tensor::{Matrix, Recorder, Steps};
 use std::collections::HashMap;
 
 /// A neuron from its equations, with states `u` and `v`, parameters `p` and `q`, and the signal `out` = `y`.
-fn program(step: &str, surrogate: &str) -> Program {
+fn program(step: &str, surrogate: &str) -> StepProgram {
     let text = format!(
         "kind = \"neuron\"\nname = \"test\"\nstates = {{ u = 0.1, v = -0.2 }}\noutputs = {{ out = \"y\" }}\n\
          step = \"\"\"\n{step}\n\"\"\"\n[params]\np = {{ default = 0.5, clamp = [0.0, 1.0] }}\nq = {{ default = 0.5 }}\n"
@@ -26,7 +26,7 @@ fn program(step: &str, surrogate: &str) -> Program {
     let model = model.unwrap_or_else(|| panic!("{:?}", found.list));
     runner::neuron::program::check(&model, &mut found);
     assert!(found.is_empty(), "{:?}\n{step}", found.list);
-    Program::new(&model, &[], parse(surrogate).unwrap())
+    StepProgram::new(&model, &[], parse(surrogate).unwrap())
 }
 
 /// Shapes and numbers of a case.
@@ -42,7 +42,7 @@ struct Case {
 }
 
 /// The weighted sum of the signal, in f64, one neuron after the other.
-fn independent(program: &Program, case: &Case) -> f64 {
+fn independent(program: &StepProgram, case: &Case) -> f64 {
     let mut sum = 0.0;
     for lane in 0..case.batch * case.neurons {
         let neuron = lane % case.neurons;
@@ -67,7 +67,7 @@ fn independent(program: &Program, case: &Case) -> f64 {
 }
 
 /// Value and gradients of the same sum by the reference executor: of `current`, `p` and `q`.
-fn executed(program: &Program, case: &Case) -> (f64, [Vec<f64>; 3]) {
+fn executed(program: &StepProgram, case: &Case) -> (f64, [Vec<f64>; 3]) {
     let mut recorder = Recorder::recording(Cpu::default());
     let rows = case.steps * case.batch;
     let matrix = |recorder: &Recorder<Cpu>, values: &[f64], shape| -> Matrix<Cpu> {
@@ -93,7 +93,7 @@ fn executed(program: &Program, case: &Case) -> (f64, [Vec<f64>; 3]) {
 }
 
 /// The same by the fused executor.
-fn fused(program: &Program, case: &Case) -> (f64, [Vec<f64>; 3]) {
+fn fused(program: &StepProgram, case: &Case) -> (f64, [Vec<f64>; 3]) {
     let narrow = |values: &[f64]| values.iter().map(|v| *v as f32).collect::<Vec<f32>>();
     let (p, q, current, weights) = (narrow(&case.p), narrow(&case.q), narrow(&case.current), narrow(&case.weights));
     let shape = Shape { steps: case.steps, batch: case.batch, neurons: case.neurons };
@@ -114,13 +114,13 @@ fn fused(program: &Program, case: &Case) -> (f64, [Vec<f64>; 3]) {
     (value, [wide(&memory.input_gradients[0]), param(0), param(1)])
 }
 
-fn check(program: &Program, case: &Case) -> Result<(), TestCaseError> {
+fn check(program: &StepProgram, case: &Case) -> Result<(), TestCaseError> {
     check_executor(program, case, executed(program, case))?;
     check_executor(program, case, fused(program, case))
 }
 
 /// The executors agree, neuron by neuron.
-fn agree(program: &Program, case: &Case) -> Result<(), TestCaseError> {
+fn agree(program: &StepProgram, case: &Case) -> Result<(), TestCaseError> {
     let ((value, reference), (other, fused)) = (executed(program, case), fused(program, case));
     prop_assert!((value - other).abs() <= 1e-4 * (1.0 + value.abs()), "value {} and {}", value, other);
     for (reference, fused) in reference.iter().zip(&fused) {
@@ -133,7 +133,7 @@ fn agree(program: &Program, case: &Case) -> Result<(), TestCaseError> {
 }
 
 fn check_executor(
-    program: &Program,
+    program: &StepProgram,
     case: &Case,
     (value, gradients): (f64, [Vec<f64>; 3]),
 ) -> Result<(), TestCaseError> {
@@ -212,7 +212,7 @@ proptest! {
 }
 
 /// The distance of the potentials of `spike(u - q)` to their threshold, over all steps and neurons.
-fn nearest_to_threshold(program: &Program, case: &Case) -> f64 {
+fn nearest_to_threshold(program: &StepProgram, case: &Case) -> f64 {
     let at = program.body.iter().position(|(name, _)| name == "y").unwrap();
     let mut distance = program.clone();
     distance.body[at].1 = parse("u - q").unwrap();
@@ -344,7 +344,7 @@ fn a_neuron_from_a_users_file_compiles_to_the_instructions_of_a_built_in_one() {
         let mut found = Default::default();
         let table = tree::parse(&sources, source, &mut found);
         let model = Model::read(&table, Span { source, start: 0, end: 0 }, &sources, &mut found).unwrap();
-        let program = Program::new(&model, &[], parse("1 / (1 + 25 * abs(x))^2").unwrap());
+        let program = StepProgram::new(&model, &[], parse("1 / (1 + 25 * abs(x))^2").unwrap());
         format!("{:?}", Kernel::new(&program, &[true, false], &[true, false]))
     };
     assert_eq!(kernel(&built_in), kernel(&users));

@@ -136,6 +136,28 @@ fn no_two_files_of_a_room_import_each_other() {
     assert_eq!(circle(&files), None);
 }
 
+/// One word a thing: a type's name means one thing wherever it is read. What traits ask for has the trait's name, and a
+/// trait that depends on a feature is written twice.
+#[test]
+fn no_two_types_have_one_name() {
+    let mut places: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (module, text) in source() {
+        let text = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default().to_string();
+        // What is nested further is a trait's, or a test's.
+        for line in text.lines().filter(|line| !line.starts_with([' ', '/'])) {
+            let line =
+                line.trim_start_matches("pub ").trim_start_matches("pub(crate) ").trim_start_matches("pub(super) ");
+            let named = ["struct ", "enum ", "trait ", "type "].iter().find_map(|word| line.strip_prefix(word));
+            let Some(named) = named else { continue };
+            let name: String = named.chars().take_while(|c| c.is_alphanumeric()).collect();
+            places.entry(name).or_default().insert(module.clone());
+        }
+    }
+    assert!(places.len() > 300, "{}", places.len());
+    places.retain(|_, modules| modules.len() > 1);
+    assert_eq!(places, BTreeMap::new());
+}
+
 /// The test could not fail if it saw no imports.
 #[test]
 fn a_circle_is_found_wherever_it_is_closed() {

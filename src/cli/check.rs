@@ -8,7 +8,7 @@ use crate::spec::diagnostic::Diagnostics;
 use crate::spec::source::Sources;
 use crate::spec::{self, Overrides};
 use crate::store::ranking::described;
-use crate::study::rule::Rule;
+use crate::study::rule::SeedRule;
 use crate::study::{ConfigurationPlan, Plan};
 use crate::tensor::DeviceName;
 use clap::{Args, ValueEnum};
@@ -127,7 +127,7 @@ fn summary(plan: &Plan) -> String {
             described(&plan.configurations.list[0].params)
         );
         text += &sizes(plan);
-    } else if !matches!(plan.rule, Rule::Fixed) {
+    } else if !matches!(plan.rule, SeedRule::Fixed) {
         text += &format!("{}\n", seeds(plan));
     }
     let first = plan.trials.first().map_or(String::new(), |trial| format!(", the first is {}", trial.id));
@@ -161,11 +161,13 @@ fn seeds(plan: &Plan) -> String {
     let (least, most, fresh) = (plan.sure_seeds(), plan.spec.seeds.len(), plan.fresh().len());
     let again = if fresh > 0 { format!(", the best again on {fresh} fresh ones") } else { String::new() };
     match &plan.rule {
-        Rule::Fixed => format!("{most} seed{}{again}", if most == 1 { "" } else { "s" }),
-        Rule::Until(sampling, _) => {
+        SeedRule::Fixed => format!("{most} seed{}{again}", if most == 1 { "" } else { "s" }),
+        SeedRule::Until(sampling, _) => {
             let half = 100.0 * sampling.precision.relative_half_width;
             format!("{least} to {most} seeds, until the mean of {} is known to +- {half} %{again}", sampling.metric)
         }
-        Rule::Race(..) => format!("{least} to {most} seeds, as long as it is not clearly worse than another{again}"),
+        SeedRule::Race(..) => {
+            format!("{least} to {most} seeds, as long as it is not clearly worse than another{again}")
+        }
     }
 }

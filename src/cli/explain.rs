@@ -6,7 +6,7 @@ use crate::registry::Crate;
 use crate::spec::source::Sources;
 use crate::spec::{self, Overrides};
 use crate::store::lost::manifest_with;
-use crate::store::manifest::{Manifest, Parts};
+use crate::store::manifest::{IdentityParts, Manifest};
 use crate::store::{StoreError, SummaryRow, tables};
 use crate::study::explain::{changes, inputs, nearest};
 use crate::study::replay::{self, ReplayError};
@@ -112,7 +112,7 @@ fn against(
     let Some(place) = nearest(&plan, &row.trial, row.seed, &row.params) else {
         return fail("the file means no trial", None, Exit::Request);
     };
-    let parts = Parts {
+    let parts = IdentityParts {
         executor: plan.executor.as_str().into(),
         device: plan.device.as_str().into(),
         content: plan.content.clone(),

@@ -17,11 +17,11 @@ pub struct Bar {
     bar: ProgressBar,
     plain: bool,
     quiet: bool,
-    state: Mutex<State>,
+    state: Mutex<ProgressState>,
 }
 
 #[derive(Default)]
-struct State {
+struct ProgressState {
     trials: usize,
     of: usize,
     failed: usize,
@@ -50,7 +50,7 @@ impl Bar {
         }
     }
 
-    fn update(&self, change: impl FnOnce(&mut State)) {
+    fn update(&self, change: impl FnOnce(&mut ProgressState)) {
         // A thread that panicked while holding the lock leaves counts that are still good enough to show.
         let mut state = self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         change(&mut state);

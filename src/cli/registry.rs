@@ -6,7 +6,7 @@ use crate::spec::component::{Broken, Components, Info, Kind};
 use crate::spec::diagnostic::{Diagnostics, nearest};
 use crate::spec::fields::{Field, Presence};
 use crate::spec::keys::common_fields;
-use crate::spec::print::{Formulas, toml};
+use crate::spec::print::{FormulaStyle, toml};
 use crate::spec::schema::schema as json_schema;
 use crate::spec::source::{Sources, Span};
 use crate::spec::tree::{Entry, Node, Stands, Table, Value};
@@ -143,5 +143,5 @@ fn shown(value: &Value) -> String {
     let at = Span { source: 0, start: 0, end: 0 };
     let node = Node::new(value.clone(), at);
     let table = Table { entries: vec![Entry { key: "v".into(), key_span: at, node, stands: Stands::Written }] };
-    toml(&table, Formulas::Kept).trim().trim_start_matches("v = ").to_string()
+    toml(&table, FormulaStyle::Kept).trim().trim_start_matches("v = ").to_string()
 }

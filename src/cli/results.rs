@@ -66,7 +66,7 @@ pub struct Ended {
 /// Counts the trials that ended and were asked for, in tables and journals. Nothing is locked, so that a study that is
 /// running goes on.
 pub fn ended(dir: &Path, manifest: &Manifest) -> Result<Ended, StoreError> {
-    let asked = ranking::Asked::new(manifest);
+    let asked = ranking::Requested::new(manifest);
     let mut keys = tables::keys(dir)?;
     keys.extend(journal::read(dir)?.records.iter().map(Record::key));
     // While a study goes on its manifest says what it began with.

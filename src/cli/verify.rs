@@ -5,7 +5,7 @@ use super::{AGAIN, Exit, complain, fail, print};
 use crate::registry::{Crate, OnDevice, Registry};
 use crate::spec::Save;
 use crate::spec::source::Sources;
-use crate::store::agreement::{Again, Agreement, Difference, Stored};
+use crate::store::agreement::{Agreement, Difference, Repeat, StoredResults};
 use crate::store::environment::{ROUNDING, Tolerance};
 use crate::store::lost::manifest_with;
 use crate::store::{FILES, StoreError, SummaryRow, tables};
@@ -77,7 +77,7 @@ fn verified(args: &VerifyArgs, crates: &[Crate]) -> Result<Exit, VerifyError> {
     }
     let rows = tables::summary(dir, &manifest)?;
     let chosen = spread(&rows, if args.all { rows.len() } else { args.sample as usize });
-    let stored = Stored::read(dir)?;
+    let stored = StoredResults::read(dir)?;
     let tolerance = Tolerance::of(&manifest);
     if let Tolerance::OtherBits(now) = &tolerance {
         tell_other_bits(&manifest.environment, now);
@@ -86,7 +86,7 @@ fn verified(args: &VerifyArgs, crates: &[Crate]) -> Result<Exit, VerifyError> {
     for row in &chosen {
         let plan = replay::plan(&manifest, row, &registry, &mut sources)?;
         let (record, weights) = on_device(&plan, &registry, &stored, &row.trial)?;
-        let again = Again { record: &record, weights: weights.as_ref(), columns: &plan.columns() };
+        let again = Repeat { record: &record, weights: weights.as_ref(), columns: &plan.columns() };
         let (place, text) = match stored.agrees(&again, tolerance.relative())? {
             Agreement::Identical { values, tensors } => {
                 (0, format!("identical: {values} values of tables, {tensors} tensors"))
@@ -116,7 +116,12 @@ fn spread(rows: &[SummaryRow], count: usize) -> Vec<&SummaryRow> {
 }
 
 /// Runs a trial again; its record, and whatever of it is stored.
-fn once<D: OnDevice>(plan: &Plan, registry: &Registry, stored: &Stored, trial: &str) -> Result<Finished, ReplayError> {
+fn once<D: OnDevice>(
+    plan: &Plan,
+    registry: &Registry,
+    stored: &StoredResults,
+    trial: &str,
+) -> Result<Finished, ReplayError> {
     let keep = Keep {
         traces: stored.has_traces(trial),
         layers: stored.has_layers(trial),
@@ -125,7 +130,7 @@ fn once<D: OnDevice>(plan: &Plan, registry: &Registry, stored: &Stored, trial: &
     replay::run::<D>(plan, registry, keep)
 }
 
-fn on_device(plan: &Plan, registry: &Registry, stored: &Stored, trial: &str) -> Result<Finished, VerifyError> {
+fn on_device(plan: &Plan, registry: &Registry, stored: &StoredResults, trial: &str) -> Result<Finished, VerifyError> {
     match plan.device {
         #[cfg(feature = "cuda")]
         DeviceName::Cuda => Ok(once::<dfdx::prelude::Cuda>(plan, registry, stored, trial)?),

@@ -1,10 +1,10 @@
 //! `kind = "series"`: rows of a file are moments in time. A column groups them into sequences, whose lengths may
 //! differ; or windows are cut out of one long record, each with a target some rows ahead.
 
-use super::file::Tables;
+use super::file::FileTables;
 use super::scale::{Scale, Scaling};
 use super::split::{Part, Reach};
-use super::table::{Columns, FileKeys, draw_whole, said};
+use super::table::{FileKeys, NamedColumns, draw_whole, said};
 use super::{Data, DataError, DataShape, Dataset, Reading, Units};
 use crate::keys;
 use crate::random::Draws;
@@ -37,9 +37,9 @@ keys! {
 
 /// Sequences of rows.
 pub struct SeriesDataset {
-    columns: Columns,
+    columns: NamedColumns,
     /// Rows of each sample, in the order of time.
-    samples: Vec<Rows>,
+    samples: Vec<SampleRows>,
     /// Steps of the longest sample.
     steps: usize,
     horizon: usize,
@@ -50,18 +50,18 @@ pub struct SeriesDataset {
 
 /// The rows of a sample: inputs of its steps, and targets `horizon` further on.
 #[derive(Debug, Clone)]
-enum Rows {
+enum SampleRows {
     /// One after the other.
     Window(Range<usize>),
     /// As a column groups them, the last `horizon` of them for targets alone.
     Sequence(Vec<usize>),
 }
 
-impl Rows {
+impl SampleRows {
     fn at(&self, place: usize) -> Option<usize> {
         match self {
-            Rows::Window(range) => range.clone().nth(place),
-            Rows::Sequence(rows) => rows.get(place).copied(),
+            SampleRows::Window(range) => range.clone().nth(place),
+            SampleRows::Sequence(rows) => rows.get(place).copied(),
         }
     }
 }
@@ -70,10 +70,10 @@ impl SeriesDataset {
     /// Reads the dataset of its keys.
     ///
     /// # Errors
-    /// As [`Columns::read`], and where the file has too few rows.
-    pub fn read(keys: SeriesKeys, reading: &Reading<'_>, tables: &Tables) -> Result<SeriesDataset, Diagnostics> {
+    /// As [`NamedColumns::read`], and where the file has too few rows.
+    pub fn read(keys: SeriesKeys, reading: &Reading<'_>, tables: &FileTables) -> Result<SeriesDataset, Diagnostics> {
         let (horizon, difference) = (keys.horizon, keys.difference.value);
-        let columns = Columns::read(&keys.file, keys.scale, difference, reading, tables)?;
+        let columns = NamedColumns::read(&keys.file, keys.scale, difference, reading, tables)?;
         let mut found = Diagnostics::default();
         if difference && horizon == 0 {
             let problem = Problem::Conflict("with `horizon = 0` there is no change to predict".into());
@@ -102,9 +102,9 @@ impl SeriesDataset {
         }
         let unlabelled = columns.target_values.is_empty();
         let ahead = if windows || unlabelled { 0 } else { horizon };
-        let length = |rows: &Rows| match rows {
-            Rows::Window(range) => range.len(),
-            Rows::Sequence(rows) => rows.len() - ahead,
+        let length = |rows: &SampleRows| match rows {
+            SampleRows::Window(range) => range.len(),
+            SampleRows::Sequence(rows) => rows.len() - ahead,
         };
         let steps = samples.iter().map(length).max().unwrap_or(0);
         Ok(SeriesDataset { columns, samples, steps, horizon, difference, windows })
@@ -115,8 +115,8 @@ impl SeriesDataset {
         let rows = &self.samples[sample];
         let row = rows.at(step)?;
         let target = match rows {
-            Rows::Window(_) => Some(row + self.horizon).filter(|target| *target < self.columns.file.rows()),
-            Rows::Sequence(_) => rows.at(step + self.horizon),
+            SampleRows::Window(_) => Some(row + self.horizon).filter(|target| *target < self.columns.file.rows()),
+            SampleRows::Sequence(_) => rows.at(step + self.horizon),
         };
         Some((row, target))
     }
@@ -147,7 +147,13 @@ impl SeriesDataset {
 }
 
 /// Windows over the whole file, each with a target some rows ahead.
-fn cut(columns: &Columns, window: &Placed<usize>, stride: usize, ahead: usize, found: &mut Diagnostics) -> Vec<Rows> {
+fn cut(
+    columns: &NamedColumns,
+    window: &Placed<usize>,
+    stride: usize,
+    ahead: usize,
+    found: &mut Diagnostics,
+) -> Vec<SampleRows> {
     let (Placed { value: window, at, .. }, rows) = (window, columns.file.rows());
     if rows < window + ahead {
         let text =
@@ -155,11 +161,16 @@ fn cut(columns: &Columns, window: &Placed<usize>, stride: usize, ahead: usize, f
         found.push(Diagnostic::new(Problem::Data(text), *at));
         return Vec::new();
     }
-    (0..=rows - window - ahead).step_by(stride).map(|first| Rows::Window(first..first + window)).collect()
+    (0..=rows - window - ahead).step_by(stride).map(|first| SampleRows::Window(first..first + window)).collect()
 }
 
 /// Rows by the values of a column, in the order in which these come up.
-fn sequences(columns: &Columns, series: &Placed<String>, horizon: usize, found: &mut Diagnostics) -> Vec<Rows> {
+fn sequences(
+    columns: &NamedColumns,
+    series: &Placed<String>,
+    horizon: usize,
+    found: &mut Diagnostics,
+) -> Vec<SampleRows> {
     let Placed { value: name, at, .. } = series;
     let texts = match columns.file.texts(name) {
         Ok(texts) => texts,
@@ -188,7 +199,7 @@ fn sequences(columns: &Columns, series: &Placed<String>, horizon: usize, found: 
         let [one, other] = cut.map(|(row, part)| format!("{} is `{}`", columns.file.place(row), part.as_str()));
         refuse(format!("series `{series}` lies in several parts: {one}, and {other}; a sequence belongs to one"));
     }
-    groups.into_iter().map(|(_, rows)| Rows::Sequence(rows)).collect()
+    groups.into_iter().map(|(_, rows)| SampleRows::Sequence(rows)).collect()
 }
 
 /// The first row of a sequence and the first one of another part, with their parts.
@@ -266,9 +277,9 @@ impl Dataset for SeriesDataset {
     }
 
     fn reach(&self) -> Option<Reach> {
-        let span = |rows: &Rows| match rows {
-            Rows::Window(range) => range.start..range.end + self.horizon,
-            Rows::Sequence(_) => 0..0,
+        let span = |rows: &SampleRows| match rows {
+            SampleRows::Window(range) => range.start..range.end + self.horizon,
+            SampleRows::Sequence(_) => 0..0,
         };
         let rows = self.columns.file.rows();
         self.windows.then(|| Reach { rows, spans: self.samples.iter().map(span).collect() })
@@ -276,9 +287,9 @@ impl Dataset for SeriesDataset {
 
     fn parts(&self) -> Option<Vec<Part>> {
         let labels = self.columns.labels.as_ref()?;
-        let first = |rows: &Rows| match rows {
-            Rows::Window(_) => None,
-            Rows::Sequence(rows) => rows.first().map(|row| labels[*row]),
+        let first = |rows: &SampleRows| match rows {
+            SampleRows::Window(_) => None,
+            SampleRows::Sequence(rows) => rows.first().map(|row| labels[*row]),
         };
         // Of windows the split asks for the part of each row.
         Some(if self.windows { labels.clone() } else { self.samples.iter().filter_map(first).collect() })

@@ -1,7 +1,7 @@
 //! `kind = "table"`: a row of a file is a sample, held for some steps.
 
 use super::encode::Encode;
-use super::file::{TableError, TableFile, Tables};
+use super::file::{FileTables, TableError, TableFile};
 use super::scale::{Scale, Scaling, Transform};
 use super::split::Part;
 use super::{Data, DataError, DataShape, Dataset, Reading, Units};
@@ -64,7 +64,7 @@ impl Choice for Score {
 }
 
 /// Columns that an experiment names, as numbers.
-pub struct Columns {
+pub struct NamedColumns {
     /// The file.
     pub file: Arc<TableFile>,
     /// Names of the inputs.
@@ -85,7 +85,7 @@ pub struct Columns {
     pub transform: Transform,
 }
 
-impl Columns {
+impl NamedColumns {
     /// Reads them. `differences` says that targets are the change since the last known row.
     ///
     /// # Errors
@@ -95,8 +95,8 @@ impl Columns {
         scaling: Scaling,
         differences: bool,
         reading: &Reading<'_>,
-        tables: &Tables,
-    ) -> Result<Columns, Diagnostics> {
+        tables: &FileTables,
+    ) -> Result<NamedColumns, Diagnostics> {
         let at = keys.path.at;
         let path = reading.sources.folder(at).join(path_of(&keys.path.value));
         let unlabelled = reading.unlabelled;
@@ -127,7 +127,7 @@ impl Columns {
         }
         let names = |names: &[Placed<String>]| names.iter().map(|name| name.value.clone()).collect();
         let (inputs, targets) = (names(&keys.inputs.value), names(&keys.targets.value));
-        Ok(Columns { file, inputs, targets, input_values, target_values, own_targets, labels, scaling, transform })
+        Ok(NamedColumns { file, inputs, targets, input_values, target_values, own_targets, labels, scaling, transform })
     }
 
     /// A target as the file has it.
@@ -223,7 +223,7 @@ fn labels(file: &TableFile, column: &Placed<String>, found: &mut Diagnostics) ->
 
 /// Rows as samples.
 pub struct TableDataset {
-    columns: Columns,
+    columns: NamedColumns,
     steps: usize,
     encode: Encode,
     /// Whether the last step alone counts.
@@ -234,11 +234,11 @@ impl TableDataset {
     /// Reads the dataset of its keys.
     ///
     /// # Errors
-    /// As [`Columns::read`].
-    pub fn read(keys: TableKeys, reading: &Reading<'_>, tables: &Tables) -> Result<TableDataset, Diagnostics> {
+    /// As [`NamedColumns::read`].
+    pub fn read(keys: TableKeys, reading: &Reading<'_>, tables: &FileTables) -> Result<TableDataset, Diagnostics> {
         let mut found = Diagnostics::default();
         check_targets(&keys.file, &mut found);
-        let columns = Columns::read(&keys.file, keys.scale, false, reading, tables);
+        let columns = NamedColumns::read(&keys.file, keys.scale, false, reading, tables);
         if !found.is_empty() {
             found.list.extend(columns.err().map_or(Vec::new(), |more| more.list));
             return Err(found);

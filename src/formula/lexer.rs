@@ -1,6 +1,6 @@
 //! Text to tokens with their places.
 
-use super::{FormulaError, Span};
+use super::{Characters, FormulaError};
 
 /// A piece of a formula.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,7 +22,7 @@ const SIGNS: [&str; 16] = ["<=", ">=", "==", "!=", "=", "+", "-", "*", "/", "^",
 const MAX_NAME: usize = 100;
 
 /// Splits a text; `#` begins a comment. Newlines inside of brackets are blanks.
-pub fn tokens(text: &str) -> Result<Vec<(Token, Span)>, FormulaError> {
+pub fn tokens(text: &str) -> Result<Vec<(Token, Characters)>, FormulaError> {
     let mut list = Vec::new();
     let mut at = 0;
     let mut open = 0usize;

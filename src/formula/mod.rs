@@ -11,7 +11,7 @@ mod print;
 pub use parser::{parse, parse_equations};
 
 /// A range of bytes in the text that was parsed.
-pub type Span = std::ops::Range<usize>;
+pub type Characters = std::ops::Range<usize>;
 
 /// A name with its place; two are equal if their texts are.
 #[derive(Debug, Clone)]
@@ -19,7 +19,7 @@ pub struct Name {
     /// The name.
     pub text: String,
     /// Where it stood.
-    pub span: Span,
+    pub span: Characters,
 }
 
 impl PartialEq for Name {
@@ -176,7 +176,7 @@ pub struct FormulaError {
     /// What is wrong.
     pub message: String,
     /// Where, in the text of the formula.
-    pub span: Span,
+    pub span: Characters,
     /// A next step.
     pub help: Option<String>,
 }

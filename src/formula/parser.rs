@@ -2,7 +2,7 @@
 //! refused quickly and no recursion runs away.
 
 use super::lexer::{Token, tokens};
-use super::{BinaryOp, Equation, Expr, FormulaError, Function, Name, Span, constant};
+use super::{BinaryOp, Characters, Equation, Expr, FormulaError, Function, Name, constant};
 
 /// The longest formula or list of equations, in bytes.
 const MAX_BYTES: usize = 16 * 1024;
@@ -36,7 +36,7 @@ pub fn parse_equations(text: &str) -> Result<Vec<Equation>, Vec<FormulaError>> {
     if errors.is_empty() { Ok(equations) } else { Err(errors) }
 }
 
-fn limited(text: &str) -> Result<Vec<(Token, Span)>, FormulaError> {
+fn limited(text: &str) -> Result<Vec<(Token, Characters)>, FormulaError> {
     if text.len() > MAX_BYTES {
         let message = format!("formula of {} bytes; at most {MAX_BYTES} are allowed", text.len());
         return Err(FormulaError { message, span: 0..0, help: None });
@@ -44,7 +44,7 @@ fn limited(text: &str) -> Result<Vec<(Token, Span)>, FormulaError> {
     tokens(text)
 }
 
-fn equation(line: &[(Token, Span)]) -> Result<Equation, FormulaError> {
+fn equation(line: &[(Token, Characters)]) -> Result<Equation, FormulaError> {
     let whole = line[0].1.start..line[line.len() - 1].1.end;
     let [(Token::Name(text), span), (Token::Sign("="), _), right @ ..] = line else {
         return Err(error("expected an equation `name = formula`", whole));
@@ -62,7 +62,7 @@ fn equation(line: &[(Token, Span)]) -> Result<Equation, FormulaError> {
     }
 }
 
-fn error(message: &str, span: Span) -> FormulaError {
+fn error(message: &str, span: Characters) -> FormulaError {
     FormulaError { message: message.into(), span, help: None }
 }
 
@@ -73,7 +73,7 @@ struct Parsed {
 }
 
 struct Parser<'a> {
-    tokens: &'a [(Token, Span)],
+    tokens: &'a [(Token, Characters)],
     at: usize,
     end: usize,
     nesting: usize,
@@ -101,7 +101,7 @@ fn operator(sign: &str) -> Option<(BinaryOp, u8, u8)> {
 const NEGATE: u8 = 7;
 
 impl<'a> Parser<'a> {
-    fn peek(&self) -> Option<&'a (Token, Span)> {
+    fn peek(&self) -> Option<&'a (Token, Characters)> {
         self.tokens.get(self.at)
     }
 
@@ -112,7 +112,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn unexpected(&self, span: Span) -> FormulaError {
+    fn unexpected(&self, span: Characters) -> FormulaError {
         match self.tokens.get(self.at).map(|(token, _)| token) {
             Some(Token::Sign("=")) => {
                 let help = Some("a comparison is written `==`".to_string());
@@ -126,7 +126,7 @@ impl<'a> Parser<'a> {
 
     fn nested<T>(
         &mut self,
-        span: Span,
+        span: Characters,
         body: impl FnOnce(&mut Self) -> Result<T, FormulaError>,
     ) -> Result<T, FormulaError> {
         if self.nesting == MAX_NESTING {
@@ -193,7 +193,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn close(&mut self, opened: &Span) -> Result<(), FormulaError> {
+    fn close(&mut self, opened: &Characters) -> Result<(), FormulaError> {
         match self.peek() {
             Some((Token::Sign(")"), _)) => {
                 self.at += 1;
@@ -208,7 +208,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn call(&mut self, name: &str, span: &Span) -> Result<Parsed, FormulaError> {
+    fn call(&mut self, name: &str, span: &Characters) -> Result<Parsed, FormulaError> {
         let opened = self.tokens[self.at].1.clone();
         self.at += 1;
         let Some(function) = Function::named(name) else {

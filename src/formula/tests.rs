@@ -7,7 +7,7 @@ fn printed(text: &str) -> String {
     parse(text).unwrap().to_string()
 }
 
-fn wrong(text: &str) -> (String, Span) {
+fn wrong(text: &str) -> (String, Characters) {
     let error = parse(text).unwrap_err();
     (error.message, error.span)
 }

@@ -13,5 +13,5 @@ pub mod reference;
 pub mod surrogate;
 
 pub use model::Model;
-pub use program::Program;
+pub use program::StepProgram;
 pub use surrogate::Surrogate;

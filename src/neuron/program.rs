@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 /// What an executor runs: one time step as a list of assignments, and what goes in and out.
 #[derive(Debug, Clone)]
-pub struct Program {
+pub struct StepProgram {
     /// Inputs, in the model's order.
     pub inputs: Vec<String>,
     /// States with their value before the first step; each is assigned in `body`.
@@ -53,15 +53,15 @@ pub fn previous(name: &str) -> Option<&str> {
     name.strip_prefix("prev.")
 }
 
-impl Program {
+impl StepProgram {
     /// Chooses options (`(option, value)`; the first value of those not named) and a surrogate over `x`.
     /// A model whose every choice passed `check` gives a program for each.
-    pub fn new(model: &Model, choices: &[(String, String)], surrogate: Expr) -> Program {
+    pub fn new(model: &Model, choices: &[(String, String)], surrogate: Expr) -> StepProgram {
         let assignments = assignments(model, choices);
         let (mut order, _) = order(&assignments);
         let needed = needed(model, &assignments);
         order.retain(|i| needed.contains(i));
-        Program {
+        StepProgram {
             inputs: model.inputs.clone(),
             states: model.states.clone(),
             outputs: model.outputs.clone(),

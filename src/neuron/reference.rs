@@ -4,7 +4,7 @@
 //! spike, for which the surrogate stands in: with `y = z detach(d(z))`, `heaviside(z) + (y - detach(y))` has the
 //! value of the spike and the derivative `d(z)`.
 
-use super::program::{Program, Projection, previous};
+use super::program::{Projection, StepProgram, previous};
 use crate::formula::{BinaryOp, Expr, Function, constant};
 use crate::tensor::{Backend, Chain, DeviceName, Matrix, Recorder, Steps, Taped, TensorError};
 use dfdx::prelude::*;
@@ -28,7 +28,7 @@ pub struct Segment<D: Backend> {
 /// signals are gathered. Without `carry` the states start as the model says; with `tbptt` no gradient of a state goes
 /// back over a step whose number is a multiple of it.
 pub fn forward<D: Backend>(
-    program: &Program,
+    program: &StepProgram,
     params: &HashMap<String, Matrix<D>>,
     inputs: &HashMap<String, Steps<D>>,
     carry: Option<Carry<D>>,
@@ -46,7 +46,7 @@ pub fn forward<D: Backend>(
             Some((low, high)) => recorder.unary(&params[&param.name], |p| p.try_clamp(low as f32, high as f32))?,
             None => params[&param.name].clone(),
         };
-        held.insert(param.name.clone(), Value::from(recorder.expand(&row, shape.0, shape.1)?));
+        held.insert(param.name.clone(), LaneValue::from(recorder.expand(&row, shape.0, shape.1)?));
     }
     let mut states = initial_states(program, carry, shape, recorder)?;
     let branches = |expr: &Expr| [Function::Where, Function::Min, Function::Max].iter().any(|f| expr.is_call(*f));
@@ -56,12 +56,12 @@ pub fn forward<D: Backend>(
     for t in 0..steps {
         let mut values = held.clone();
         for (name, sequence) in inputs {
-            values.insert(name.clone(), Value::from(recorder.step(sequence, t)?));
+            values.insert(name.clone(), LaneValue::from(recorder.step(sequence, t)?));
         }
         let cut = tbptt.is_some_and(|every| t.is_multiple_of(every));
         for (name, state) in states {
             let state = match state {
-                Value::Lanes(lanes) if cut => Value::from(recorder.detach(&lanes)?),
+                LaneValue::Lanes(lanes) if cut => LaneValue::from(recorder.detach(&lanes)?),
                 state => state,
             };
             values.insert(format!("prev.{name}"), state);
@@ -69,7 +69,7 @@ pub fn forward<D: Backend>(
         for projection in &program.projections {
             project(projection, params, &mut values, shape, recorder)?;
         }
-        let mut step = Step { values, shape, guarded, surrogate: &program.surrogate, recorder: &mut *recorder };
+        let mut step = StepValues { values, shape, guarded, surrogate: &program.surrogate, recorder: &mut *recorder };
         for (name, expr) in &program.body {
             debug_assert!(previous(name).is_none());
             let value = step.eval(expr)?;
@@ -77,7 +77,7 @@ pub fn forward<D: Backend>(
         }
         states = HashMap::new();
         for (name, _) in &program.states {
-            states.insert(name.clone(), Value::Lanes(step.lanes_of(name)?));
+            states.insert(name.clone(), LaneValue::Lanes(step.lanes_of(name)?));
         }
         for ((_, name), parts) in signals.iter().zip(&mut gathered) {
             parts.push((*step.lanes_of(name)?).clone());
@@ -95,32 +95,32 @@ pub fn forward<D: Backend>(
 fn project<D: Backend>(
     projection: &Projection,
     params: &HashMap<String, Matrix<D>>,
-    values: &mut HashMap<String, Value<D>>,
+    values: &mut HashMap<String, LaneValue<D>>,
     shape: (usize, usize),
     recorder: &mut Recorder<D>,
 ) -> Result<(), TensorError> {
-    let Some(Value::Lanes(from)) = values.get(&format!("prev.{}", projection.from)).cloned() else { return Ok(()) };
+    let Some(LaneValue::Lanes(from)) = values.get(&format!("prev.{}", projection.from)).cloned() else { return Ok(()) };
     let weight = &params[&format!("{}.weight", projection.name)];
     if !projection.dense {
         let wide = recorder.expand(weight, shape.0, shape.1)?;
         let product = recorder.binary(&from, &wide, |from, wide| from.try_mul(wide))?;
-        values.insert(projection.to[0].clone(), Value::from(product));
+        values.insert(projection.to[0].clone(), LaneValue::from(product));
         return Ok(());
     }
     let bias = params.get(&format!("{}.bias", projection.name));
     let all = recorder.dense(&from, weight, bias)?;
     for (i, name) in projection.to.iter().enumerate() {
-        values.insert(name.clone(), Value::from(recorder.columns(&all, i * shape.1, (i + 1) * shape.1)?));
+        values.insert(name.clone(), LaneValue::from(recorder.columns(&all, i * shape.1, (i + 1) * shape.1)?));
     }
     Ok(())
 }
 
 fn initial_states<D: Backend>(
-    program: &Program,
+    program: &StepProgram,
     carry: Option<Carry<D>>,
     shape: (usize, usize),
     recorder: &Recorder<D>,
-) -> Result<HashMap<String, Value<D>>, TensorError> {
+) -> Result<HashMap<String, LaneValue<D>>, TensorError> {
     let mut carry = carry.unwrap_or_default();
     let mut states = HashMap::new();
     for (name, start) in &program.states {
@@ -128,14 +128,14 @@ fn initial_states<D: Backend>(
             Some(state) => state,
             None => recorder.constant(*start as f32, shape)?,
         };
-        states.insert(name.clone(), Value::from(state));
+        states.insert(name.clone(), LaneValue::from(state));
     }
     Ok(states)
 }
 
 /// A value inside a step: one number for all lanes, or `[batch, neurons]`. Clones are known as the same value.
 #[derive(Clone)]
-enum Value<D: Backend> {
+enum LaneValue<D: Backend> {
     Number(f64),
     Lanes(Rc<Matrix<D>>),
 }
@@ -154,8 +154,8 @@ fn share(all: bool, half: bool) -> f32 {
 }
 
 /// One time step.
-struct Step<'a, D: Backend> {
-    values: HashMap<String, Value<D>>,
+struct StepValues<'a, D: Backend> {
+    values: HashMap<String, LaneValue<D>>,
     shape: (usize, usize),
     /// Whether equations choose between branches, so that the gradient of one that was not taken has to be kept at 0.
     guarded: bool,
@@ -163,18 +163,18 @@ struct Step<'a, D: Backend> {
     recorder: &'a mut Recorder<D>,
 }
 
-impl<D: Backend> Step<'_, D> {
-    fn eval(&mut self, expr: &Expr) -> Result<Value<D>, TensorError> {
+impl<D: Backend> StepValues<'_, D> {
+    fn eval(&mut self, expr: &Expr) -> Result<LaneValue<D>, TensorError> {
         match expr {
-            Expr::Number(x) => Ok(Value::Number(*x)),
+            Expr::Number(x) => Ok(LaneValue::Number(*x)),
             Expr::Name(name) => match (self.values.get(&name.text), constant(&name.text)) {
                 (Some(value), _) => Ok(value.clone()),
-                (None, Some(x)) => Ok(Value::Number(x)),
+                (None, Some(x)) => Ok(LaneValue::Number(x)),
                 (None, None) => Err(TensorError(format!("the program has no value for `{}`", name.text))),
             },
             Expr::Negate(inner) => match self.eval(inner)? {
-                Value::Number(x) => Ok(Value::Number(-x)),
-                Value::Lanes(x) => self.unary(&x, |x| x.try_negate()),
+                LaneValue::Number(x) => Ok(LaneValue::Number(-x)),
+                LaneValue::Lanes(x) => self.unary(&x, |x| x.try_negate()),
             },
             Expr::Binary(op, a, b) => {
                 let (a, b) = (self.eval(a)?, self.eval(b)?);
@@ -191,8 +191,8 @@ impl<D: Backend> Step<'_, D> {
         &mut self,
         x: &Matrix<D>,
         op: impl FnOnce(Taped<(usize, usize), D>) -> Result<Taped<(usize, usize), D>, D::Err>,
-    ) -> Result<Value<D>, TensorError> {
-        self.recorder.unary(x, op).map(Value::from)
+    ) -> Result<LaneValue<D>, TensorError> {
+        self.recorder.unary(x, op).map(LaneValue::from)
     }
 
     /// A function whose derivative, by its argument and its value, may be infinite.
@@ -201,14 +201,14 @@ impl<D: Backend> Step<'_, D> {
         x: &Matrix<D>,
         op: impl FnOnce(Taped<(usize, usize), D>) -> Result<Taped<(usize, usize), D>, D::Err>,
         slope: impl Fn(f32, f32) -> f32,
-    ) -> Result<Value<D>, TensorError> {
+    ) -> Result<LaneValue<D>, TensorError> {
         if !self.guarded {
             return self.unary(x, op);
         }
         let out = self.recorder.paused(|recorder| recorder.unary(x, op))?;
         let slopes = x.as_vec().into_iter().zip(out.as_vec()).map(|(x, y)| slope(x, y)).collect();
         self.recorder.by_slopes(&out, vec![(x, slopes)], Chain::Guarded);
-        Ok(Value::from(out))
+        Ok(LaneValue::from(out))
     }
 
     /// A function that is the binary's own on the processor, and the device's elsewhere; its derivative is one of its
@@ -219,7 +219,7 @@ impl<D: Backend> Step<'_, D> {
         function: impl Fn(f32) -> f32,
         op: impl FnOnce(Taped<(usize, usize), D>) -> Result<Taped<(usize, usize), D>, D::Err>,
         slope: impl Fn(f32, f32) -> f32,
-    ) -> Result<Value<D>, TensorError> {
+    ) -> Result<LaneValue<D>, TensorError> {
         if D::NAME != DeviceName::Cpu {
             return self.curved(x, op, slope);
         }
@@ -229,18 +229,18 @@ impl<D: Backend> Step<'_, D> {
         let out = self.recorder.matrix(values, self.shape)?;
         let chain = if self.guarded { Chain::Guarded } else { Chain::Plain };
         self.recorder.by_slopes(&out, vec![(x, slopes)], chain);
-        Ok(Value::from(out))
+        Ok(LaneValue::from(out))
     }
 
     /// A function of two values, whose derivatives are `slopes` of both operands and the result.
     fn curved_both(
         &mut self,
-        a: Value<D>,
-        b: Value<D>,
+        a: LaneValue<D>,
+        b: LaneValue<D>,
         op: impl FnOnce(Taped<(usize, usize), D>, Taped<(usize, usize), D>) -> Result<Taped<(usize, usize), D>, D::Err>,
         slopes: [fn(f32, f32, f32) -> f32; 2],
         chain: Chain,
-    ) -> Result<Value<D>, TensorError> {
+    ) -> Result<LaneValue<D>, TensorError> {
         if !self.guarded {
             return self.both(a, b, op);
         }
@@ -251,32 +251,32 @@ impl<D: Backend> Step<'_, D> {
         let [by_a, by_b] =
             slopes.map(|slope| (0..results.len()).map(|i| slope(left[i], right[i], results[i])).collect::<Vec<f32>>());
         self.recorder.by_slopes(&out, vec![(&a, by_a), (&b, by_b)], chain);
-        Ok(Value::from(out))
+        Ok(LaneValue::from(out))
     }
 
-    fn binary(&mut self, op: BinaryOp, a: Value<D>, b: Value<D>) -> Result<Value<D>, TensorError> {
+    fn binary(&mut self, op: BinaryOp, a: LaneValue<D>, b: LaneValue<D>) -> Result<LaneValue<D>, TensorError> {
         use BinaryOp::*;
         match (op, a, b) {
-            (op, Value::Number(a), Value::Number(b)) => {
+            (op, LaneValue::Number(a), LaneValue::Number(b)) => {
                 let (a, b) = (Box::new(Expr::number(a)), Box::new(Expr::number(b)));
                 let folded = Expr::Binary(op, a, b).eval(&|_| None).map_err(|e| TensorError(e.message))?;
-                Ok(Value::Number(folded))
+                Ok(LaneValue::Number(folded))
             }
-            (Add, Value::Lanes(x), Value::Number(c)) | (Add, Value::Number(c), Value::Lanes(x)) => {
+            (Add, LaneValue::Lanes(x), LaneValue::Number(c)) | (Add, LaneValue::Number(c), LaneValue::Lanes(x)) => {
                 self.unary(&x, |x| x.try_add(c as f32))
             }
-            (Mul, Value::Lanes(x), Value::Number(c)) | (Mul, Value::Number(c), Value::Lanes(x)) => {
+            (Mul, LaneValue::Lanes(x), LaneValue::Number(c)) | (Mul, LaneValue::Number(c), LaneValue::Lanes(x)) => {
                 self.unary(&x, |x| x.try_mul(c as f32))
             }
-            (Sub, Value::Lanes(x), Value::Number(c)) => self.unary(&x, |x| x.try_sub(c as f32)),
-            (Sub, Value::Number(c), Value::Lanes(x)) => self.unary(&x, |x| x.try_negate()?.try_add(c as f32)),
-            (Div, Value::Lanes(x), Value::Number(c)) => self.unary(&x, |x| x.try_div(c as f32)),
-            (Div, Value::Number(1.0), Value::Lanes(x)) => self.curved(&x, |x| x.try_recip(), |_, y| -y * y),
-            (Pow, Value::Lanes(x), Value::Number(c)) => self.power(&x, c),
-            (Pow, a, Value::Lanes(b)) => {
+            (Sub, LaneValue::Lanes(x), LaneValue::Number(c)) => self.unary(&x, |x| x.try_sub(c as f32)),
+            (Sub, LaneValue::Number(c), LaneValue::Lanes(x)) => self.unary(&x, |x| x.try_negate()?.try_add(c as f32)),
+            (Div, LaneValue::Lanes(x), LaneValue::Number(c)) => self.unary(&x, |x| x.try_div(c as f32)),
+            (Div, LaneValue::Number(1.0), LaneValue::Lanes(x)) => self.curved(&x, |x| x.try_recip(), |_, y| -y * y),
+            (Pow, LaneValue::Lanes(x), LaneValue::Number(c)) => self.power(&x, c),
+            (Pow, a, LaneValue::Lanes(b)) => {
                 let a = self.lanes(a)?;
                 let log = self.own(&a, libm::logf, |a| a.try_ln(), |x, _| x.recip())?;
-                let product = self.binary(Mul, Value::Lanes(b), log)?;
+                let product = self.binary(Mul, LaneValue::Lanes(b), log)?;
                 let product = self.lanes(product)?;
                 self.own(&product, libm::expf, |x| x.try_exp(), |_, y| y)
             }
@@ -295,7 +295,7 @@ impl<D: Backend> Step<'_, D> {
         }
     }
 
-    fn power(&mut self, x: &Matrix<D>, exponent: f64) -> Result<Value<D>, TensorError> {
+    fn power(&mut self, x: &Matrix<D>, exponent: f64) -> Result<LaneValue<D>, TensorError> {
         if exponent == 2.0 {
             self.curved(x, |x| x.try_square(), |x, _| 2.0 * x)
         } else if exponent.fract() == 0.0 && exponent.abs() < 1e6 {
@@ -309,26 +309,26 @@ impl<D: Backend> Step<'_, D> {
 
     fn both(
         &mut self,
-        a: Value<D>,
-        b: Value<D>,
+        a: LaneValue<D>,
+        b: LaneValue<D>,
         op: impl FnOnce(Taped<(usize, usize), D>, Taped<(usize, usize), D>) -> Result<Taped<(usize, usize), D>, D::Err>,
-    ) -> Result<Value<D>, TensorError> {
+    ) -> Result<LaneValue<D>, TensorError> {
         let (a, mut b) = (self.lanes(a)?, self.lanes(b)?);
         if Rc::ptr_eq(&a, &b) {
             b = Rc::new(self.recorder.unary(&b, |b| b.try_add(0.0))?);
         }
-        self.recorder.binary(&a, &b, op).map(Value::from)
+        self.recorder.binary(&a, &b, op).map(LaneValue::from)
     }
 
     fn compare(
         &mut self,
-        a: Value<D>,
-        b: Value<D>,
+        a: LaneValue<D>,
+        b: LaneValue<D>,
         op: impl FnOnce(&Matrix<D>, &Matrix<D>) -> Result<Tensor<(usize, usize), bool, D>, D::Err>,
-    ) -> Result<Value<D>, TensorError> {
+    ) -> Result<LaneValue<D>, TensorError> {
         let (a, b) = (self.lanes(a)?, self.lanes(b)?);
         let mask = op(&a, &b).map_err(TensorError::from_device)?;
-        self.indicator(mask).map(Value::from)
+        self.indicator(mask).map(LaneValue::from)
     }
 
     /// 1 where the mask is true, else 0; without a gradient.
@@ -337,12 +337,12 @@ impl<D: Backend> Step<'_, D> {
         mask.try_choose(one, zero).map_err(TensorError::from_device)
     }
 
-    fn call(&mut self, function: Function, mut arguments: Vec<Value<D>>) -> Result<Value<D>, TensorError> {
-        if let Some(numbers) = arguments.iter().map(Value::number).collect::<Option<Vec<f64>>>()
+    fn call(&mut self, function: Function, mut arguments: Vec<LaneValue<D>>) -> Result<LaneValue<D>, TensorError> {
+        if let Some(numbers) = arguments.iter().map(LaneValue::number).collect::<Option<Vec<f64>>>()
             && function != Function::Surrogate
         {
             let call = Expr::Call(function, numbers.into_iter().map(Expr::number).collect());
-            return call.eval(&|_| None).map(Value::Number).map_err(|e| TensorError(e.message));
+            return call.eval(&|_| None).map(LaneValue::Number).map_err(|e| TensorError(e.message));
         }
         let first = self.lanes(arguments.remove(0))?;
         match function {
@@ -355,11 +355,11 @@ impl<D: Backend> Step<'_, D> {
             Function::Cos => self.own(&first, libm::cosf, |x| x.try_cos(), |x, _| -libm::sinf(x)),
             Function::Sigmoid => self.curved(&first, |x| x.try_sigmoid(), |_, y| y * (1.0 - y)),
             Function::Min => {
-                let first = Value::Lanes(first);
+                let first = LaneValue::Lanes(first);
                 self.curved_both(first, arguments.remove(0), |a, b| a.try_minimum(b), LESSER, Chain::Shares)
             }
             Function::Max => {
-                let first = Value::Lanes(first);
+                let first = LaneValue::Lanes(first);
                 let [first_share, second_share] = LESSER;
                 self.curved_both(
                     first,
@@ -370,24 +370,24 @@ impl<D: Backend> Step<'_, D> {
                 )
             }
             Function::Where => self.choose(&first, arguments.remove(0), arguments.remove(0)),
-            Function::Heaviside => self.heaviside(&first).map(Value::from),
+            Function::Heaviside => self.heaviside(&first).map(LaneValue::from),
             Function::Sign => {
                 let (above, below) =
                     (self.heaviside(&first)?, self.recorder.paused(|r| r.unary(&first, |x| x.try_negate()))?);
                 let below = self.heaviside(&below)?;
-                above.try_sub(below).map(Value::from).map_err(TensorError::from_device)
+                above.try_sub(below).map(LaneValue::from).map_err(TensorError::from_device)
             }
             Function::Floor => {
                 let floor = first.as_vec().into_iter().map(f32::floor).collect();
-                self.recorder.matrix(floor, self.shape).map(Value::from)
+                self.recorder.matrix(floor, self.shape).map(LaneValue::from)
             }
-            Function::Detach => self.recorder.detach(&first).map(Value::from),
-            Function::Spike => self.spike(&first).map(Value::from),
-            Function::Surrogate => self.derivative(&first).map(Value::from),
+            Function::Detach => self.recorder.detach(&first).map(LaneValue::from),
+            Function::Spike => self.spike(&first).map(LaneValue::from),
+            Function::Surrogate => self.derivative(&first).map(LaneValue::from),
         }
     }
 
-    fn choose(&mut self, condition: &Matrix<D>, a: Value<D>, b: Value<D>) -> Result<Value<D>, TensorError> {
+    fn choose(&mut self, condition: &Matrix<D>, a: LaneValue<D>, b: LaneValue<D>) -> Result<LaneValue<D>, TensorError> {
         let mask = condition.try_ne(0.0).map_err(TensorError::from_device)?;
         self.both(a, b, |a, b| mask.try_choose(a, b))
     }
@@ -408,19 +408,19 @@ impl<D: Backend> Step<'_, D> {
     /// The surrogate at `x`, as a number without a gradient.
     fn derivative(&mut self, x: &Matrix<D>) -> Result<Matrix<D>, TensorError> {
         let (surrogate, shape) = (self.surrogate, self.shape);
-        let values = HashMap::from([("x".to_string(), Value::from(x.clone()))]);
+        let values = HashMap::from([("x".to_string(), LaneValue::from(x.clone()))]);
         self.recorder.paused(|recorder| {
-            let mut inner = Step { values, shape, guarded: false, surrogate, recorder };
+            let mut inner = StepValues { values, shape, guarded: false, surrogate, recorder };
             let value = inner.eval(surrogate)?;
             let lanes = inner.lanes(value)?;
             inner.recorder.detach(&lanes)
         })
     }
 
-    fn lanes(&self, value: Value<D>) -> Result<Rc<Matrix<D>>, TensorError> {
+    fn lanes(&self, value: LaneValue<D>) -> Result<Rc<Matrix<D>>, TensorError> {
         match value {
-            Value::Lanes(x) => Ok(x),
-            Value::Number(x) => self.recorder.constant(x as f32, self.shape).map(Rc::new),
+            LaneValue::Lanes(x) => Ok(x),
+            LaneValue::Number(x) => self.recorder.constant(x as f32, self.shape).map(Rc::new),
         }
     }
 
@@ -432,24 +432,24 @@ impl<D: Backend> Step<'_, D> {
     }
 }
 
-impl<D: Backend> From<Matrix<D>> for Value<D> {
+impl<D: Backend> From<Matrix<D>> for LaneValue<D> {
     fn from(matrix: Matrix<D>) -> Self {
-        Value::Lanes(Rc::new(matrix))
+        LaneValue::Lanes(Rc::new(matrix))
     }
 }
 
-impl<D: Backend> Value<D> {
+impl<D: Backend> LaneValue<D> {
     fn matrix(self) -> Option<Matrix<D>> {
         match self {
-            Value::Lanes(x) => Some((*x).clone()),
-            Value::Number(_) => None,
+            LaneValue::Lanes(x) => Some((*x).clone()),
+            LaneValue::Number(_) => None,
         }
     }
 
     fn number(&self) -> Option<f64> {
         match self {
-            Value::Number(x) => Some(*x),
-            Value::Lanes(_) => None,
+            LaneValue::Number(x) => Some(*x),
+            LaneValue::Lanes(_) => None,
         }
     }
 }

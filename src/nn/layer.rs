@@ -4,7 +4,7 @@
 use super::init::Initialiser;
 use crate::formula::Expr;
 use crate::keys;
-use crate::neuron::Program;
+use crate::neuron::StepProgram;
 use crate::neuron::reference::{Carry, Segment};
 use crate::spec::Component;
 use crate::tensor::{Backend, Matrix, Recorder, Steps, TensorError};
@@ -120,7 +120,7 @@ impl ParameterPlan {
 /// A layer's fused form: a neuron program behind dense weights, or the weights alone.
 pub enum Form {
     /// Neurons.
-    Neurons(Program),
+    Neurons(StepProgram),
     /// The dense layer.
     Dense,
 }

@@ -7,7 +7,7 @@ use super::linear::{DenseWeights, WeightKeys, project};
 use crate::formula::Expr;
 use crate::neuron::Model;
 use crate::neuron::model::{ParamDecl, ProjectionDecl};
-use crate::neuron::program::Program;
+use crate::neuron::program::StepProgram;
 use crate::neuron::reference::{self, Carry, Segment};
 use crate::spec::Component;
 use crate::spec::component::Kind;
@@ -145,8 +145,8 @@ impl Neurons {
         }
     }
 
-    fn program(&self) -> Program {
-        Program::new(&self.model, &self.choices, self.surrogate.clone())
+    fn program(&self) -> StepProgram {
+        StepProgram::new(&self.model, &self.choices, self.surrogate.clone())
     }
 
     fn parameter(
@@ -226,7 +226,7 @@ impl Recipe for Neurons {
 }
 
 struct NeuronLayer {
-    program: Program,
+    program: StepProgram,
 }
 
 impl<D: Backend> Layer<D> for NeuronLayer {

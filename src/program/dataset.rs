@@ -2,7 +2,7 @@
 //! is one.
 
 use super::protocol::{Answer, Cube, Request};
-use super::{Failure, Manifest, Program};
+use super::{Failure, Program, ProgramManifest};
 use crate::data::function::SampleKeys;
 use crate::data::{Data, DataError, DataShape, Dataset};
 use crate::random::Draws;
@@ -62,7 +62,7 @@ impl Dataset for ProgramDataset {
     }
 
     fn program(&self) -> Option<String> {
-        let Manifest { name, file, .. } = &self.program.manifest;
+        let ProgramManifest { name, file, .. } = &self.program.manifest;
         Some(format!("program `{name}` ({file})"))
     }
 

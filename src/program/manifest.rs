@@ -38,7 +38,7 @@ impl Provides {
 
 /// A program as its manifest describes it.
 #[derive(Debug, Clone)]
-pub struct Manifest {
+pub struct ProgramManifest {
     /// What the registry shows.
     pub info: Info,
     /// Its name.
@@ -126,7 +126,7 @@ fn own_fields(provides: Provides) -> Vec<Field> {
     }
 }
 
-impl Manifest {
+impl ProgramManifest {
     /// Reads a manifest, which `origin` holds the file and text of.
     pub fn read(
         table: &Table,
@@ -135,7 +135,7 @@ impl Manifest {
         text: &str,
         registry: &dyn Components,
         found: &mut Diagnostics,
-    ) -> Option<Manifest> {
+    ) -> Option<ProgramManifest> {
         let before = found.list.len();
         let checked = Checker::new(registry, found).table(table, &ManifestKeys::fields(), at);
         if found.list.len() > before {
@@ -169,7 +169,7 @@ impl Manifest {
             detail += &format!("inputs: {}\ntargets: {}\n", inputs.join(", "), targets.join(", "));
         }
         let origin = Origin::Program { file: file.clone(), text: text.into(), digest: digest.clone() };
-        Some(Manifest {
+        Some(ProgramManifest {
             info: Info { origin, ..crate::neuron::surrogate::info(&checked, info_fields, detail) },
             name: said.name,
             file,

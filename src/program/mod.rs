@@ -17,7 +17,7 @@ pub mod protocol;
 
 pub use cache::{Cache, NoCache};
 pub use dataset::ProgramDataset;
-pub use manifest::{Manifest, MetricKeys, Provides};
+pub use manifest::{MetricKeys, ProgramManifest, Provides};
 pub use metric::ProgramMetric;
 pub use process::{are_running, kill_all};
 
@@ -114,14 +114,14 @@ pub struct ProgramError {
 /// A program that a manifest describes, and its process, if one runs.
 pub struct Program {
     /// What is known of it.
-    pub manifest: Manifest,
+    pub manifest: ProgramManifest,
     /// Set where it may run: what it gave is kept there, if anywhere.
     allowed: OnceLock<Option<Arc<Cache>>>,
-    state: Mutex<State>,
+    state: Mutex<ProcessState>,
 }
 
 #[derive(Default)]
-struct State {
+struct ProcessState {
     process: Option<Process>,
     /// What it did; it is not asked again.
     broken: Option<ProgramError>,
@@ -131,7 +131,7 @@ struct State {
 
 impl Program {
     /// A program that does not run, and may not.
-    pub fn new(manifest: Manifest) -> Program {
+    pub fn new(manifest: ProgramManifest) -> Program {
         Program { manifest, allowed: OnceLock::new(), state: Mutex::default() }
     }
 
@@ -152,7 +152,7 @@ impl Program {
     /// Asks for what an id stands for; `numbers` are in a right answer.
     fn ask<T>(
         &self,
-        state: &mut State,
+        state: &mut ProcessState,
         request: impl FnOnce(u64) -> Request,
         numbers: usize,
         read: impl FnOnce(u64, Answer) -> Result<T, Failure>,
@@ -175,13 +175,13 @@ impl Program {
         (!ended).then(|| self.error(Failure::Stays(process::GRACE.as_secs_f64()), ""))
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, ProcessState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn attempt<T>(
         &self,
-        state: &mut State,
+        state: &mut ProcessState,
         body: impl FnOnce(&mut Session<'_>) -> Result<T, Failure>,
     ) -> Result<T, ProgramError> {
         if let Some(error) = &state.broken {
@@ -232,9 +232,9 @@ impl Drop for Program {
 
 /// A program and its process for the time of some requests.
 struct Session<'a> {
-    manifest: &'a Manifest,
+    manifest: &'a ProgramManifest,
     allowed: bool,
-    state: &'a mut State,
+    state: &'a mut ProcessState,
 }
 
 impl Session<'_> {

@@ -1,7 +1,7 @@
 //! How components come into the registry: `to.loss("mse", |_| Mse).about("...")`. Built-in ones and those of other crates
 //! register alike; whatever is registered shows in `list`, `show`, the schema and suggestions, and is checked alike.
 
-use super::{Catalog, Entry, LayerBuild, LossBuild, MetricBuild, Registry, keys};
+use super::{Catalog, LayerBuild, LossBuild, MetricBuild, Registered, Registry, keys};
 use crate::data::{Dataset, Reading};
 use crate::nn::Initialiser;
 use crate::nn::layer::{Lookup, Recipe};
@@ -37,7 +37,7 @@ pub struct Additions<'a> {
 
 /// A component that was just registered, to say more of it.
 pub struct Adding<'a, B> {
-    entry: &'a mut Entry<B>,
+    entry: &'a mut Registered<B>,
 }
 
 impl<'a> Additions<'a> {
@@ -177,7 +177,7 @@ fn add<'a, K: Keys, B>(catalog: &'a mut Catalog<B>, name: &str, origin: &Origin,
     assert!(crate::spec::check::is_name(name), "`{name}` is not a name: small letters, digits and `_`");
     assert!(!catalog.contains_key(name), "`{name}` is registered already");
     let info = Info { origin: origin.clone(), fields: K::fields(), ..Info::named(name) };
-    Adding { entry: catalog.entry(name.into()).or_insert(Entry { info, build }) }
+    Adding { entry: catalog.entry(name.into()).or_insert(Registered { info, build }) }
 }
 
 impl<B> Adding<'_, B> {

@@ -2,7 +2,7 @@
 
 use super::Registry;
 use super::additions::Additions;
-use crate::data::file::Tables;
+use crate::data::file::FileTables;
 use crate::data::series::SeriesDataset;
 use crate::data::table::TableDataset;
 use crate::nn::{init, linear};
@@ -115,7 +115,7 @@ fn metrics(to: &mut Additions<'_>) {
 
 /// Datasets that are read from files, which configurations share.
 fn files(to: &mut Additions<'_>) {
-    let tables = Arc::new(Tables::default());
+    let tables = Arc::new(FileTables::default());
     let shared = tables.clone();
     to.dataset_of_files("table", move |keys, reading| TableDataset::read(keys, reading, &shared))
         .about("Rows of a CSV, Parquet or NPY file: each is a sample, held for some steps")

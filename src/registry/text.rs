@@ -1,10 +1,10 @@
 //! Text plugins: what lies in `plugins/` folders.
 
-use super::{Catalog, DatasetBuild, Entry, LayerBuild, MetricBuild, MetricOf, Registry, keys, passed};
+use super::{Catalog, DatasetBuild, LayerBuild, MetricBuild, MetricOf, Registered, Registry, keys, passed};
 use crate::data::function::FunctionModel;
 use crate::neuron::{Model, Surrogate, describe, program};
 use crate::nn::neurons::{NeuronKeys, Neurons};
-use crate::program::{Manifest, MetricKeys, Program, ProgramDataset, ProgramMetric, Provides};
+use crate::program::{MetricKeys, Program, ProgramDataset, ProgramManifest, ProgramMetric, Provides};
 use crate::spec::component::{Broken, Info, Kind, OWN_FUNCTIONS, Origin};
 use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem};
 use crate::spec::source::{self, Sources, Span};
@@ -119,7 +119,7 @@ impl Registry {
     /// Reads the manifest of a program.
     fn add_program(&mut self, table: &Table, at: Span, sources: &Sources, found: &mut Diagnostics) {
         let of = sources.get(at);
-        let Some(manifest) = Manifest::read(table, at, &source::path_of(&of.name), &of.text, self, found) else {
+        let Some(manifest) = ProgramManifest::read(table, at, &source::path_of(&of.name), &of.text, self, found) else {
             return;
         };
         let (info, provides) = (manifest.info.clone(), manifest.provides);
@@ -184,7 +184,7 @@ fn put<B>(catalog: &mut Catalog<B>, kind: Kind, info: Info, build: B, table: &Ta
             found.push(Diagnostic::new(duplicate(), at).help(help));
         }
         _ => {
-            catalog.insert(info.name.clone(), Entry { info, build });
+            catalog.insert(info.name.clone(), Registered { info, build });
         }
     }
 }

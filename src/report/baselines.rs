@@ -1,6 +1,6 @@
 //! What a network is held against: predictions that need no network, fitted to the same samples.
 
-use super::tables::{Baseline, Results, Sample, Trial, TrialTraces};
+use super::tables::{Baseline, Results, Sample, TrialRow, TrialTraces};
 use crate::statistics::Mean;
 use crate::store::manifest::Manifest;
 use crate::store::ranking::resampled;
@@ -56,9 +56,9 @@ fn scored(manifest: &Manifest, results: &Results) -> Comparison {
     let columns: Vec<Option<usize>> = metrics.iter().map(column).collect();
     let mean = |column: &Option<usize>| column.map_or(Mean::Geometric, |column| manifest.metrics[column].mean());
     let means = columns.iter().map(mean).collect();
-    let trials: Vec<&Trial> = results.completed().collect();
+    let trials: Vec<&TrialRow> = results.completed().collect();
     let of_network = |column: &Option<usize>| {
-        let value = |trial: &&Trial| trial.metrics.get((*column)?).copied().flatten();
+        let value = |trial: &&TrialRow| trial.metrics.get((*column)?).copied().flatten();
         trials.iter().map(|trial| value(trial).unwrap_or(f64::NAN)).collect()
     };
     let mut rivals = vec![(RIVALS[0].0.to_string(), RIVALS[0].1.to_string())];
@@ -67,7 +67,7 @@ fn scored(manifest: &Manifest, results: &Results) -> Comparison {
         let rows = results.baselines.iter().filter(|row| row.name == rival.name);
         let rows: HashMap<&str, &Baseline> = rows.map(|row| (row.trial.as_str(), row)).collect();
         let value =
-            |trial: &Trial, metric: usize| rows.get(trial.id.as_str()).map_or(f64::NAN, |row| row.metrics[metric].1);
+            |trial: &TrialRow, metric: usize| rows.get(trial.id.as_str()).map_or(f64::NAN, |row| row.metrics[metric].1);
         let of = |metric: usize| trials.iter().map(|trial| value(trial, metric)).collect();
         rivals.push((rival.name.into(), rival.about.into()));
         values.push((0..metrics.len()).map(of).collect());
@@ -94,7 +94,7 @@ fn scored(manifest: &Manifest, results: &Results) -> Comparison {
 }
 
 /// Means over the folds or origins of each seed, which stands for its first trial.
-fn over_folds<'a>(trials: &[&'a Trial], values: Vec<Vec<Vec<f64>>>) -> (Vec<&'a Trial>, Vec<Vec<Vec<f64>>>) {
+fn over_folds<'a>(trials: &[&'a TrialRow], values: Vec<Vec<Vec<f64>>>) -> (Vec<&'a TrialRow>, Vec<Vec<Vec<f64>>>) {
     let mut seeds: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
     trials.iter().enumerate().for_each(|(place, trial)| seeds.entry(trial.seed).or_default().push(place));
     let mean = |values: &Vec<f64>, places: &Vec<usize>| {
@@ -167,14 +167,14 @@ fn is_finite(values: &[f64]) -> bool {
 }
 
 /// Predictions `[sample][channel][step]`.
-type Predictions = Vec<Vec<Vec<f64>>>;
+type Outputs = Vec<Vec<Vec<f64>>>;
 
 /// Predicts one channel of every sample, `[sample][step]`.
 type Fit = fn(&[Sample], usize) -> Vec<Vec<f64>>;
 
-fn predictions(trial: &TrialTraces) -> Vec<Predictions> {
+fn predictions(trial: &TrialTraces) -> Vec<Outputs> {
     let channels = trial.samples[0].target.len();
-    let by_channel = |fit: Fit| -> Predictions {
+    let by_channel = |fit: Fit| -> Outputs {
         let fitted: Vec<Vec<Vec<f64>>> = (0..channels).map(|channel| fit(&trial.samples, channel)).collect();
         (0..trial.samples.len()).map(|s| fitted.iter().map(|channel| channel[s].clone()).collect()).collect()
     };
@@ -258,7 +258,7 @@ fn least_squares(features: &[Vec<Vec<f64>>], targets: &[&[f64]]) -> Vec<f64> {
 }
 
 /// The metrics of predictions, over the same samples.
-fn metrics(trial: &TrialTraces, predictions: &Predictions) -> [f64; 4] {
+fn metrics(trial: &TrialTraces, predictions: &Outputs) -> [f64; 4] {
     let channels = trial.samples[0].target.len();
     let batch = trial.samples.len();
     let lengths: Vec<usize> = trial.samples.iter().map(|sample| sample.target[0].len()).collect();

@@ -2,7 +2,7 @@
 
 use super::contrast::{Contrast, advice, against};
 use super::words::{LISTED, figure};
-use super::{Study, seeds};
+use super::{Report, seeds};
 use crate::statistics::pairs::shown;
 use crate::statistics::{FEWEST, Mean, summarise};
 use crate::store::manifest::Manifest;
@@ -17,7 +17,7 @@ pub struct PageTable {
 }
 
 /// What each configuration has over its seeds.
-pub fn table(manifest: &Manifest, study: &Study) -> PageTable {
+pub fn table(manifest: &Manifest, study: &Report) -> PageTable {
     let objective = &manifest.objective.name;
     let mut columns = dimensions(study);
     let sizes = ranking::sizes(&study.ranked);
@@ -33,7 +33,7 @@ pub fn table(manifest: &Manifest, study: &Study) -> PageTable {
 }
 
 /// Headings of the values that tell configurations apart.
-fn dimensions(study: &Study) -> Vec<String> {
+fn dimensions(study: &Report) -> Vec<String> {
     study.ranked.first().map_or(&[][..], |first| &first.params).iter().map(|(name, _)| name.clone()).collect()
 }
 
@@ -57,7 +57,7 @@ fn row(manifest: &Manifest, ranked: &Ranked, sized: bool) -> Vec<String> {
 }
 
 /// Each configuration against the first, and how its seeds ended.
-pub fn seed_by_seed(manifest: &Manifest, study: &Study) -> PageTable {
+pub fn seed_by_seed(manifest: &Manifest, study: &Report) -> PageTable {
     let ended = seeds::column(manifest);
     if !is_contrasted(study) && ended.is_none() {
         return PageTable::default();
@@ -89,13 +89,13 @@ pub fn seed_by_seed(manifest: &Manifest, study: &Study) -> PageTable {
 }
 
 /// The other configurations against the first.
-fn contrasts(manifest: &Manifest, study: &Study) -> Vec<Contrast> {
+fn contrasts(manifest: &Manifest, study: &Report) -> Vec<Contrast> {
     let others: Vec<&Ranked> = study.ranked.iter().skip(1).collect();
     against(&study.ranked[0], &others, manifest.objective_mean())
 }
 
 /// Whether configurations are tested against the first: of too many nobody reads the tests, and they take long.
-fn is_contrasted(study: &Study) -> bool {
+fn is_contrasted(study: &Report) -> bool {
     (2..=LISTED).contains(&study.ranked.len())
 }
 
@@ -105,7 +105,7 @@ pub fn resampled_by(manifest: &Manifest) -> Option<&'static str> {
 }
 
 /// Which configuration the page shows, what its choice is worth, and how to read the tables.
-pub fn note(manifest: &Manifest, study: &Study) -> String {
+pub fn note(manifest: &Manifest, study: &Report) -> String {
     let Some(best) = study.ranked.first() else { return String::new() };
     if study.ranked.len() == 1 {
         return match resampled_by(manifest) {

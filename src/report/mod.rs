@@ -16,11 +16,11 @@ mod words;
 use crate::store::files::{create_inside, replace_tidily};
 use crate::store::lost::manifest_with;
 use crate::store::manifest::{Manifest, StudyStatus};
-use crate::store::ranking::{Asked, Ranked};
+use crate::store::ranking::{Ranked, Requested};
 use crate::store::{FILES, PAGE, PLOTS, StoreError, lock};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use tables::{Results, Trial};
+use tables::{Results, TrialRow};
 
 /// Why a report cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -70,9 +70,9 @@ struct Figure {
 }
 
 /// What a page says of all trials together.
-struct Study {
+struct Report {
     /// Every trial, as the page lists it.
-    trials: Vec<Trial>,
+    trials: Vec<TrialRow>,
     /// Configurations of a sweep, the best first; none without one.
     ranked: Vec<Ranked>,
     /// What is said of the number of seeds.
@@ -81,19 +81,19 @@ struct Study {
     shown: Option<BTreeSet<u64>>,
 }
 
-impl Study {
-    fn new(manifest: &Manifest, results: &Results) -> Study {
+impl Report {
+    fn new(manifest: &Manifest, results: &Results) -> Report {
         let mut ranked = results.ranked(manifest);
         let seeds = seeds::notes(manifest, &ranked);
-        let asked = Asked::new(manifest);
+        let asked = Requested::new(manifest);
         let shown =
             ranked.first().filter(|_| manifest.entrants.is_some()).map(|first| first.by_seed.keys().copied().collect());
         if manifest.swept.is_empty() {
             ranked.clear();
         }
-        let bare = |trial: &Trial| Trial { history: Vec::new(), ..trial.clone() };
+        let bare = |trial: &TrialRow| TrialRow { history: Vec::new(), ..trial.clone() };
         let counted = results.trials.iter().filter(|trial| asked.of(&trial.config, trial.seed).is_some());
-        Study { trials: counted.map(bare).collect(), ranked, seeds, shown }
+        Report { trials: counted.map(bare).collect(), ranked, seeds, shown }
     }
 }
 
@@ -108,7 +108,7 @@ pub fn write_as(dir: &Path, manifest: &Manifest) -> Result<Written, ReportError>
         return Err(ReportError::Unfinished(dir.into()));
     }
     let all = Results::read(dir, manifest)?;
-    let study = Study::new(manifest, &all);
+    let study = Report::new(manifest, &all);
     // Of a sweep the figures show the best configuration, which alone has one story to tell.
     let results = match study.ranked.first() {
         Some(best) => all.of(&best.configs),

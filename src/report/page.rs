@@ -2,9 +2,9 @@
 
 use super::baselines::Comparison;
 use super::configurations::{self, PageTable};
-use super::tables::{Results, Trial};
+use super::tables::{Results, TrialRow};
 use super::words::{LISTED, figure};
-use super::{Figure, ReportError, Study};
+use super::{Figure, Report, ReportError};
 use crate::spec::shown::shown;
 use crate::statistics::{FEWEST, Mean, Summary, summarise};
 use crate::store::manifest::{Manifest, StudyStatus};
@@ -61,7 +61,7 @@ struct Picture<'a> {
 /// The page as HTML; `running` where another process goes on with the study.
 pub fn fill(
     manifest: &Manifest,
-    study: &Study,
+    study: &Report,
     results: &Results,
     comparison: &Comparison,
     figures: &[Figure],
@@ -115,7 +115,7 @@ fn breakable(name: String) -> Value {
 }
 
 /// What was run, in one sentence.
-fn sentence(manifest: &Manifest, study: &Study) -> String {
+fn sentence(manifest: &Manifest, study: &Report) -> String {
     let layers: Vec<String> = manifest.layers.iter().map(|l| format!("{} {}", l.kind, l.size)).collect();
     let iterations = || study.trials.iter().map(|t| t.iterations as usize);
     let (least, most) = (iterations().min().unwrap_or(0), iterations().max().unwrap_or(0));
@@ -183,7 +183,7 @@ fn count(n: usize, what: &str) -> String {
     if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
 }
 
-fn status(manifest: &Manifest, study: &Study, running: bool) -> String {
+fn status(manifest: &Manifest, study: &Report, running: bool) -> String {
     let ended = study.trials.len();
     let completed = study.trials.iter().filter(|trial| trial.error.is_none()).count();
     match manifest.status {
@@ -196,7 +196,7 @@ fn status(manifest: &Manifest, study: &Study, running: bool) -> String {
     }
 }
 
-fn failures(study: &Study) -> Vec<String> {
+fn failures(study: &Report) -> Vec<String> {
     let failed =
         study.trials.iter().filter_map(|t| Some(format!("Trial {} (seed {}): {}", t.id, t.seed, t.error.as_ref()?)));
     failed.take(10).collect()
@@ -253,7 +253,7 @@ fn headline_note(results: &Results, comparison: &Comparison) -> String {
 /// Loss and metrics of the table that the comparison does not have.
 fn others(manifest: &Manifest, results: &Results, comparison: &Comparison) -> Vec<PageRow> {
     let folded = configurations::resampled_by(manifest).is_some();
-    let cell = |value: &dyn Fn(&Trial) -> Option<f64>, mean: Mean| {
+    let cell = |value: &dyn Fn(&TrialRow) -> Option<f64>, mean: Mean| {
         cell(&if folded { over_folds(results, value) } else { results.completed().filter_map(value).collect() }, mean)
     };
     let mut rows = vec![PageRow {
@@ -272,7 +272,7 @@ fn others(manifest: &Manifest, results: &Results, comparison: &Comparison) -> Ve
 }
 
 /// The mean over folds or origins of each seed that has all of them, as everywhere else.
-fn over_folds(results: &Results, value: &dyn Fn(&Trial) -> Option<f64>) -> Vec<f64> {
+fn over_folds(results: &Results, value: &dyn Fn(&TrialRow) -> Option<f64>) -> Vec<f64> {
     let mut seeds: BTreeMap<u64, Vec<Option<f64>>> = BTreeMap::new();
     results.completed().for_each(|trial| seeds.entry(trial.seed).or_default().push(value(trial)));
     let parts = seeds.values().map(Vec::len).max().unwrap_or(0);
@@ -281,7 +281,7 @@ fn over_folds(results: &Results, value: &dyn Fn(&Trial) -> Option<f64>) -> Vec<f
     values.map(|values| values.iter().sum::<f64>() / values.len() as f64).collect()
 }
 
-fn trial_columns(manifest: &Manifest, study: &Study) -> Vec<String> {
+fn trial_columns(manifest: &Manifest, study: &Report) -> Vec<String> {
     let mut columns: Vec<String> = vec!["trial".into(), "seed".into()];
     columns.extend(study.trials.first().map_or(&[][..], |first| &first.params).iter().map(|(name, _)| name.clone()));
     columns.push(format!("loss ({})", manifest.loss.name));
@@ -290,7 +290,7 @@ fn trial_columns(manifest: &Manifest, study: &Study) -> Vec<String> {
     columns
 }
 
-fn trial_row(trial: &Trial) -> Vec<String> {
+fn trial_row(trial: &TrialRow) -> Vec<String> {
     let mut row = vec![trial.id.clone(), trial.seed.to_string()];
     row.extend(trial.params.iter().map(|(_, value)| value.clone()));
     row.push(if trial.error.is_some() { "failed".into() } else { trial.loss.map_or("not defined".into(), figure) });

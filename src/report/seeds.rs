@@ -3,7 +3,7 @@
 use super::words::figure;
 use crate::statistics::precision::{Known, looks, relative_half_width};
 use crate::statistics::{Interval, LEVEL, Mean, Summary, summarise};
-use crate::store::manifest::{Manifest, Race, Sampling};
+use crate::store::manifest::{Manifest, RaceResult, Sampling};
 use crate::store::ranking::{Ranked, described};
 
 /// Title of the column that says how a configuration ended; none where all have the same seeds.
@@ -74,7 +74,7 @@ fn until(sampling: &Sampling, manifest: &Manifest) -> String {
     )
 }
 
-fn raced(race: &Race, ranked: &[Ranked]) -> Option<String> {
+fn raced(race: &RaceResult, ranked: &[Ranked]) -> Option<String> {
     (!race.looks.is_empty()).then(|| {
         format!(
             "Of {} configurations {} were dropped in a race, with looks planned after {} seeds: {}.{}",
@@ -88,7 +88,7 @@ fn raced(race: &Race, ranked: &[Ranked]) -> Option<String> {
 }
 
 /// What the winner has on the seeds that chose it, and on others.
-fn fresh(race: &Race, manifest: &Manifest, ranked: &[Ranked]) -> Option<String> {
+fn fresh(race: &RaceResult, manifest: &Manifest, ranked: &[Ranked]) -> Option<String> {
     let winner = race.winner.as_ref()?;
     let winner = ranked.iter().find(|one| one.configs.contains(winner))?;
     let of = manifest.objective_mean();

@@ -1,6 +1,6 @@
 //! The tables of a result folder as plain structs.
 
-use crate::store::columns::{Grid, StoredTable};
+use crate::store::columns::{FilledGrid, StoredTable};
 use crate::store::manifest::Manifest;
 use crate::store::ranking::{Ranked, rank};
 use crate::store::record::RATE;
@@ -13,7 +13,7 @@ use std::path::Path;
 #[derive(Debug, Default)]
 pub struct Results {
     /// A trial each, in the order of the table.
-    pub trials: Vec<Trial>,
+    pub trials: Vec<TrialRow>,
     /// Inputs, targets and outputs of the first samples, for the trials that have them.
     pub traces: Vec<TrialTraces>,
     /// States of each layer of the first trial.
@@ -35,7 +35,7 @@ pub struct Baseline {
 
 /// A trial.
 #[derive(Debug, Default, Clone)]
-pub struct Trial {
+pub struct TrialRow {
     /// Its id.
     pub id: String,
     /// Its configuration.
@@ -107,7 +107,7 @@ impl Results {
         let mut histories = history?;
         let trial = |row: SummaryRow| {
             let History { losses, rates } = histories.remove(&row.trial).unwrap_or_default();
-            Trial {
+            TrialRow {
                 history: losses,
                 rates,
                 id: row.trial,
@@ -128,7 +128,7 @@ impl Results {
 
     /// Configurations, the best first.
     pub fn ranked(&self, manifest: &Manifest) -> Vec<Ranked> {
-        let row = |trial: &Trial| SummaryRow {
+        let row = |trial: &TrialRow| SummaryRow {
             trial: trial.id.clone(),
             config: trial.config.clone(),
             params: trial.params.clone(),
@@ -155,7 +155,7 @@ impl Results {
     /// What belongs to the trials of some configurations; the states of layers stay, whosever they are.
     pub fn of(self, configs: &[String]) -> Results {
         let configs: HashSet<&String> = configs.iter().collect();
-        let trials: Vec<Trial> = self.trials.into_iter().filter(|trial| configs.contains(&trial.config)).collect();
+        let trials: Vec<TrialRow> = self.trials.into_iter().filter(|trial| configs.contains(&trial.config)).collect();
         let ids: HashSet<&str> = trials.iter().map(|trial| trial.id.as_str()).collect();
         let (mut traces, mut baselines) = (self.traces, self.baselines);
         traces.retain(|trace| ids.contains(trace.trial.as_str()));
@@ -164,7 +164,7 @@ impl Results {
     }
 
     /// Trials that ran to their end.
-    pub fn completed(&self) -> impl Iterator<Item = &Trial> {
+    pub fn completed(&self) -> impl Iterator<Item = &TrialRow> {
         self.trials.iter().filter(|trial| trial.error.is_none())
     }
 }
@@ -213,7 +213,7 @@ fn traces(dir: &Path) -> Result<Vec<TrialTraces>, StoreError> {
     }
     let names = ["input", "target", "untrained", "output"];
     let columns = names.iter().map(|name| numbers(&source, name)).collect::<Result<Vec<_>, StoreError>>()?;
-    let of_trial = |grid: Grid<3>| {
+    let of_trial = |grid: FilledGrid<3>| {
         let [samples, steps, channels] = grid.sizes;
         // Of a sequence the channels that have values, up to the last step at which one does.
         let sequence = |column: &[Option<f64>], sample: usize| -> Vec<Vec<f64>> {
@@ -265,7 +265,7 @@ fn layers(dir: &Path) -> Result<Vec<LayerStates>, StoreError> {
         return Ok(Vec::new());
     }
     let (mem, spk, trials) = (numbers(&source, "mem")?, numbers(&source, "spk")?, source.texts("trial")?);
-    let of_layer = |grid: Grid<2>| {
+    let of_layer = |grid: FilledGrid<2>| {
         let [neurons, steps] = grid.sizes;
         // Of neurons that have values those at each step.
         let states = |column: &[Option<f64>]| -> Vec<Vec<f64>> {

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 /// Whether formulas or their results are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Formulas {
+pub enum FormulaStyle {
     /// As they were written.
     Kept,
     /// As numbers and text.
@@ -13,7 +13,7 @@ pub enum Formulas {
 }
 
 /// Prints a document as TOML: values first, then tables, then lists of tables such as `[[layer]]`.
-pub fn toml(document: &Table, formulas: Formulas) -> String {
+pub fn toml(document: &Table, formulas: FormulaStyle) -> String {
     let mut out = String::new();
     for entry in document.entries.iter().filter(|e| !is_section(&e.node)) {
         out += &format!("{} = {}\n", key(&entry.key), inline(&entry.node, formulas));
@@ -32,7 +32,7 @@ pub fn toml(document: &Table, formulas: Formulas) -> String {
 
 /// A value as TOML, in one line; a formula as it was written.
 pub fn value_toml(node: &Node) -> String {
-    inline(node, Formulas::Kept)
+    inline(node, FormulaStyle::Kept)
 }
 
 /// A document in one line with sorted keys and computed values: equal exactly where the meaning is equal.
@@ -78,7 +78,7 @@ fn is_section(node: &Node) -> bool {
     }
 }
 
-fn section(header: &str, table: &Table, formulas: Formulas, out: &mut String) {
+fn section(header: &str, table: &Table, formulas: FormulaStyle, out: &mut String) {
     if table.entries.is_empty() {
         return;
     }
@@ -125,13 +125,13 @@ pub fn without_default_per(table: &mut Table) {
 
 /// The entries that stand for a table. Where a formula is kept that names a component, its defaults stay away: another
 /// one may have other keys.
-fn printed(table: &Table, formulas: Formulas) -> impl Iterator<Item = &Entry> {
-    let varied = formulas == Formulas::Kept && table.get("kind").is_some_and(|kind| kind.formula.is_some());
+fn printed(table: &Table, formulas: FormulaStyle) -> impl Iterator<Item = &Entry> {
+    let varied = formulas == FormulaStyle::Kept && table.get("kind").is_some_and(|kind| kind.formula.is_some());
     table.entries.iter().filter(move |entry| !(varied && entry.stands == Stands::Default))
 }
 
-fn inline(node: &Node, formulas: Formulas) -> String {
-    if let (Some(formula), Formulas::Kept) = (&node.formula, formulas) {
+fn inline(node: &Node, formulas: FormulaStyle) -> String {
+    if let (Some(formula), FormulaStyle::Kept) = (&node.formula, formulas) {
         return quoted(formula);
     }
     match &node.value {

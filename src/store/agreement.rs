@@ -17,7 +17,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// The tables of a folder, with the rows of each trial.
-pub struct Stored {
+pub struct StoredResults {
     dir: PathBuf,
     tables: Tables,
     /// Rows by trial, in the order of [`Tables::named`].
@@ -25,7 +25,7 @@ pub struct Stored {
 }
 
 /// A trial that was run again.
-pub struct Again<'a> {
+pub struct Repeat<'a> {
     /// What would be stored of it.
     pub record: &'a Record,
     /// Its weights, if it has any that would be.
@@ -131,11 +131,11 @@ const PLACES: [&str; 7] = ["iteration", "sample", "layer", "neuron", "step", "ch
 const BY_COLUMN: [&str; 2] = ["traces.parquet", "layers.parquet"];
 
 /// The largest relative difference so far, or the first one that is too large.
-type Held = Result<f64, Difference>;
+type Largest = Result<f64, Difference>;
 
-impl Stored {
+impl StoredResults {
     /// Reads the tables of a folder.
-    pub fn read(dir: &Path) -> Result<Stored, StoreError> {
+    pub fn read(dir: &Path) -> Result<StoredResults, StoreError> {
         let tables = Tables::read(dir)?;
         let mut places = Vec::new();
         for (_, table) in tables.named() {
@@ -144,7 +144,7 @@ impl Stored {
             runs.into_iter().for_each(|(trial, stretch)| rows.entry(trial).or_default().push(stretch));
             places.push(rows);
         }
-        Ok(Stored { dir: dir.into(), tables, places })
+        Ok(StoredResults { dir: dir.into(), tables, places })
     }
 
     /// Whether sequences of a trial are stored.
@@ -171,8 +171,8 @@ impl Stored {
     ///
     /// # Errors
     /// Where what is stored cannot be read.
-    pub fn agrees(&self, again: &Again<'_>, tolerance: f64) -> Result<Agreement, StoreError> {
-        let Again { record, weights, columns } = *again;
+    pub fn agrees(&self, again: &Repeat<'_>, tolerance: f64) -> Result<Agreement, StoreError> {
+        let Repeat { record, weights, columns } = *again;
         let one = std::slice::from_ref(record);
         let now = Tables::default().with(one, columns, &|_, _| (0, 0), &self.dir)?;
         let (mut largest, mut values) = (0.0_f64, 0);
@@ -193,7 +193,7 @@ impl Stored {
         Ok(if largest > 0.0 { Agreement::Within(largest) } else { Agreement::Identical { values, tensors } })
     }
 
-    fn weights(&self, trial: &str, now: Option<&Weights>, tolerance: f64) -> Result<Held, StoreError> {
+    fn weights(&self, trial: &str, now: Option<&Weights>, tolerance: f64) -> Result<Largest, StoreError> {
         let file = weights_file(trial);
         let path = self.dir.join(&file);
         let wrong = |what: String| Err(Difference::Weights { file: file.clone(), what });
@@ -223,7 +223,7 @@ fn table(
     rows: impl Iterator<Item = usize>,
     now: &DataFrame,
     tolerance: f64,
-) -> PolarsResult<Held> {
+) -> PolarsResult<Largest> {
     let rows: Vec<u32> = rows.map(|row| row as u32).collect();
     let stored = &stored.take(&IdxCa::new("rows".into(), rows))?;
     if stored.height() != now.height() {

@@ -305,7 +305,7 @@ impl StoredTable {
     ///
     /// # Errors
     /// Where cells of a grid are missing, or there twice.
-    pub fn grids<const N: usize>(&self, by: &str, dimensions: [&str; N]) -> Result<Vec<Grid<N>>, StoreError> {
+    pub fn grids<const N: usize>(&self, by: &str, dimensions: [&str; N]) -> Result<Vec<FilledGrid<N>>, StoreError> {
         if self.is_empty() {
             return Ok(Vec::new());
         }
@@ -332,7 +332,7 @@ impl StoredTable {
                     return Err(wrong());
                 }
             }
-            Ok(Grid { name, sizes, rows: cells.into_iter().flatten().collect() })
+            Ok(FilledGrid { name, sizes, rows: cells.into_iter().flatten().collect() })
         };
         self.runs(by, usize::MAX)?.into_iter().map(grid).collect()
     }
@@ -340,7 +340,7 @@ impl StoredTable {
 
 /// Rows that are the cells of a grid, one each.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Grid<const N: usize> {
+pub struct FilledGrid<const N: usize> {
     /// What they have in common.
     pub name: String,
     /// How many places each dimension has.

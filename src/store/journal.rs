@@ -49,7 +49,7 @@ pub struct Damage {
 
 /// What the journals of a folder hold.
 #[derive(Debug, Default)]
-pub struct Contents {
+pub struct Journals {
     /// The records, those of earlier files first.
     pub records: Vec<Record>,
     /// What could not be read.
@@ -70,8 +70,8 @@ pub enum HeaderError {
 }
 
 /// Reads all journals of a folder.
-pub fn read(dir: &Path) -> Result<Contents, StoreError> {
-    let mut contents = Contents { files: files(dir)?, ..Contents::default() };
+pub fn read(dir: &Path) -> Result<Journals, StoreError> {
+    let mut contents = Journals { files: files(dir)?, ..Journals::default() };
     for path in &contents.files {
         let failed = |error: String| StoreError::Manifest { path: path.clone(), error };
         if !is_file(path) {

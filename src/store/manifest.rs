@@ -3,11 +3,12 @@
 //! It is the only file of a result folder that says which files are ours, so `--fresh` deletes by its list.
 
 use super::weighed::Weighed;
+use super::weights_file;
 use crate::spec::check::is_name;
 use crate::statistics::Mean;
 use crate::statistics::precision::Precision;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 /// The version of the folder's layout; a folder with a later one is refused.
 pub const FORMAT: u32 = 1;
@@ -28,7 +29,7 @@ pub struct Manifest {
     pub request: Option<String>,
     /// What the ids of its trials were made from beside the experiment.
     #[serde(default)]
-    pub parts: Parts,
+    pub parts: IdentityParts,
     /// How values are laid over the experiment ([`LAYING`](crate::spec::sweep::LAYING)); manifests before it was said lay them in the first way.
     #[serde(default = "first_laying")]
     pub laying: u32,
@@ -46,7 +47,7 @@ pub struct Manifest {
     pub swept: Vec<String>,
     /// What makes one configuration better than another.
     #[serde(default)]
-    pub objective: Objective,
+    pub objective: RankedBy,
     /// How many seeds are enough, where results decide that.
     #[serde(default)]
     pub sampling: Option<Sampling>,
@@ -55,7 +56,7 @@ pub struct Manifest {
     pub entrants: Option<Entrants>,
     /// The race that dropped configurations, if there was one.
     #[serde(default)]
-    pub race: Option<Race>,
+    pub race: Option<RaceResult>,
     /// What the network of the first configuration is, for people: one entry a layer.
     pub layers: Vec<LayerSummary>,
     /// Learned and fixed parameters of the network, numbers in all.
@@ -147,9 +148,32 @@ impl Manifest {
     }
 }
 
+impl Manifest {
+    /// The trials whose weights the folder may keep. Earlier manifests list them one by one, among their files.
+    pub fn weighed(&self) -> HashSet<String> {
+        let id = |name: &String| Some(name.strip_prefix("weights/")?.strip_suffix(".safetensors")?.to_string());
+        self.files.iter().filter_map(id).chain(self.weights.iter().flat_map(Weighed::trials)).collect()
+    }
+
+    /// Lets the folder keep the weights of more trials.
+    pub fn weigh(&mut self, more: Weighed) {
+        if !self.weights.iter_mut().any(|there| there.absorb(&more)) {
+            self.weights.push(more);
+        }
+        let there: HashSet<String> =
+            self.weights.iter().flat_map(Weighed::trials).map(|id| weights_file(&id)).collect();
+        self.files.retain(|name| !there.contains(name));
+    }
+
+    /// How many weights it speaks of.
+    pub fn weights_counted(&self) -> u128 {
+        self.weights.iter().map(Weighed::count).sum()
+    }
+}
+
 /// What determines results and does not stand in the experiment.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Parts {
+pub struct IdentityParts {
     /// What ran the neurons.
     pub executor: String,
     /// The class of device.
@@ -162,17 +186,17 @@ pub struct Parts {
 
 /// What makes one configuration better than another: the median over its seeds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Objective {
+pub struct RankedBy {
     /// `loss`, or a metric.
     pub name: String,
     /// Whether more is better.
     pub maximize: bool,
 }
 
-impl Default for Objective {
+impl Default for RankedBy {
     /// The loss, which is lowered.
     fn default() -> Self {
-        Objective { name: "loss".into(), maximize: false }
+        RankedBy { name: "loss".into(), maximize: false }
     }
 }
 
@@ -198,7 +222,7 @@ pub struct Entrants {
 
 /// How a race of configurations went.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Race {
+pub struct RaceResult {
     /// Numbers of seeds at which configurations were compared; none where nothing was dropped by a rule.
     pub looks: Vec<usize>,
     /// The rule, in words.

@@ -59,7 +59,7 @@ pub struct Ranked {
 pub fn rank(rows: &[SummaryRow], manifest: &Manifest) -> Vec<Ranked> {
     let mut configurations: Vec<(Params, Vec<&SummaryRow>)> = Vec::new();
     let mut places: HashMap<Params, usize> = HashMap::new();
-    let asked = Asked::new(manifest);
+    let asked = Requested::new(manifest);
     let counted = || rows.iter().filter(|row| asked.of(&row.config, row.seed).is_some());
     let parts = parts_of(counted());
     for row in counted() {
@@ -77,7 +77,7 @@ pub fn rank(rows: &[SummaryRow], manifest: &Manifest) -> Vec<Ranked> {
 }
 
 /// Which trials the latest request asked for, where results decided that.
-pub struct Asked<'a> {
+pub struct Requested<'a> {
     manifest: &'a Manifest,
     /// The place of each seed in the order in which they were run.
     places: HashMap<u64, usize>,
@@ -92,11 +92,11 @@ pub enum Role {
     Fresh,
 }
 
-impl<'a> Asked<'a> {
+impl<'a> Requested<'a> {
     /// Those of a manifest.
-    pub fn new(manifest: &'a Manifest) -> Asked<'a> {
+    pub fn new(manifest: &'a Manifest) -> Requested<'a> {
         let seeds = manifest.entrants.iter().flat_map(|entrants| &entrants.seeds);
-        Asked { manifest, places: seeds.enumerate().map(|(place, seed)| (*seed, place)).collect() }
+        Requested { manifest, places: seeds.enumerate().map(|(place, seed)| (*seed, place)).collect() }
     }
 
     /// What a trial is; none where it was not asked for.
@@ -121,7 +121,7 @@ fn summed(
     params: Params,
     rows: Vec<&SummaryRow>,
     manifest: &Manifest,
-    (asked, parts): (&Asked<'_>, usize),
+    (asked, parts): (&Requested<'_>, usize),
 ) -> (f64, Ranked) {
     let objective = column_of(&manifest.objective.name, manifest);
     let (fresh, rows): (Vec<&SummaryRow>, Vec<&SummaryRow>) =

@@ -3,7 +3,7 @@
 //! Rows are in the order of trials: configurations in the order of the plan, seeds ascending. Only the three times
 //! of `trials.parquet` depend on when and where a trial ran.
 
-use super::columns::{Grid, PARAMETERS, StoredTable};
+use super::columns::{FilledGrid, PARAMETERS, StoredTable};
 use super::files::{replace_synced, sync_folder_of};
 use super::frames::{Columns, baselines_of, history_of, layers_of, traces_of, trials_of};
 use super::manifest::Manifest;
@@ -100,12 +100,12 @@ fn summary_of(trials: &StoredTable, manifest: &Manifest) -> Result<Vec<SummaryRo
 }
 
 /// The sequences that a table of traces has, by trial: samples, steps, channels.
-pub fn trace_grids(traces: &StoredTable) -> Result<Vec<Grid<3>>, StoreError> {
+pub fn trace_grids(traces: &StoredTable) -> Result<Vec<FilledGrid<3>>, StoreError> {
     traces.grids("trial", ["sample", "step", "channel"])
 }
 
 /// The states that a table of layers has, by layer: neurons, steps. Names of layers become part of those of files.
-pub fn layer_grids(layers: &StoredTable) -> Result<Vec<Grid<2>>, StoreError> {
+pub fn layer_grids(layers: &StoredTable) -> Result<Vec<FilledGrid<2>>, StoreError> {
     if !layers.is_empty()
         && let Some((name, rows)) = layers.runs("layer", usize::MAX)?.into_iter().find(|(name, _)| !is_name(name))
     {

@@ -2,10 +2,8 @@
 //!
 //! A manifest says so by configurations and ranges of seeds, so that it stays small however many trials there are.
 
-use super::manifest::Manifest;
-use super::weights_file;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 
 /// Trials whose weights a folder may keep: each of some configurations with each of some seeds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,18 +40,18 @@ impl Weighed {
     }
 
     /// The ids of its trials.
-    fn trials(&self) -> impl Iterator<Item = String> + '_ {
+    pub fn trials(&self) -> impl Iterator<Item = String> + '_ {
         self.configs.iter().flat_map(|config| self.seeds().map(|seed| trial_id(config, seed)))
     }
 
     /// How many trials these are.
-    fn len(&self) -> u128 {
+    pub fn count(&self) -> u128 {
         let of = |(first, last): &(u64, u64)| u128::from(last.saturating_sub(*first)) + 1;
         self.configs.len() as u128 * self.seeds.iter().map(of).sum::<u128>()
     }
 
     /// Takes others in, where both together are still each configuration with each seed.
-    fn absorb(&mut self, other: &Weighed) -> bool {
+    pub fn absorb(&mut self, other: &Weighed) -> bool {
         if self.configs == other.configs {
             self.seeds = ranges(self.seeds().chain(other.seeds()).collect());
         } else if self.seeds == other.seeds {
@@ -75,29 +73,6 @@ fn ranges(numbers: BTreeSet<u64>) -> Vec<(u64, u64)> {
         }
     }
     ranges
-}
-
-impl Manifest {
-    /// The trials whose weights the folder may keep. Earlier manifests list them one by one, among their files.
-    pub fn weighed(&self) -> HashSet<String> {
-        let id = |name: &String| Some(name.strip_prefix("weights/")?.strip_suffix(".safetensors")?.to_string());
-        self.files.iter().filter_map(id).chain(self.weights.iter().flat_map(Weighed::trials)).collect()
-    }
-
-    /// Lets the folder keep the weights of more trials.
-    pub fn weigh(&mut self, more: Weighed) {
-        if !self.weights.iter_mut().any(|there| there.absorb(&more)) {
-            self.weights.push(more);
-        }
-        let there: HashSet<String> =
-            self.weights.iter().flat_map(Weighed::trials).map(|id| weights_file(&id)).collect();
-        self.files.retain(|name| !there.contains(name));
-    }
-
-    /// How many weights it speaks of.
-    pub fn weights_counted(&self) -> u128 {
-        self.weights.iter().map(Weighed::len).sum()
-    }
 }
 
 #[cfg(test)]
@@ -122,6 +97,6 @@ mod tests {
     fn ranges_hold_every_number_once() {
         let numbers = [5, 1, 2, 9, 3, u64::MAX, u64::MAX - 1];
         assert_eq!(ranges(numbers.into_iter().collect()), [(1, 3), (5, 5), (9, 9), (u64::MAX - 1, u64::MAX)]);
-        assert_eq!(of(&["a"], numbers).len(), 7);
+        assert_eq!(of(&["a"], numbers).count(), 7);
     }
 }

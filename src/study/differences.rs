@@ -5,14 +5,14 @@ use super::identity::{self, WITHOUT_EFFECT, places};
 use super::plan::Plan;
 use crate::registry::Registry;
 use crate::spec::component::{Components, Kind, Origin};
-use crate::spec::print::{Formulas, toml};
+use crate::spec::print::{FormulaStyle, toml};
 use crate::spec::source::Sources;
 use crate::spec::{self, Spec};
 use crate::store::manifest::Manifest;
 use std::collections::BTreeMap;
 
 /// Named values.
-type Named = BTreeMap<String, String>;
+type NamedPart = BTreeMap<String, String>;
 
 /// What differs between the study of a manifest and another, a line each, as far as it determines results.
 pub fn differences(manifest: &Manifest, plan: &Plan, registry: &Registry) -> Vec<String> {
@@ -31,8 +31,8 @@ pub fn differences(manifest: &Manifest, plan: &Plan, registry: &Registry) -> Vec
             && !swept().any(|key| under(key))
             && !files.iter().any(|key| under(key))
     };
-    let of = |values: &Named, swept: &[String], executor: &str, device: &str| -> Named {
-        let mut values: Named =
+    let of = |values: &NamedPart, swept: &[String], executor: &str, device: &str| -> NamedPart {
+        let mut values: NamedPart =
             values.iter().filter(|(path, _)| counts(path)).map(|(a, b)| (a.clone(), b.clone())).collect();
         let mut swept = swept.to_vec();
         swept.sort_unstable();
@@ -55,14 +55,14 @@ pub fn differences(manifest: &Manifest, plan: &Plan, registry: &Registry) -> Vec
 }
 
 /// A study's keys with the values that they have before anything is swept.
-fn resolved(spec: &Spec) -> Named {
+fn resolved(spec: &Spec) -> NamedPart {
     let mut table = spec.resolved.clone();
     table.remove("let");
-    flattened(&toml(&table, Formulas::Computed))
+    flattened(&toml(&table, FormulaStyle::Computed))
 }
 
 /// The files whose contents are other ones.
-fn of_files(manifest: &Manifest, plan: &Plan, files: &[String], old: &Named, new: &Named) -> Vec<String> {
+fn of_files(manifest: &Manifest, plan: &Plan, files: &[String], old: &NamedPart, new: &NamedPart) -> Vec<String> {
     let halves = |content: &Option<String>| -> (String, String) {
         let content = content.clone().unwrap_or_default();
         content.split_once(", weights ").map_or((content.clone(), String::new()), |(a, b)| (a.into(), b.into()))
@@ -71,7 +71,7 @@ fn of_files(manifest: &Manifest, plan: &Plan, files: &[String], old: &Named, new
     let changed = |place: &str| if place == "init.weights" { then.1 != now.1 } else { then.0 != now.0 };
     let file = |place: &String| {
         // Only the name: a manifest has paths as they are seen from another folder.
-        let name = |values: &Named| {
+        let name = |values: &NamedPart| {
             let text = values.get(place)?.trim_matches('"');
             Some(text.rsplit('/').next().unwrap_or(text).to_string())
         };

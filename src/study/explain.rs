@@ -7,7 +7,7 @@ use crate::spec::diagnostic::Diagnostics;
 use crate::spec::print::value_toml;
 use crate::spec::source::Sources;
 use crate::spec::tree::{self, Node, Value};
-use crate::store::manifest::Parts;
+use crate::store::manifest::IdentityParts;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Follows the name of a layer, for its place in the network.
@@ -21,7 +21,7 @@ const STANDS_AT: &str = " stands at";
 pub fn inputs(
     plan: &Plan,
     place: usize,
-    parts: &Parts,
+    parts: &IdentityParts,
     registry: &Registry,
 ) -> Result<BTreeMap<String, String>, Diagnostics> {
     let trial = &plan.trials[place];

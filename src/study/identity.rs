@@ -7,7 +7,7 @@
 use super::runs::Runs;
 use crate::spec::component::{Components, Kind};
 use crate::spec::fields::{Field, Type};
-use crate::spec::print::{Formulas, canonical, toml};
+use crate::spec::print::{FormulaStyle, canonical, toml};
 use crate::spec::tree::{Entry, Node, Table, Value};
 use crate::spec::{Component, Spec};
 use crate::store::weighed::digest;
@@ -106,7 +106,7 @@ pub fn request(spec: &Spec, content: Option<String>, components: &dyn Components
     let of = |kind: Kind| components.names(kind).into_iter().filter_map(move |name| components.info(kind, name));
     let meanings = Kind::ALL.into_iter().flat_map(of).map(|info| format!("{} {}", info.name, info.digest()));
     let study = study(spec, content, components, runs);
-    let mut parts = vec![study, toml(&spec.resolved, Formulas::Kept), meanings.collect::<Vec<_>>().join("\n")];
+    let mut parts = vec![study, toml(&spec.resolved, FormulaStyle::Kept), meanings.collect::<Vec<_>>().join("\n")];
     // The same text meant other trials before keys outlived a changed kind.
     if spec.sweep.as_ref().is_some_and(|sweep| sweep.changes_kinds()) {
         parts.push("kinds keep keys".into());

@@ -1,13 +1,13 @@
 //! What a run says of itself in `manifest.json`.
 
 use super::identity::{meanings, plugins};
-use super::rule::Rule;
+use super::rule::SeedRule;
 use super::{Measured, Plan, Schedule};
 use crate::registry::Registry;
 use crate::spec::source::text_of;
 use crate::spec::{self, Save, Select};
 use crate::store::manifest::{
-    DataSummary, Environment, FORMAT, LayerSummary, Manifest, Objective, Parts, Quantity, StudyStatus,
+    DataSummary, Environment, FORMAT, IdentityParts, LayerSummary, Manifest, Quantity, RankedBy, StudyStatus,
 };
 use crate::store::weighed::Weighed;
 use crate::store::{self, Store};
@@ -79,8 +79,8 @@ pub fn manifest(
         plugins: plugins(&plan.configurations.used, registry),
         command: command.into(),
         swept: plan.swept.clone(),
-        objective: Objective { name: plan.objective.name.clone(), maximize: plan.objective.maximize },
-        sampling: if let Rule::Until(sampling, _) = &plan.rule { Some(sampling.clone()) } else { None },
+        objective: RankedBy { name: plan.objective.name.clone(), maximize: plan.objective.maximize },
+        sampling: if let SeedRule::Until(sampling, _) = &plan.rule { Some(sampling.clone()) } else { None },
         entrants: schedule.entrants(),
         race: schedule.race(),
         layers: first.network.layers.iter().map(layer).collect(),
@@ -118,8 +118,8 @@ pub fn manifest(
 }
 
 /// What ids were made from, for all configurations together.
-fn parts(plan: &Plan) -> Parts {
-    Parts {
+fn parts(plan: &Plan) -> IdentityParts {
+    IdentityParts {
         executor: plan.executor.as_str().into(),
         device: plan.device.as_str().into(),
         content: plan.content.clone(),

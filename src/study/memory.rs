@@ -36,7 +36,7 @@ const CELL: usize = 200;
 
 /// Bytes that a study holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Held {
+pub struct Footprint {
     /// Parameters, gradients and moments of a worker.
     parameters: usize,
     /// States, signals and their gradients of a worker.
@@ -55,7 +55,7 @@ pub struct Held {
     traced: usize,
 }
 
-impl Held {
+impl Footprint {
     fn worker(&self) -> usize {
         [self.parameters, self.signals, self.data, self.history].into_iter().fold(0, usize::saturating_add)
     }
@@ -79,9 +79,9 @@ impl Held {
 /// What trials of a configuration hold, and what they would hold if they were cut up.
 #[derive(Debug, Clone)]
 pub struct Estimate {
-    now: Held,
+    now: Footprint,
     /// With other keys, as these are written.
-    otherwise: Vec<(&'static str, Held)>,
+    otherwise: Vec<(&'static str, Footprint)>,
     /// Where most of it is asked for: of parameters, signals, data, and the history.
     places: [Option<Span>; 4],
 }
@@ -99,7 +99,7 @@ impl Estimate {
             ("`threads = 1`", counts.held(train.batch, train.recompute, 1)),
         ];
         // What hardly helps is no advice.
-        let helps = |other: &Held| (other.worker() as f64) < 0.8 * now.worker() as f64;
+        let helps = |other: &Footprint| (other.worker() as f64) < 0.8 * now.worker() as f64;
         let otherwise = others.into_iter().filter(|(_, held)| helps(held)).collect();
         Estimate { now, otherwise, places: places(&configuration.spec, counts.largest_layer()) }
     }
@@ -122,12 +122,12 @@ impl Estimate {
     }
 
     fn refusal(&self, [needed, left, there]: [usize; 3], jobs: usize, trials: usize) -> Diagnostic {
-        let Held { parameters, signals, data, history, .. } = self.now;
+        let Footprint { parameters, signals, data, history, .. } = self.now;
         let workers = jobs.min(trials);
         let mut ways: Vec<String> = Vec::new();
         let results = self.now.results(trials);
         let (at, text) = if results >= workers.saturating_mul(self.now.worker()) {
-            let Held { rows, shown, traced, .. } = self.now;
+            let Footprint { rows, shown, traced, .. } = self.now;
             let tables = [
                 (trials.saturating_mul(rows), 3, "`record_every` leaves rows of the history out"),
                 (shown, 1, "most of it are the states of every neuron for a sample"),
@@ -195,7 +195,7 @@ impl<'a> Counts<'a> {
         layers.max_by_key(|(_, layer)| numbers(layer)).map(|(i, _)| i)
     }
 
-    fn held(&self, batch: usize, segments: Segments, threads: usize) -> Held {
+    fn held(&self, batch: usize, segments: Segments, threads: usize) -> Footprint {
         let Configuration { spec, network, data, .. } = self.configuration;
         let history = self.history();
         let layers = network
@@ -207,7 +207,7 @@ impl<'a> Counts<'a> {
         let channels = data.inputs.len().max(data.targets.len());
         let copies = OF_PARAMETER + usize::from(spec.train.select == Select::Best) + 2 * usize::from(spec.train.watch)
             - 2 * usize::from(spec.save == Save::None);
-        Held {
+        Footprint {
             parameters: product(&[4 * copies, self.size.parameters]),
             signals: self.signals(batch, segments, threads),
             data: self.data(batch),

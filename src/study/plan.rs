@@ -5,14 +5,14 @@ use super::configuration::{Configuration, content_of};
 use super::configurations::{ConfigurationPlan, Configurations};
 use super::identity;
 use super::measured::Measured;
-use super::rule::{Deciding, Rule, fresh, fresh_seeds, rule};
+use super::rule::{Deciding, SeedRule, fresh, fresh_seeds, rule};
 use super::runs::{Executor, Runs};
 use crate::data::split::Part;
 use crate::registry::Registry;
 use crate::spec::Spec;
 use crate::spec::component::{Components, Info, Kind, Origin};
 use crate::spec::diagnostic::Diagnostics;
-use crate::spec::print::{Formulas, toml, without_default_per, without_defaults};
+use crate::spec::print::{FormulaStyle, toml, without_default_per, without_defaults};
 use crate::spec::source::{Sources, Span, path_of, text_of};
 use crate::spec::tree::{Node, Table, Value};
 use crate::store::Columns;
@@ -56,7 +56,7 @@ pub struct Plan {
     /// ones. Which of them are run the [`super::Schedule`] says.
     pub trials: Vec<TrialPlan>,
     /// On how many of its seeds a configuration is run.
-    pub rule: Rule,
+    pub rule: SeedRule,
     /// What ranks configurations.
     pub objective: Deciding,
     /// The texts of the experiment.
@@ -140,9 +140,9 @@ impl Plan {
     /// Seeds on which every configuration is run, whatever the results are.
     pub fn sure_seeds(&self) -> usize {
         match &self.rule {
-            Rule::Fixed => self.spec.seeds.len(),
-            Rule::Until(sampling, _) => sampling.precision.min,
-            Rule::Race(_, contest) => contest.looks.first().copied().unwrap_or(0),
+            SeedRule::Fixed => self.spec.seeds.len(),
+            SeedRule::Until(sampling, _) => sampling.precision.min,
+            SeedRule::Race(_, contest) => contest.looks.first().copied().unwrap_or(0),
         }
     }
 
@@ -211,7 +211,7 @@ impl Plan {
 
     /// The resolved study as TOML: defaults written out, formulas and sweep kept.
     pub fn study_toml(&self) -> String {
-        toml(&self.spec_table(), Formulas::Kept)
+        toml(&self.spec_table(), FormulaStyle::Kept)
     }
 
     /// The files that a configuration of this study reads, by the keys that name them.
@@ -270,7 +270,7 @@ impl Plan {
                 }
             }
         }
-        toml(&table, Formulas::Kept)
+        toml(&table, FormulaStyle::Kept)
     }
 
     /// A trial as TOML: formulas computed, its own values and its seed alone.
@@ -285,7 +285,7 @@ impl Plan {
             let seed = Node::new(Value::Int(trial.seed as i64), at);
             run.put("seeds", Node::new(Value::Array(vec![seed]), at));
         }
-        Ok(toml(&table, Formulas::Computed))
+        Ok(toml(&table, FormulaStyle::Computed))
     }
 }
 

@@ -11,7 +11,7 @@ use crate::registry::{Crate, OnDevice, Registry};
 use crate::spec;
 use crate::spec::component::{Components, Kind, Origin};
 use crate::spec::diagnostic::{Diagnostics, Problem};
-use crate::spec::print::{Formulas, toml};
+use crate::spec::print::{FormulaStyle, toml};
 use crate::spec::source::{Sources, Span};
 use crate::spec::sweep::VARIANT;
 use crate::spec::tree::{self, Node, Value};
@@ -196,7 +196,7 @@ fn narrowed(spec: &str, row: &SummaryRow) -> String {
             }
         }
     }
-    toml(&document, Formulas::Kept)
+    toml(&document, FormulaStyle::Kept)
 }
 
 /// A value as a table shows it: TOML, or else a text without its quotes.

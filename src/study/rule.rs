@@ -14,7 +14,7 @@ use crate::store::ranking::resampled;
 use std::ops::Range;
 
 /// What decides on how many of its seeds a configuration is run.
-pub enum Rule {
+pub enum SeedRule {
     /// All of them.
     Fixed,
     /// Until a mean is known well enough.
@@ -81,7 +81,7 @@ pub fn rule(
     quantities: &[Measured],
     configurations: usize,
     registry: &Registry,
-) -> Result<(Rule, Deciding), Diagnostics> {
+) -> Result<(SeedRule, Deciding), Diagnostics> {
     let refuse = |problem: Diagnostic| Err(Diagnostics { list: vec![problem] });
     let together = spec.sweep.iter().flat_map(|sweep| &sweep.dimensions).find_map(|one| resampled(&one.name));
     let objective = Deciding::objective(spec.sweep.as_ref(), quantities, registry);
@@ -103,7 +103,7 @@ pub fn rule(
         }
     }
     match (&spec.until, pruner, together) {
-        (None, None, _) => Ok((Rule::Fixed, objective)),
+        (None, None, _) => Ok((SeedRule::Fixed, objective)),
         (Some(until), Some((_, pruner)), _) => {
             let text = "a pruner and `until` would both say on how many seeds a configuration is run".to_string();
             refuse(Diagnostic::new(Problem::Conflict(text), pruner.span).also(until.metric.at, "the other one"))
@@ -127,7 +127,7 @@ pub fn rule(
                 return refuse(Diagnostic::new(problem, *at).label("not the loss, nor a metric here").help(help));
             };
             let sampling = Sampling { metric: name.clone(), precision: until.precision.clone(), from: until.from };
-            Ok((Rule::Until(sampling, sampled), objective))
+            Ok((SeedRule::Until(sampling, sampled), objective))
         }
         (None, Some((_, component)), None) if configurations < 2 => {
             let problem = Problem::Conflict("a race takes two configurations or more, and there is one".into());
@@ -137,7 +137,7 @@ pub fn rule(
             let pruner = registry.pruner(component);
             let contest = |looks| Contest { looks, configurations, of: objective.of, maximize: objective.maximize };
             match pruner.looks(spec.seeds.len(), configurations) {
-                Ok(looks) => Ok((Rule::Race(pruner, contest(looks)), objective)),
+                Ok(looks) => Ok((SeedRule::Race(pruner, contest(looks)), objective)),
                 Err(why) => {
                     let text = format!("{} are too few seeds to drop anything", spec.seeds.len());
                     let at =

@@ -4,10 +4,10 @@
 //! order in which trials end nor an interruption changes what is asked for.
 
 use super::plan::{Plan, TrialPlan};
-use super::rule::{Deciding, Rule};
+use super::rule::{Deciding, SeedRule};
 use crate::statistics::median_with_failures;
 use crate::store::SummaryRow;
-use crate::store::manifest::{Dropped, Entrants, Race};
+use crate::store::manifest::{Dropped, Entrants, RaceResult};
 use crate::store::record::Record;
 use std::collections::HashMap;
 use std::ops::Range;
@@ -73,9 +73,11 @@ impl<'a> Schedule<'a> {
     pub fn begin(&mut self) -> Vec<usize> {
         let mut due = Vec::new();
         match &self.plan.rule {
-            Rule::Fixed => (0..self.seeds.len()).for_each(|c| self.ask_first(c, self.plan.spec.seeds.len(), &mut due)),
-            Rule::Until(..) => (0..self.seeds.len()).for_each(|c| self.go_on(c, &mut due)),
-            Rule::Race(..) => self.race_on(&mut due),
+            SeedRule::Fixed => {
+                (0..self.seeds.len()).for_each(|c| self.ask_first(c, self.plan.spec.seeds.len(), &mut due))
+            }
+            SeedRule::Until(..) => (0..self.seeds.len()).for_each(|c| self.go_on(c, &mut due)),
+            SeedRule::Race(..) => self.race_on(&mut due),
         }
         self.finish(&mut due);
         due
@@ -92,9 +94,9 @@ impl<'a> Schedule<'a> {
             self.open_of[configuration] -= 1;
         }
         match &self.plan.rule {
-            Rule::Until(..) if self.open_of[configuration] == 0 => self.go_on(configuration, &mut due),
-            Rule::Race(..) if self.open == 0 => self.race_on(&mut due),
-            Rule::Fixed | Rule::Until(..) | Rule::Race(..) => {}
+            SeedRule::Until(..) if self.open_of[configuration] == 0 => self.go_on(configuration, &mut due),
+            SeedRule::Race(..) if self.open == 0 => self.race_on(&mut due),
+            SeedRule::Fixed | SeedRule::Until(..) | SeedRule::Race(..) => {}
         }
         self.finish(&mut due);
         due
@@ -102,7 +104,7 @@ impl<'a> Schedule<'a> {
 
     fn said(&self, completed: bool, loss: Option<f64>, metric: &dyn Fn(usize) -> Option<f64>) -> Said {
         let value = |deciding: &Deciding| if completed { deciding.value(loss, metric) } else { f64::NAN };
-        let sampled = if let Rule::Until(_, sampled) = &self.plan.rule { value(sampled) } else { f64::NAN };
+        let sampled = if let SeedRule::Until(_, sampled) = &self.plan.rule { value(sampled) } else { f64::NAN };
         Said { objective: value(&self.plan.objective), sampled }
     }
 
@@ -123,7 +125,7 @@ impl<'a> Schedule<'a> {
 
     /// The trials that were asked for, fresh seeds aside, where results decided on them.
     pub fn entrants(&self) -> Option<Entrants> {
-        if matches!(self.plan.rule, Rule::Fixed) && self.plan.fresh().is_empty() {
+        if matches!(self.plan.rule, SeedRule::Fixed) && self.plan.fresh().is_empty() {
             return None;
         }
         let ids = self.plan.configurations.list.iter().map(|configuration| configuration.id.clone());
@@ -132,15 +134,15 @@ impl<'a> Schedule<'a> {
     }
 
     /// How the race went, if this is one, or how its winner did on fresh seeds.
-    pub fn race(&self) -> Option<Race> {
+    pub fn race(&self) -> Option<RaceResult> {
         let fresh = self.plan.fresh();
         let (looks, rule) = match &self.plan.rule {
-            Rule::Race(pruner, contest) => (contest.looks.clone(), pruner.rule(contest)),
-            Rule::Fixed | Rule::Until(..) if fresh.is_empty() => return None,
-            Rule::Fixed | Rule::Until(..) => (Vec::new(), String::new()),
+            SeedRule::Race(pruner, contest) => (contest.looks.clone(), pruner.rule(contest)),
+            SeedRule::Fixed | SeedRule::Until(..) if fresh.is_empty() => return None,
+            SeedRule::Fixed | SeedRule::Until(..) => (Vec::new(), String::new()),
         };
         let winner = if self.is_finished() { self.winner() } else { None };
-        Some(Race {
+        Some(RaceResult {
             looks,
             rule,
             dropped: self.race.dropped.clone(),
@@ -175,7 +177,7 @@ impl<'a> Schedule<'a> {
 
     /// Asks for the seeds that a configuration needs until its mean is known.
     fn go_on(&mut self, configuration: usize, due: &mut Vec<usize>) {
-        let Rule::Until(sampling, sampled) = &self.plan.rule else { return };
+        let SeedRule::Until(sampling, sampled) = &self.plan.rule else { return };
         let said = self.first(configuration, self.plan.spec.seeds.len());
         let values: Vec<Option<f64>> = said.iter().map(|said| said.map(|said| said.sampled)).collect();
         let seeds = sampling.precision.known(sampled.of, &values).seeds();
@@ -184,7 +186,7 @@ impl<'a> Schedule<'a> {
 
     /// Takes the looks of a race for which all seeds have ended, and asks for the seeds of the next one.
     fn race_on(&mut self, due: &mut Vec<usize>) {
-        let Rule::Race(pruner, contest) = &self.plan.rule else { return };
+        let SeedRule::Race(pruner, contest) = &self.plan.rule else { return };
         while let Some(&seeds) = contest.looks.get(self.race.looks).filter(|_| self.race.left.len() > 1) {
             for configuration in self.race.left.clone() {
                 self.ask_first(configuration, seeds, due);

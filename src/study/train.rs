@@ -4,7 +4,7 @@
 
 use super::job::{Finished, Job, Keep};
 use super::plan::{Plan, TrialPlan};
-use super::rule::Rule;
+use super::rule::SeedRule;
 use super::runs::Executor;
 use super::schedule::Schedule;
 use super::watch::{Unwatched, Watch};
@@ -45,7 +45,7 @@ pub fn train<D: OnDevice>(
 ) -> Result<bool, TrainError> {
     let plan = schedule.plan();
     // With a rule more trials may follow than are due now.
-    let most = if matches!(plan.rule, Rule::Fixed) { due.len() } else { plan.trials.len() };
+    let most = if matches!(plan.rule, SeedRule::Fixed) { due.len() } else { plan.trials.len() };
     let (queue, keep, dir) = (Queue::new(due), Keep::by_place(plan), store.dir().to_path_buf());
     let workers = Workers { plan, registry, dir: &dir, keep: &keep, jobs: jobs.min(most), stop, watch };
     workers.run::<D>(&queue, &mut |place, (record, weights)| {

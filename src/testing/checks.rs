@@ -32,7 +32,7 @@ const CHANNELS: usize = 3;
 const APART: f32 = 1e-2;
 const TOLERANCE: f32 = 2e-2;
 
-type Report<'a> = &'a mut dyn FnMut(String);
+type Reporter<'a> = &'a mut dyn FnMut(String);
 
 fn normal(purpose: &str, n: usize) -> Vec<f32> {
     Stream::new(0, purpose).normal(0.0, 1.0, n)
@@ -43,7 +43,7 @@ fn same(a: &[f32], b: &[f32]) -> bool {
 }
 
 /// Its data have its shape, are finite, and hang on the seed alone.
-pub fn dataset(registry: &Registry, sources: &Sources, component: Component, report: Report<'_>) {
+pub fn dataset(registry: &Registry, sources: &Sources, component: Component, report: Reporter<'_>) {
     let data = DataSpec { component, common: DatasetKeys { seed: None, split: None }, unlabelled: false };
     let dataset = match registry.dataset(&data, sources) {
         Ok(dataset) => dataset,
@@ -80,7 +80,7 @@ pub fn dataset(registry: &Registry, sources: &Sources, component: Component, rep
 
 /// Its parameters and signals have the planned shapes, the past does not hang on the future nor a sample on another,
 /// and its gradients are those of differences.
-pub fn layer(registry: &Registry, info: &Info, component: &Component, report: Report<'_>) {
+pub fn layer(registry: &Registry, info: &Info, component: &Component, report: Reporter<'_>) {
     let recipe = registry.layer(component);
     let blocks = recipe.plan(CHANNELS).blocks.max(1);
     let plan = LayerPlan { name: "layer".into(), ..recipe.plan(CHANNELS * blocks) };
@@ -101,7 +101,7 @@ pub fn layer(registry: &Registry, info: &Info, component: &Component, report: Re
     let run = |values: &HashMap<String, Vec<f32>>, input: &[f32]| {
         let layers = vec![Cpu::layer(recipe.as_ref())];
         let network = NetworkPlan { layers: vec![plan.clone()] };
-        Run::new(Network::build(&network, layers, values, &Cpu::default(), None)?, &plan, input)
+        LayerRun::new(Network::build(&network, layers, values, &Cpu::default(), None)?, &plan, input)
     };
     let input = normal("input", STEPS * BATCH * plan.inputs);
     let outputs = (|| -> Result<_, TensorError> {
@@ -123,8 +123,9 @@ pub fn layer(registry: &Registry, info: &Info, component: &Component, report: Re
     if !same(&first.output[..before], &last.output[..before]) {
         report("lets a step hang on a later one".into());
     }
-    let of_first =
-        |run: &Run| -> Vec<f32> { run.output.chunks(plan.size).step_by(BATCH).flat_map(<[f32]>::to_vec).collect() };
+    let of_first = |run: &LayerRun| -> Vec<f32> {
+        run.output.chunks(plan.size).step_by(BATCH).flat_map(<[f32]>::to_vec).collect()
+    };
     if !same(&of_first(&first), &of_first(&sample)) {
         report("lets a sample hang on another one".into());
     }
@@ -163,7 +164,7 @@ fn changed(values: &[f32], which: impl Fn(usize) -> bool) -> Vec<f32> {
 }
 
 /// What a layer gave, and the gradients of a weighted sum of it.
-struct Run {
+struct LayerRun {
     output: Vec<f32>,
     shapes: HashMap<String, (usize, usize)>,
     loss: f64,
@@ -171,8 +172,8 @@ struct Run {
     gradients: Vec<(String, Vec<f32>)>,
 }
 
-impl Run {
-    fn new(network: Network<Cpu>, plan: &LayerPlan, input: &[f32]) -> Result<Run, TensorError> {
+impl LayerRun {
+    fn new(network: Network<Cpu>, plan: &LayerPlan, input: &[f32]) -> Result<LayerRun, TensorError> {
         let mut recorder = Recorder::recording(Cpu::default());
         let data = recorder.matrix(input.to_vec(), (STEPS * BATCH, plan.inputs))?;
         let input = Steps { data, steps: STEPS, batch: BATCH };
@@ -180,7 +181,7 @@ impl Run {
         let shapes = signals.iter().map(|(path, steps)| (path.clone(), *steps.data.shape())).collect();
         let path = format!("{}.{}", plan.name, plan.output);
         let Some(output) = signals.get(&path) else {
-            return Ok(Run { output: Vec::new(), shapes, loss: 0.0, gradients: Vec::new() });
+            return Ok(LayerRun { output: Vec::new(), shapes, loss: 0.0, gradients: Vec::new() });
         };
         let values = output.to_vec();
         let weights = normal("weights", values.len());
@@ -192,7 +193,7 @@ impl Run {
         for parameter in &network.parameters {
             gradients.push((parameter.path.clone(), read(&mut found, &parameter.values)?));
         }
-        Ok(Run { output: values, shapes, loss, gradients })
+        Ok(LayerRun { output: values, shapes, loss, gradients })
     }
 
     fn wrong_signal(&self, plan: &LayerPlan) -> Option<String> {
@@ -217,7 +218,7 @@ fn agrees(gradient: &[f32], shifted: impl Fn(usize, f32) -> Option<f64>) -> bool
 }
 
 /// Its gradient is that of differences, and its direct form gives the same, times the weight, on top of what is there.
-pub fn loss(registry: &Registry, component: &Component, report: Report<'_>) {
+pub fn loss(registry: &Registry, component: &Component, report: Reporter<'_>) {
     let n = STEPS * BATCH * CHANNELS;
     let (signal, target) = (normal("signal", n), normal("target", n));
     let value = |signal: &[f32]| -> Result<(f32, Vec<f32>), TensorError> {
@@ -257,7 +258,7 @@ pub fn loss(registry: &Registry, component: &Component, report: Report<'_>) {
 }
 
 /// It is a number, hangs on nothing else, and a perfect output is not worse than another.
-pub fn metric(metric: &dyn Metric, lower_is_better: bool, report: Report<'_>) {
+pub fn metric(metric: &dyn Metric, lower_is_better: bool, report: Reporter<'_>) {
     let n = STEPS * BATCH * CHANNELS;
     let wide = |name| normal(name, n).into_iter().map(f64::from).collect::<Vec<f64>>();
     let (output, target) = (wide("output"), wide("target"));
@@ -282,7 +283,7 @@ pub fn metric(metric: &dyn Metric, lower_is_better: bool, report: Report<'_>) {
 
 /// It goes downhill, stands still without a gradient, heeds a learning rate of the parameter's own, and does the same on
 /// the tape.
-pub fn optimizer(rule: &Rule, report: Report<'_>) {
+pub fn optimizer(rule: &Rule, report: Reporter<'_>) {
     let begin = normal("parameter", 8);
     let run = |rule: &Rule, updates: usize, factor: f32| -> Vec<f32> {
         let (mut values, mut moments) = (begin.clone(), FlatMoments::new(begin.len()));
@@ -321,7 +322,7 @@ pub fn optimizer(rule: &Rule, report: Report<'_>) {
 
 /// Its factors are finite and not below 0, and the same for the same place and memory, so that a trial that is put down
 /// goes on with the same rates.
-pub fn schedule(schedule: Arc<dyn RateSchedule>, report: Report<'_>) {
+pub fn schedule(schedule: Arc<dyn RateSchedule>, report: Reporter<'_>) {
     for (warmup, of) in [(0, 1), (0, 100), (10, 100)] {
         let rates = Rates { schedule: schedule.clone(), warmup, base: 1.0 };
         // Losses that fall and then stay.
@@ -369,7 +370,7 @@ fn on_tape(rule: &Rule, begin: &[f32], updates: usize) -> Result<Vec<f32>, Tenso
 }
 
 /// Its points lie in the space, each once; they are the same each time, and more begin with the same ones.
-pub fn sampler(registry: &Registry, component: &Component, report: Report<'_>) {
+pub fn sampler(registry: &Registry, component: &Component, report: Reporter<'_>) {
     let sampler = registry.sampler(component);
     let range = NumberRange { low: 0.0, high: 1.0, log: false, int: false, step: Some(0.25), span: NOWHERE };
     let listed = [1, 2, 3].map(|i| Node::new(Value::Int(i), NOWHERE));
@@ -410,7 +411,7 @@ pub fn sampler(registry: &Registry, component: &Component, report: Report<'_>) {
 }
 
 /// Its looks ascend to the last seed; it says the same each time, drops no equals, and of unequals never the best.
-pub fn pruner(pruner: &dyn Pruner, report: Report<'_>) {
+pub fn pruner(pruner: &dyn Pruner, report: Reporter<'_>) {
     const SEEDS: usize = 64;
     let looks = match pruner.looks(SEEDS, 3) {
         Ok(looks) => looks,

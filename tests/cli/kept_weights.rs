@@ -364,7 +364,7 @@ fn a_table_that_was_lost_appears_with_all_of_its_rows_or_not_at_all() {
     let child = sandbox.command().args(options).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     wait_for(|| fs::read_dir(out.join("journal")).unwrap().next().is_some());
     assert!(
-        std::process::Command::new("kill").args(["-s", "INT", &child.id().to_string()]).status().unwrap().success()
+        std::process::Command::new("kill").args(["-s", "TERM", &child.id().to_string()]).status().unwrap().success()
     );
     let ran: Ran = child.wait_with_output().unwrap().into();
     assert_eq!(ran.status, 130, "{}", ran.stderr);

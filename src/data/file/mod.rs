@@ -9,7 +9,7 @@ mod parquet;
 
 use crate::spec::diagnostic::suggest;
 use crate::spec::source::{ReadError, read_large, read_stream};
-use parquet::{ColumnError, Parquet, Reading};
+use parquet::{Parquet, ReadAs, Unreadable};
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -285,7 +285,7 @@ enum Cell {
 
 /// Columns, or where they are read from once they are asked for.
 #[derive(Debug)]
-enum Contents {
+enum FileContents {
     /// `[column][row]`.
     Cells(Vec<Vec<Cell>>),
     Parquet(Box<Parquet>),
@@ -297,7 +297,7 @@ pub struct TableFile {
     /// Its path, for errors.
     file: String,
     names: Vec<String>,
-    contents: Contents,
+    contents: FileContents,
     /// Line of each row, where the file has lines.
     lines: Vec<usize>,
     /// Digest of its bytes.
@@ -339,7 +339,7 @@ impl TableFile {
     }
 
     fn of_cells(file: String, names: Vec<String>, cells: Vec<Vec<Cell>>, lines: Vec<usize>) -> TableFile {
-        TableFile { file, names, contents: Contents::Cells(cells), lines, digest: String::new() }
+        TableFile { file, names, contents: FileContents::Cells(cells), lines, digest: String::new() }
     }
 
     fn of_parquet(file: String, bytes: Vec<u8>) -> Result<TableFile, TableError> {
@@ -352,7 +352,7 @@ impl TableFile {
             (true, _) => Err(TableError::NoColumns(file)),
             (_, 0) => Err(TableError::Rowless(file)),
             _ => {
-                let (contents, lines, digest) = (Contents::Parquet(Box::new(table)), Vec::new(), String::new());
+                let (contents, lines, digest) = (FileContents::Parquet(Box::new(table)), Vec::new(), String::new());
                 Ok(TableFile { file, names, contents, lines, digest })
             }
         }
@@ -371,8 +371,8 @@ impl TableFile {
     /// Rows below the header.
     pub fn rows(&self) -> usize {
         match &self.contents {
-            Contents::Cells(cells) => cells.first().map_or(0, Vec::len),
-            Contents::Parquet(table) => table.rows(),
+            FileContents::Cells(cells) => cells.first().map_or(0, Vec::len),
+            FileContents::Parquet(table) => table.rows(),
         }
     }
 
@@ -381,7 +381,7 @@ impl TableFile {
     /// # Errors
     /// Where there is none of this name, or a cell of it is no finite number of single precision.
     pub fn numbers(&self, column: &str) -> Result<Vec<f64>, TableError> {
-        let cells = self.column(column, Reading::Numbers)?;
+        let cells = self.column(column, ReadAs::Numbers)?;
         let number = |cell: &Cell| match cell {
             Cell::Number(x) => Some(*x).filter(|x| x.is_finite()),
             Cell::Text(text) => text.trim().parse::<f64>().ok().filter(|x| x.is_finite()),
@@ -416,7 +416,7 @@ impl TableFile {
     /// # Errors
     /// Where there is none of this name, or a cell of it is empty.
     pub fn texts(&self, column: &str) -> Result<Vec<String>, TableError> {
-        let cells = self.column(column, Reading::Names)?;
+        let cells = self.column(column, ReadAs::Names)?;
         let text = |(row, cell): (usize, &Cell)| match cell {
             Cell::Number(x) => Ok(x.to_string()),
             Cell::Text(text) => Ok(text.trim().to_string()),
@@ -434,7 +434,7 @@ impl TableFile {
             Cell::Text(text) => text.trim().parse::<i128>().ok(),
             _ => None,
         };
-        let Ok(cells) = self.column(column, Reading::Numbers) else { return false };
+        let Ok(cells) = self.column(column, ReadAs::Numbers) else { return false };
         let numbers: Option<HashSet<i128>> = cells.iter().map(whole).collect();
         numbers.is_some_and(|numbers| numbers.len() > 1)
     }
@@ -461,7 +461,7 @@ impl TableFile {
         }
     }
 
-    fn column(&self, name: &str, reading: Reading) -> Result<Cow<'_, [Cell]>, TableError> {
+    fn column(&self, name: &str, reading: ReadAs) -> Result<Cow<'_, [Cell]>, TableError> {
         let known = || self.names.iter().map(String::as_str);
         let place = known().position(|other| other == name).ok_or_else(|| TableError::Unknown {
             file: self.file.clone(),
@@ -470,10 +470,10 @@ impl TableFile {
         })?;
         let (file, column) = (self.file.clone(), name.to_string());
         match &self.contents {
-            Contents::Cells(cells) => Ok(Cow::Borrowed(&cells[place])),
-            Contents::Parquet(table) => table.cells(place, reading).map(Cow::Owned).map_err(|error| match error {
-                ColumnError::Holds(holds) => TableError::Holds { file, column, holds, needed: reading.needed() },
-                ColumnError::Unreadable(error) => TableError::Column { file, column, error },
+            FileContents::Cells(cells) => Ok(Cow::Borrowed(&cells[place])),
+            FileContents::Parquet(table) => table.cells(place, reading).map(Cow::Owned).map_err(|error| match error {
+                Unreadable::Holds(holds) => TableError::Holds { file, column, holds, needed: reading.needed() },
+                Unreadable::Unreadable(error) => TableError::Column { file, column, error },
             }),
         }
     }
@@ -506,11 +506,11 @@ fn is_beyond_double(text: &str) -> bool {
 
 /// Tables that are in use, so that the configurations of a sweep share one.
 #[derive(Debug, Default)]
-pub struct Tables {
+pub struct FileTables {
     held: Mutex<HashMap<PathBuf, Weak<TableFile>>>,
 }
 
-impl Tables {
+impl FileTables {
     /// A table, read unless somebody holds it already.
     ///
     /// # Errors

@@ -1,14 +1,14 @@
 //! A part of a graph as instructions over registers, each of which holds a tile of lanes. What depends on constants
 //! and parameters alone is computed once, before the steps.
 
-use super::graph::{Binary, Graph, Node, Op, Unary};
+use super::graph::{Binary, Graph, Op, OpId, Unary};
 
 /// Lanes of a tile.
 pub const TILE: usize = 128;
 
 /// Where a register gets its values from before each step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
+pub enum Operand {
     /// An input.
     Input(usize),
     /// A state of the step before.
@@ -129,7 +129,7 @@ pub struct Code {
     /// Register of each parameter that is read.
     pub(super) params: Vec<(u16, usize)>,
     /// Registers that are filled before each step.
-    pub loads: Vec<(u16, Source)>,
+    pub loads: Vec<(u16, Operand)>,
     /// Register of the gradient of each state that comes back from the next step.
     pub state_gradients: Vec<(u16, usize)>,
     /// What is computed once.
@@ -145,9 +145,9 @@ pub struct Code {
 
 impl Code {
     /// Instructions for some results. `known` are operations whose values were kept and are loaded, not computed.
-    pub fn new(graph: &Graph, roots: &[Node], known: &[(Node, Source)]) -> Code {
+    pub fn new(graph: &Graph, roots: &[OpId], known: &[(OpId, Operand)]) -> Code {
         let mut needed = vec![false; graph.ops.len()];
-        let mut open: Vec<Node> = roots.to_vec();
+        let mut open: Vec<OpId> = roots.to_vec();
         while let Some(node) = open.pop() {
             if !std::mem::replace(&mut needed[node], true) && !known.iter().any(|(n, _)| *n == node) {
                 open.extend(operands(graph.ops[node]));
@@ -163,29 +163,29 @@ impl Code {
                 }
             }
         }
-        let zero = |node: Node| graph.ops[node] == Op::Constant(0.0_f32.to_bits());
+        let zero = |node: OpId| graph.ops[node] == Op::Constant(0.0_f32.to_bits());
         code.number(0.0);
         code.results = roots.iter().map(|&node| (!zero(node)).then_some(register[node])).collect();
         code
     }
 
-    fn place(&mut self, op: Op, source: Option<Source>, register: &[u16]) -> u16 {
+    fn place(&mut self, op: Op, source: Option<Operand>, register: &[u16]) -> u16 {
         match (source, op) {
             (Some(source), _) => self.load(source),
             (None, Op::Constant(bits)) => self.number(f32::from_bits(bits)),
-            (None, Op::Input(i)) => self.load(Source::Input(i)),
+            (None, Op::Input(i)) => self.load(Operand::Input(i)),
             (None, Op::Param(i)) => {
                 let to = self.register(true);
                 self.params.push((to, i));
                 to
             }
-            (None, Op::Previous(i)) => self.load(Source::Previous(i)),
+            (None, Op::Previous(i)) => self.load(Operand::Previous(i)),
             (None, Op::StateGradient(i)) => {
                 let to = self.register(false);
                 self.state_gradients.push((to, i));
                 to
             }
-            (None, Op::SignalGradient(i)) => self.load(Source::SignalGradient(i)),
+            (None, Op::SignalGradient(i)) => self.load(Operand::SignalGradient(i)),
             // A name for the same value.
             (None, Op::Detach(x)) => register[x],
             (None, Op::Spike(x)) => self.one(Operation::Heaviside, register[x]),
@@ -205,7 +205,7 @@ impl Code {
         register
     }
 
-    fn load(&mut self, source: Source) -> u16 {
+    fn load(&mut self, source: Operand) -> u16 {
         let to = self.register(false);
         self.loads.push((to, source));
         to
@@ -355,7 +355,7 @@ fn operation(binary: Binary) -> Operation {
     }
 }
 
-fn operands(op: Op) -> Vec<Node> {
+fn operands(op: Op) -> Vec<OpId> {
     match op {
         Op::Constant(_)
         | Op::Input(_)

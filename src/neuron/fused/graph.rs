@@ -2,11 +2,11 @@
 //! operations shared and constants folded, and the reverse pass as more operations of the same graph.
 
 use crate::formula::{BinaryOp, Expr, Function, constant};
-use crate::neuron::program::Program;
+use crate::neuron::program::StepProgram;
 use std::collections::{HashMap, HashSet};
 
 /// A place in the graph; what it needs stands before it.
-pub type Node = usize;
+pub type OpId = usize;
 
 /// An operation on lanes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -24,19 +24,19 @@ pub enum Op {
     /// The gradient that comes from outside to a signal.
     SignalGradient(usize),
     /// The value, with no gradient.
-    Detach(Node),
+    Detach(OpId),
     /// 1 above 0, else 0, with the surrogate as its derivative.
-    Spike(Node),
+    Spike(OpId),
     /// A function of one value.
-    Unary(Unary, Node),
+    Unary(Unary, OpId),
     /// A function of two values.
-    Binary(Binary, Node, Node),
+    Binary(Binary, OpId, OpId),
     /// `a * b + c`, rounded once.
-    MulAdd(Node, Node, Node),
+    MulAdd(OpId, OpId, OpId),
     /// `c - a * b`, rounded once.
-    MulSub(Node, Node, Node),
+    MulSub(OpId, OpId, OpId),
     /// The second where the first is not 0, else the third.
-    Select(Node, Node, Node),
+    Select(OpId, OpId, OpId),
 }
 
 /// Functions of one value.
@@ -121,31 +121,31 @@ impl Binary {
 pub struct Graph {
     /// The operations.
     pub ops: Vec<Op>,
-    known: HashMap<Op, Node>,
+    known: HashMap<Op, OpId>,
     /// Gradients that are 0 in the lanes in which a branch was not taken.
-    masked: HashSet<Node>,
+    masked: HashSet<OpId>,
     /// The new value of each state.
-    pub states: Vec<Node>,
+    pub states: Vec<OpId>,
     /// The value of each signal.
-    pub signals: Vec<Node>,
+    pub signals: Vec<OpId>,
 }
 
 /// What the reverse pass of a step gives.
 #[derive(Debug)]
 pub struct Reverse {
     /// Gradients of the states of the step before.
-    pub previous: Vec<Node>,
+    pub previous: Vec<OpId>,
     /// Gradients of the inputs.
-    pub inputs: Vec<Node>,
+    pub inputs: Vec<OpId>,
     /// Gradients of the parameters, to be summed over time.
-    pub params: Vec<Node>,
+    pub params: Vec<OpId>,
 }
 
 impl Graph {
     /// The forward pass of a program's step. `inputs` are the program's own, then what its projections give.
-    pub fn forward(program: &Program, inputs: &[String]) -> Graph {
+    pub fn forward(program: &StepProgram, inputs: &[String]) -> Graph {
         let mut graph = Graph::default();
-        let mut names: HashMap<String, Node> = HashMap::new();
+        let mut names: HashMap<String, OpId> = HashMap::new();
         for (i, name) in inputs.iter().enumerate() {
             names.insert(name.clone(), graph.push(Op::Input(i)));
         }
@@ -165,7 +165,7 @@ impl Graph {
     }
 
     /// Adds an operation, or finds it.
-    pub fn push(&mut self, op: Op) -> Node {
+    pub fn push(&mut self, op: Op) -> OpId {
         if let Some(&node) = self.known.get(&op) {
             return node;
         }
@@ -175,7 +175,7 @@ impl Graph {
     }
 
     /// A gradient of a state that nothing was done to, as an operation of its own.
-    pub fn copied(&mut self, node: Node) -> Node {
+    pub fn copied(&mut self, node: OpId) -> OpId {
         match self.ops[node] {
             Op::StateGradient(_) => {
                 let zero = self.constant(0.0);
@@ -185,18 +185,18 @@ impl Graph {
         }
     }
 
-    fn constant(&mut self, value: f32) -> Node {
+    fn constant(&mut self, value: f32) -> OpId {
         self.push(Op::Constant(value.to_bits()))
     }
 
-    fn value(&self, node: Node) -> Option<f32> {
+    fn value(&self, node: OpId) -> Option<f32> {
         match self.ops[node] {
             Op::Constant(bits) => Some(f32::from_bits(bits)),
             _ => None,
         }
     }
 
-    fn unary(&mut self, op: Unary, x: Node) -> Node {
+    fn unary(&mut self, op: Unary, x: OpId) -> OpId {
         match (op, self.value(x), self.ops[x]) {
             (_, Some(value), _) => self.constant(op.apply(value)),
             // a - b > 0 exactly where a > b, also for the smallest numbers.
@@ -205,7 +205,7 @@ impl Graph {
         }
     }
 
-    fn binary(&mut self, op: Binary, a: Node, b: Node) -> Node {
+    fn binary(&mut self, op: Binary, a: OpId, b: OpId) -> OpId {
         match (op, self.value(a), self.value(b)) {
             (_, Some(x), Some(y)) => self.constant(op.apply(x, y)),
             (Binary::Add, Some(0.0), _) | (Binary::Mul, Some(1.0), _) => b,
@@ -229,14 +229,14 @@ impl Graph {
         }
     }
 
-    fn product(&self, node: Node) -> Option<(Node, Node)> {
+    fn product(&self, node: OpId) -> Option<(OpId, OpId)> {
         match self.ops[node] {
             Op::Binary(Binary::Mul, a, b) => Some((a, b)),
             _ => None,
         }
     }
 
-    fn select(&mut self, condition: Node, a: Node, b: Node) -> Node {
+    fn select(&mut self, condition: OpId, a: OpId, b: OpId) -> OpId {
         match self.value(condition) {
             Some(value) => {
                 if value != 0.0 {
@@ -250,7 +250,7 @@ impl Graph {
         }
     }
 
-    fn expr(&mut self, expr: &Expr, names: &HashMap<String, Node>) -> Node {
+    fn expr(&mut self, expr: &Expr, names: &HashMap<String, OpId>) -> OpId {
         match expr {
             Expr::Number(x) => self.constant(*x as f32),
             Expr::Name(name) => match names.get(&name.text) {
@@ -283,13 +283,13 @@ impl Graph {
                 }
             }
             Expr::Call(function, arguments) => {
-                let nodes: Vec<Node> = arguments.iter().map(|argument| self.expr(argument, names)).collect();
+                let nodes: Vec<OpId> = arguments.iter().map(|argument| self.expr(argument, names)).collect();
                 self.call(*function, &nodes)
             }
         }
     }
 
-    fn call(&mut self, function: Function, nodes: &[Node]) -> Node {
+    fn call(&mut self, function: Function, nodes: &[OpId]) -> OpId {
         let x = nodes[0];
         match function {
             Function::Abs => self.unary(Unary::Abs, x),
@@ -314,9 +314,9 @@ impl Graph {
     }
 
     /// Adds the reverse pass for gradients that come to the states and some of the signals: `gradient of x = sum over what uses x of its gradient times its derivative`.
-    pub fn reverse(&mut self, program: &Program, inputs: usize, graded: &[bool]) -> Reverse {
+    pub fn reverse(&mut self, program: &StepProgram, inputs: usize, graded: &[bool]) -> Reverse {
         let forward = self.ops.len();
-        let mut gradients: Vec<Option<Node>> = vec![None; forward];
+        let mut gradients: Vec<Option<OpId>> = vec![None; forward];
         let (states, signals) = (self.states.clone(), self.signals.clone());
         for (i, node) in states.into_iter().enumerate() {
             let seed = self.push(Op::StateGradient(i));
@@ -343,12 +343,12 @@ impl Graph {
     }
 
     /// A gradient where a condition holds, else another, one of them 0.
-    fn branch(&mut self, condition: Node, a: Node, b: Node) -> Node {
+    fn branch(&mut self, condition: OpId, a: OpId, b: OpId) -> OpId {
         let gradient = self.select(condition, a, b);
         self.mask(gradient, true)
     }
 
-    fn mask(&mut self, gradient: Node, masked: bool) -> Node {
+    fn mask(&mut self, gradient: OpId, masked: bool) -> OpId {
         if masked && self.value(gradient).is_none() {
             self.masked.insert(gradient);
         }
@@ -357,13 +357,13 @@ impl Graph {
 
     /// A gradient times a derivative. A branch that was not taken has the gradient 0 also where its derivative is
     /// infinite or not defined, so such a product is not left to arithmetic.
-    fn chain(&mut self, g: Node, slope: Node) -> Node {
+    fn chain(&mut self, g: OpId, slope: OpId) -> OpId {
         let product = self.binary(Binary::Mul, g, slope);
         self.unless_masked(g, product, self.value(slope).is_some())
     }
 
     /// `part`, and 0 where the gradient `g` that it comes from is 0 because a branch was not taken.
-    fn unless_masked(&mut self, g: Node, part: Node, finite: bool) -> Node {
+    fn unless_masked(&mut self, g: OpId, part: OpId, finite: bool) -> OpId {
         if !self.masked.contains(&g) {
             return part;
         }
@@ -372,7 +372,7 @@ impl Graph {
         self.mask(part, true)
     }
 
-    fn negative(&mut self, g: Node) -> Node {
+    fn negative(&mut self, g: OpId) -> OpId {
         let masked = self.masked.contains(&g);
         let negative = self.unary(Unary::Negate, g);
         self.mask(negative, masked)
@@ -380,7 +380,7 @@ impl Graph {
 
     /// The parts of a gradient that belong to the one of two values that was taken and to the other: all of it where
     /// `below < above`, nothing where it is the other way round, and half of it each where they are equal.
-    fn shares(&mut self, below: Node, above: Node, g: Node) -> (Node, Node) {
+    fn shares(&mut self, below: OpId, above: OpId, g: OpId) -> (OpId, OpId) {
         let (zero, half) = (self.constant(0.0), self.constant(0.5));
         let half = self.binary(Binary::Mul, g, half);
         let [first, second] = [[below, above], [above, below]].map(|[a, b]| {
@@ -391,7 +391,7 @@ impl Graph {
         (first, second)
     }
 
-    fn add_gradient(&mut self, gradients: &mut [Option<Node>], node: Node, gradient: Node) {
+    fn add_gradient(&mut self, gradients: &mut [Option<OpId>], node: OpId, gradient: OpId) {
         if self.value(gradient) == Some(0.0) {
             return;
         }
@@ -405,7 +405,7 @@ impl Graph {
         });
     }
 
-    fn reverse_one(&mut self, node: Node, g: Node, gradients: &mut [Option<Node>], surrogate: &Expr) {
+    fn reverse_one(&mut self, node: OpId, g: OpId, gradients: &mut [Option<OpId>], surrogate: &Expr) {
         let one = self.constant(1.0);
         let zero = self.constant(0.0);
         match self.ops[node] {
@@ -471,7 +471,7 @@ impl Graph {
         }
     }
 
-    fn reverse_binary(&mut self, op: Binary, [node, a, b]: [Node; 3], g: Node, gradients: &mut [Option<Node>]) {
+    fn reverse_binary(&mut self, op: Binary, [node, a, b]: [OpId; 3], g: OpId, gradients: &mut [Option<OpId>]) {
         let zero = self.constant(0.0);
         let (da, db) = match op {
             Binary::Add => (g, g),

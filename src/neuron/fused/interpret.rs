@@ -1,7 +1,7 @@
 //! Runs instructions on the processor, tile by tile: each works on a tile that stays in the first-level cache.
 //! Compiled for several vector units, of which the machine's best is taken.
 
-use super::code::{Code, Instruction, Operation, Source, TILE, tile};
+use super::code::{Code, Instruction, Operand, Operation, TILE, tile};
 use super::graph::{Binary, Unary};
 use crate::tensor::Aligned;
 use multiversion::multiversion;
@@ -162,9 +162,9 @@ pub fn forward(code: &Code, registers: &mut [f32], window: Window, memory: &mut 
     for t in window.from..window.to {
         for (register, source) in &code.loads {
             let values = match source {
-                Source::Input(i) => &memory.inputs[*i][window.at(t)],
-                Source::Previous(i) => &memory.states[*i][window.at(t)],
-                Source::State(_) | Source::SignalGradient(_) => continue,
+                Operand::Input(i) => &memory.inputs[*i][window.at(t)],
+                Operand::Previous(i) => &memory.states[*i][window.at(t)],
+                Operand::State(_) | Operand::SignalGradient(_) => continue,
             };
             copy(values, &mut registers[usize::from(*register) * TILE..]);
         }
@@ -211,10 +211,10 @@ pub fn backward(code: &Code, registers: &mut [f32], window: Window, memory: &mut
     for t in (window.from..window.to).rev() {
         for (register, source) in &code.loads {
             let values = match source {
-                Source::Input(i) => &memory.inputs[*i][window.at(t)],
-                Source::Previous(i) => &memory.states[*i][window.at(t)],
-                Source::State(i) => &memory.states[*i][window.at(t + 1)],
-                Source::SignalGradient(i) => match memory.signals[*i] {
+                Operand::Input(i) => &memory.inputs[*i][window.at(t)],
+                Operand::Previous(i) => &memory.states[*i][window.at(t)],
+                Operand::State(i) => &memory.states[*i][window.at(t + 1)],
+                Operand::SignalGradient(i) => match memory.signals[*i] {
                     Some(gradient) => &gradient[window.at(t)],
                     None => continue,
                 },

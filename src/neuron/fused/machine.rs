@@ -2,7 +2,7 @@
 
 use super::code::Code;
 #[cfg(target_arch = "x86_64")]
-use super::code::Source;
+use super::code::Operand;
 use super::interpret::{Backward, Forward, Window};
 #[cfg(target_arch = "x86_64")]
 use super::jit::{Carried, Layout, MachineFunction, Offset, Pass, Site, TABLE};
@@ -111,15 +111,15 @@ fn forward_layout(code: &Code, sizes: Sizes) -> Layout {
     let mut layout = Layout::default();
     for (register, source) in &code.loads {
         match *source {
-            Source::Input(i) => layout.loads.push((*register, over_time(1 + i))),
-            Source::Previous(i) => layout.carried.push(Carried {
+            Operand::Input(i) => layout.loads.push((*register, over_time(1 + i))),
+            Operand::Previous(i) => layout.carried.push(Carried {
                 register: *register,
                 begin: over_time(first_state + 2 * i),
                 becomes: code.results[i],
                 end: None,
             }),
             // A forward pass has none of these.
-            Source::State(_) | Source::SignalGradient(_) => {}
+            Operand::State(_) | Operand::SignalGradient(_) => {}
         }
     }
     for (i, result) in code.results.iter().enumerate() {
@@ -143,10 +143,10 @@ fn backward_layout(code: &Code, sizes: Sizes) -> Layout {
     let mut layout = Layout::default();
     for (register, source) in &code.loads {
         let entry = match *source {
-            Source::Input(i) => 1 + i,
-            Source::Previous(i) => first_state + 2 * i,
-            Source::State(i) => first_state + 2 * i + 1,
-            Source::SignalGradient(i) => first_signal + i,
+            Operand::Input(i) => 1 + i,
+            Operand::Previous(i) => first_state + 2 * i,
+            Operand::State(i) => first_state + 2 * i + 1,
+            Operand::SignalGradient(i) => first_signal + i,
         };
         layout.loads.push((*register, over_time(entry)));
     }

@@ -12,9 +12,9 @@ mod interpret;
 mod jit;
 mod machine;
 
-use super::program::Program;
+use super::program::StepProgram;
 use crate::tensor::Aligned;
-use code::{Code, Source, TILE};
+use code::{Code, Operand, TILE};
 use graph::{Graph, Op};
 use interpret::{Backward, Forward, Window};
 use machine::{Sizes, StepMachine};
@@ -91,7 +91,7 @@ impl Memory {
 
 impl Kernel {
     /// Compiles a program. `learned` says which parameters get gradients, `graded` which signals gradients come to.
-    pub fn new(program: &Program, learned: &[bool], graded: &[bool]) -> Kernel {
+    pub fn new(program: &StepProgram, learned: &[bool], graded: &[bool]) -> Kernel {
         let projected = program.projections.iter().flat_map(|projection| projection.to.iter().cloned());
         let inputs: Vec<String> = program.inputs.iter().cloned().chain(projected).collect();
         let mut graph = Graph::forward(program, &inputs);
@@ -108,7 +108,7 @@ impl Kernel {
         }
         let spikes = graph.signals.iter().map(|node| matches!(graph.ops[*node], Op::Spike(_))).collect();
         let forward = Code::new(&graph, &roots, &[]);
-        let known: Vec<_> = graph.states.iter().enumerate().map(|(i, node)| (*node, Source::State(i))).collect();
+        let known: Vec<_> = graph.states.iter().enumerate().map(|(i, node)| (*node, Operand::State(i))).collect();
         let reverse = graph.reverse(program, inputs.len(), graded);
         let learned: Vec<usize> = (0..program.params.len()).filter(|i| learned[*i]).collect();
         // A gradient that is only handed on is copied, so that no register is overwritten before it was read.

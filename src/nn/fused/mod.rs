@@ -24,7 +24,7 @@ use std::sync::Arc;
 const DENSE_FROM: f64 = 0.4;
 
 /// A parameter in the flat buffers.
-pub struct Part {
+pub struct FlatPart {
     /// Its path.
     pub path: String,
     /// How it is held.
@@ -34,7 +34,7 @@ pub struct Part {
     turned: Option<[usize; 2]>,
 }
 
-impl Part {
+impl FlatPart {
     /// Where it lies.
     pub fn range(&self) -> Range<usize> {
         self.start..self.start + self.plan.len()
@@ -67,7 +67,7 @@ impl Part {
 #[derive(Clone)]
 pub struct FusedNetwork {
     stages: Arc<[Stage]>,
-    parts: Arc<[Part]>,
+    parts: Arc<[FlatPart]>,
     values: Aligned,
     /// Weights in PyTorch's orientation, for the gradients of inputs.
     turned: Aligned,
@@ -88,11 +88,11 @@ pub struct Workspace {
     /// Number of the first step of the last forward pass.
     first: usize,
     /// Gradients of the states of each layer, on their way to an earlier segment.
-    back: Carry,
+    back: FlatCarry,
 }
 
 /// States of every layer between two segments of time.
-pub type Carry = Vec<Vec<Aligned>>;
+pub type FlatCarry = Vec<Vec<Aligned>>;
 
 impl FusedNetwork {
     /// Compiles a network, whose parameters are zero; `losses` are the signals that losses read.
@@ -106,7 +106,7 @@ impl FusedNetwork {
                     _ => None,
                 };
                 let path = format!("{}.{}", layer.name, parameter.name);
-                parts.push(Part { path, plan: parameter.clone(), start, turned });
+                parts.push(FlatPart { path, plan: parameter.clone(), start, turned });
                 start = Aligned::next_line(start + parameter.len());
             }
         }
@@ -130,7 +130,7 @@ impl FusedNetwork {
     }
 
     /// The parameters' places.
-    pub fn parts(&self) -> &[Part] {
+    pub fn parts(&self) -> &[FlatPart] {
         &self.parts
     }
 
@@ -140,7 +140,7 @@ impl FusedNetwork {
     }
 
     /// Places and values, for an update.
-    pub fn update(&mut self) -> (&[Part], &mut [f32]) {
+    pub fn update(&mut self) -> (&[FlatPart], &mut [f32]) {
         (&self.parts, &mut self.values)
     }
 
@@ -152,7 +152,7 @@ impl FusedNetwork {
     }
 
     /// Runs a segment of time that begins with step `first`, from where an earlier one left the states.
-    pub fn forward(&self, batch: DataView<'_>, first: usize, carry: Option<&Carry>, space: &mut Workspace) {
+    pub fn forward(&self, batch: DataView<'_>, first: usize, carry: Option<&FlatCarry>, space: &mut Workspace) {
         space.enter(batch, first, &self.stages);
         let rooms = space.rooms();
         for (i, stage) in self.stages.iter().enumerate() {
@@ -180,7 +180,7 @@ impl FusedNetwork {
     }
 
     /// Copies the states after the last step of the last forward pass.
-    pub fn carry(&self, space: &mut Workspace, to: &mut Carry) {
+    pub fn carry(&self, space: &mut Workspace, to: &mut FlatCarry) {
         to.resize_with(self.stages.len(), Vec::new);
         let rooms = space.rooms();
         for ((stage, room), to) in self.stages.iter().zip(rooms).zip(to) {

@@ -1,9 +1,9 @@
 //! A layer of a fused network: dense weights, neurons with their projections, and what they keep of a pass.
 
 use super::dense::Dense;
-use super::{Form, Part};
+use super::{FlatPart, Form};
 use crate::data::DataView;
-use crate::neuron::Program;
+use crate::neuron::StepProgram;
 use crate::neuron::fused::{Kernel, Memory, Shape};
 use crate::nn::LayerPlan;
 use crate::tensor::product::Spikes;
@@ -58,7 +58,7 @@ pub struct Stage {
 /// The neurons of a layer.
 pub struct NeuronStage {
     /// Their program.
-    pub program: Program,
+    pub program: StepProgram,
     kernel: Kernel,
     params: Vec<Range<usize>>,
     /// Their projections.
@@ -94,14 +94,14 @@ impl Room {
 
 impl Stage {
     /// Plans a layer; `last` says that nothing comes behind it.
-    pub fn new(layer: &LayerPlan, form: Form, parts: &[Part], losses: &[String], last: bool) -> Stage {
+    pub fn new(layer: &LayerPlan, form: Form, parts: &[FlatPart], losses: &[String], last: bool) -> Stage {
         let part = |name: &str| {
             let path = format!("{}.{name}", layer.name);
             parts.iter().find(|part| part.path == path)
         };
         let dense_of = |name: &str, inputs: usize| {
             let weight = part(&format!("{name}weight"))?;
-            let bias = part(&format!("{name}bias")).map(Part::range);
+            let bias = part(&format!("{name}bias")).map(FlatPart::range);
             Some(Dense { weight: weight.range(), bias, inputs, outputs: layer.size })
         };
         let output = layer.signals.iter().position(|signal| *signal == layer.output).unwrap_or(0);
@@ -113,7 +113,7 @@ impl Stage {
             Form::Neurons(program) => {
                 let learned: Vec<bool> =
                     program.params.iter().map(|p| part(&p.name).is_some_and(|part| part.plan.learn)).collect();
-                let params = program.params.iter().filter_map(|p| part(&p.name).map(Part::range)).collect();
+                let params = program.params.iter().filter_map(|p| part(&p.name).map(FlatPart::range)).collect();
                 let back = program.projections.iter().filter_map(|projection| {
                     let name = format!("{}.", projection.name);
                     if projection.dense {

@@ -5,7 +5,7 @@
 
 use super::{Machine, ParameterValues};
 use crate::data::{Data, DataView};
-use crate::nn::fused::{Carry, FusedNetwork, Workspace};
+use crate::nn::fused::{FlatCarry, FusedNetwork, Workspace};
 use crate::spec::Segments;
 use crate::tensor::{Aligned, TensorError, is_finite};
 use crate::train::loss::{DirectLoss, Scored};
@@ -57,7 +57,7 @@ struct Worker {
     /// Its samples, where it works on some of them.
     part: Data,
     /// States at the beginning of each segment but the first.
-    carries: Vec<Carry>,
+    carries: Vec<FlatCarry>,
     /// Signals of all segments, `[time, samples, width]`.
     kept: Vec<(String, usize, Vec<f32>)>,
     loss: f64,
@@ -147,7 +147,7 @@ impl Chunk<'_> {
         if self.keep {
             self.network.begin_backward(space);
         }
-        carries.resize_with(starts().count() - 1, Carry::new);
+        carries.resize_with(starts().count() - 1, FlatCarry::new);
         for (segment, first) in starts().enumerate() {
             let carry = segment.checked_sub(1).map(|before| &carries[before]);
             self.network.forward(piece(first), first, carry, space);

@@ -4,7 +4,7 @@
 //! Source: the Apache Parquet format, "Logical types".
 
 use super::footer::Hint;
-use super::{Cell, Reading, line};
+use super::{Cell, ReadAs, line};
 use crate::data::file::{half, whole};
 use polars::prelude::{DataType, PolarsResult, Series, TimeUnit};
 use polars_parquet::parquet::schema::Repetition;
@@ -122,12 +122,12 @@ impl Holds {
     ///
     /// # Errors
     /// Where they are not what they are said to be.
-    pub fn cells(&self, stored: &Series, reading: Reading, file: usize) -> Result<Vec<Cell>, String> {
+    pub fn cells(&self, stored: &Series, reading: ReadAs, file: usize) -> Result<Vec<Cell>, String> {
         let cells = match (self, reading) {
             (Holds::Other(words), _) => return Err(format!("it holds {words}")),
             (Holds::Texts, _) => return texts(stored, file),
-            (Holds::Dates, Reading::Names) => written(stored, &DataType::Date),
-            (Holds::Moments(unit), Reading::Names) => written(stored, &DataType::Datetime(*unit, None)),
+            (Holds::Dates, ReadAs::Names) => written(stored, &DataType::Date),
+            (Holds::Moments(unit), ReadAs::Names) => written(stored, &DataType::Datetime(*unit, None)),
             (Holds::Booleans, _) => stored.bool().map(|values| {
                 let number = |value: bool| Cell::Number(f64::from(u8::from(value)));
                 values.iter().map(|value| value.map_or(Cell::Missing, number)).collect()

@@ -16,26 +16,26 @@ use polars_parquet::read::FileMetadata;
 
 /// What a column is read for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reading {
+pub enum ReadAs {
     /// To compute with.
     Numbers,
     /// To tell rows apart by.
     Names,
 }
 
-impl Reading {
+impl ReadAs {
     /// What is needed, in words.
     pub fn needed(self) -> &'static str {
         match self {
-            Reading::Numbers => "numbers",
-            Reading::Names => "names",
+            ReadAs::Numbers => "numbers",
+            ReadAs::Names => "names",
         }
     }
 }
 
 /// Why a column cannot be used.
 #[derive(Debug)]
-pub enum ColumnError {
+pub enum Unreadable {
     /// It holds something else; this, in the plural.
     Holds(&'static str),
     /// It cannot be read.
@@ -88,10 +88,10 @@ impl Parquet {
     ///
     /// # Errors
     /// Where it holds nothing of the kind, or its pages cannot be read.
-    pub fn cells(&self, place: usize, reading: Reading) -> Result<Vec<Cell>, ColumnError> {
+    pub fn cells(&self, place: usize, reading: ReadAs) -> Result<Vec<Cell>, Unreadable> {
         let (name, holds) = &self.columns[place];
         if let Holds::Other(words) = holds {
-            return Err(ColumnError::Holds(words));
+            return Err(Unreadable::Holds(words));
         }
         let read = || {
             let mut cells = Vec::new();
@@ -100,7 +100,7 @@ impl Parquet {
             }
             Ok(cells)
         };
-        guard::guarded(read).map_err(ColumnError::Unreadable)
+        guard::guarded(read).map_err(Unreadable::Unreadable)
     }
 }
 

@@ -7,7 +7,7 @@ use super::{Layout, Site};
 use crate::neuron::fused::code::{Code, Instruction, Operation, TILE, ZERO};
 
 /// A register of the code, and which of the copies that are computed side by side.
-type Value = (u16, usize);
+type CopyOf = (u16, usize);
 
 /// Machine code for `copies` vector registers of lanes at once, with a mask or without. Nothing where several copies
 /// have not enough registers, or where the code has a function that machine code is not made for.
@@ -55,7 +55,7 @@ struct Emitter<'a> {
     /// For each register of the code the instructions that read it, in order; the last is the end of the step.
     uses: Vec<Vec<usize>>,
     /// What each vector register holds.
-    held: Vec<Option<Value>>,
+    held: Vec<Option<CopyOf>>,
     /// Vector registers that hold the same over all steps, or that the current instruction reads.
     pinned: Vec<bool>,
     locked: Vec<bool>,
@@ -63,7 +63,7 @@ struct Emitter<'a> {
     sums: Vec<Vec<Vector>>,
     carried: Vec<Vec<Vector>>,
     /// Computed values whose place in the tile holds them.
-    saved: Vec<Value>,
+    saved: Vec<CopyOf>,
     now: usize,
 }
 
@@ -231,7 +231,7 @@ impl<'a> Emitter<'a> {
     }
 
     /// The vector register of a value, which is read from memory if no one holds it. It stays until `unlock`.
-    fn get(&mut self, (register, copy): Value) -> Option<Vector> {
+    fn get(&mut self, (register, copy): CopyOf) -> Option<Vector> {
         // A number is the same in all lanes.
         let value = (register, if self.is_number(register) { 0 } else { copy });
         let vector = match self.held.iter().position(|held| *held == Some(value)) {
@@ -258,7 +258,7 @@ impl<'a> Emitter<'a> {
     }
 
     /// Where the tile has a value.
-    fn home(&self, (register, copy): Value) -> i32 {
+    fn home(&self, (register, copy): CopyOf) -> i32 {
         (usize::from(register) * TILE * size_of::<f32>()) as i32 + self.bytes(copy)
     }
 
@@ -306,7 +306,7 @@ impl<'a> Emitter<'a> {
     }
 
     /// A vector register for a result.
-    fn result(&mut self, value: Value) -> Option<Vector> {
+    fn result(&mut self, value: CopyOf) -> Option<Vector> {
         let vector = self.free()?;
         self.held[usize::from(vector)] = Some(value);
         self.locked[usize::from(vector)] = true;
