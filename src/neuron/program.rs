@@ -54,6 +54,13 @@ pub fn previous(name: &str) -> Option<&str> {
 }
 
 impl StepProgram {
+    /// Whether equations choose between branches. Then the gradient of what was not taken has to be kept at 0, whatever the
+    /// derivative behind it.
+    pub fn chooses(&self) -> bool {
+        let branches = |expr: &Expr| [Function::Where, Function::Min, Function::Max].iter().any(|f| expr.is_call(*f));
+        self.body.iter().any(|(_, expr)| expr.count(&branches) > 0)
+    }
+
     /// Chooses options (`(option, value)`; the first value of those not named) and a surrogate over `x`.
     /// A model whose every choice passed `check` gives a program for each.
     pub fn new(model: &Model, choices: &[(String, String)], surrogate: Expr) -> StepProgram {

@@ -49,8 +49,7 @@ pub fn forward<D: Backend>(
         held.insert(param.name.clone(), LaneValue::from(recorder.expand(&row, shape.0, shape.1)?));
     }
     let mut states = initial_states(program, carry, shape, recorder)?;
-    let branches = |expr: &Expr| [Function::Where, Function::Min, Function::Max].iter().any(|f| expr.is_call(*f));
-    let guarded = program.body.iter().any(|(_, expr)| expr.count(&branches) > 0);
+    let guarded = program.chooses();
     let signals: Vec<&(String, String)> = program.outputs.iter().filter(|(signal, _)| wanted(signal)).collect();
     let mut gathered: Vec<Vec<Matrix<D>>> = vec![Vec::with_capacity(steps); signals.len()];
     for t in 0..steps {
@@ -177,7 +176,14 @@ impl<D: Backend> StepValues<'_, D> {
                 LaneValue::Lanes(x) => self.unary(&x, |x| x.try_negate()),
             },
             Expr::Binary(op, a, b) => {
-                let (a, b) = (self.eval(a)?, self.eval(b)?);
+                let is_zero = |expr: &Expr| expr.eval(&|_| None).is_ok_and(|value| value == 0.0);
+                // What is multiplied with 0, or raised to it, teaches nothing, whatever its derivative is.
+                let (teaches_a, teaches_b) = match op {
+                    BinaryOp::Mul => (!is_zero(b), !is_zero(a)),
+                    BinaryOp::Pow => (!is_zero(b), true),
+                    _ => (true, true),
+                };
+                let (a, b) = (self.recorded(a, teaches_a)?, self.recorded(b, teaches_b)?);
                 self.binary(*op, a, b)
             }
             Expr::Call(function, arguments) => {
@@ -185,6 +191,18 @@ impl<D: Backend> StepValues<'_, D> {
                 self.call(*function, values)
             }
         }
+    }
+
+    /// The value of an expression, from which gradients flow or not.
+    fn recorded(&mut self, expr: &Expr, teaches: bool) -> Result<LaneValue<D>, TensorError> {
+        if teaches {
+            return self.eval(expr);
+        }
+        let StepValues { values, shape, guarded, surrogate, recorder } = self;
+        recorder.paused(|recorder| {
+            let (values, shape, guarded) = (values.clone(), *shape, *guarded);
+            StepValues { values, shape, guarded, surrogate, recorder }.eval(expr)
+        })
     }
 
     fn unary(
@@ -209,6 +227,16 @@ impl<D: Backend> StepValues<'_, D> {
         let slopes = x.as_vec().into_iter().zip(out.as_vec()).map(|(x, y)| slope(x, y)).collect();
         self.recorder.by_slopes(&out, vec![(x, slopes)], Chain::Guarded);
         Ok(LaneValue::from(out))
+    }
+
+    /// A function with one derivative everywhere, which may be infinite too.
+    fn scaled(
+        &mut self,
+        x: &Matrix<D>,
+        op: impl FnOnce(Taped<(usize, usize), D>) -> Result<Taped<(usize, usize), D>, D::Err>,
+        slope: f32,
+    ) -> Result<LaneValue<D>, TensorError> {
+        if slope.is_finite() { self.unary(x, op) } else { self.curved(x, op, |_, _| slope) }
     }
 
     /// A function that is the binary's own on the processor, and the device's elsewhere; its derivative is one of its
@@ -265,14 +293,24 @@ impl<D: Backend> StepValues<'_, D> {
             (Add, LaneValue::Lanes(x), LaneValue::Number(c)) | (Add, LaneValue::Number(c), LaneValue::Lanes(x)) => {
                 self.unary(&x, |x| x.try_add(c as f32))
             }
+            // It keeps what is not a number, and has the derivative 0 whatever it is.
+            (Mul, LaneValue::Lanes(x), LaneValue::Number(0.0)) | (Mul, LaneValue::Number(0.0), LaneValue::Lanes(x)) => {
+                let values = x.as_vec().into_iter().map(|x| x * 0.0).collect();
+                Ok(LaneValue::from(self.recorder.matrix(values, self.shape)?))
+            }
             (Mul, LaneValue::Lanes(x), LaneValue::Number(c)) | (Mul, LaneValue::Number(c), LaneValue::Lanes(x)) => {
-                self.unary(&x, |x| x.try_mul(c as f32))
+                self.scaled(&x, |x| x.try_mul(c as f32), c as f32)
             }
             (Sub, LaneValue::Lanes(x), LaneValue::Number(c)) => self.unary(&x, |x| x.try_sub(c as f32)),
             (Sub, LaneValue::Number(c), LaneValue::Lanes(x)) => self.unary(&x, |x| x.try_negate()?.try_add(c as f32)),
-            (Div, LaneValue::Lanes(x), LaneValue::Number(c)) => self.unary(&x, |x| x.try_div(c as f32)),
+            (Div, LaneValue::Lanes(x), LaneValue::Number(c)) => {
+                self.scaled(&x, |x| x.try_div(c as f32), (c as f32).recip())
+            }
             (Div, LaneValue::Number(1.0), LaneValue::Lanes(x)) => self.curved(&x, |x| x.try_recip(), |_, y| -y * y),
+            // Of whatever it is, as of numbers.
+            (Pow, LaneValue::Lanes(_), LaneValue::Number(0.0)) => Ok(LaneValue::Number(1.0)),
             (Pow, LaneValue::Lanes(x), LaneValue::Number(c)) => self.power(&x, c),
+            (Pow, a, LaneValue::Lanes(b)) if D::NAME == DeviceName::Cpu => self.power_of_lanes(a, &b),
             (Pow, a, LaneValue::Lanes(b)) => {
                 let a = self.lanes(a)?;
                 let log = self.own(&a, libm::logf, |a| a.try_ln(), |x, _| x.recip())?;
@@ -307,6 +345,19 @@ impl<D: Backend> StepValues<'_, D> {
         }
     }
 
+    /// `a^b` with `b` of each lane; its derivatives are `b a^(b - 1)` and `a^b log(a)`.
+    fn power_of_lanes(&mut self, a: LaneValue<D>, b: &Matrix<D>) -> Result<LaneValue<D>, TensorError> {
+        let a = self.lanes(a)?;
+        let both: Vec<(f32, f32)> = a.as_vec().into_iter().zip(b.as_vec()).collect();
+        let values: Vec<f32> = both.iter().map(|(a, b)| libm::powf(*a, *b)).collect();
+        let by_a = both.iter().map(|(a, b)| b * libm::powf(*a, b - 1.0)).collect();
+        let by_b = both.iter().zip(&values).map(|((a, _), y)| y * libm::logf(*a)).collect();
+        let out = self.recorder.matrix(values, self.shape)?;
+        let chain = if self.guarded { Chain::Guarded } else { Chain::Plain };
+        self.recorder.by_slopes(&out, vec![(&a, by_a), (b, by_b)], chain);
+        Ok(LaneValue::from(out))
+    }
+
     fn both(
         &mut self,
         a: LaneValue<D>,
@@ -315,7 +366,7 @@ impl<D: Backend> StepValues<'_, D> {
     ) -> Result<LaneValue<D>, TensorError> {
         let (a, mut b) = (self.lanes(a)?, self.lanes(b)?);
         if Rc::ptr_eq(&a, &b) {
-            b = Rc::new(self.recorder.unary(&b, |b| b.try_add(0.0))?);
+            b = Rc::new(self.recorder.unary(&b, |b| b.try_sub(0.0))?);
         }
         self.recorder.binary(&a, &b, op).map(LaneValue::from)
     }
@@ -346,7 +397,7 @@ impl<D: Backend> StepValues<'_, D> {
         }
         let first = self.lanes(arguments.remove(0))?;
         match function {
-            Function::Abs => self.unary(&first, |x| x.try_abs()),
+            Function::Abs => self.curved(&first, |x| x.try_abs(), |x, _| share(x > 0.0, false) - share(x < 0.0, false)),
             Function::Exp => self.curved(&first, |x| x.try_exp(), |_, y| y),
             Function::Log => self.own(&first, libm::logf, |x| x.try_ln(), |x, _| x.recip()),
             Function::Sqrt => self.curved(&first, |x| x.try_sqrt(), |_, y| 0.5 / y),

@@ -120,7 +120,8 @@ impl<D: Backend> Recorder<D> {
 
     /// A copy through which no gradient flows.
     pub fn detach(&self, x: &Matrix<D>) -> Result<Matrix<D>, TensorError> {
-        x.clone().try_add(0.0).map_err(TensorError::from_device)
+        // Taking 0 off keeps the sign of a zero, which adding it would not.
+        x.clone().try_sub(0.0).map_err(TensorError::from_device)
     }
 
     /// A matrix filled with one number, which has no gradient.

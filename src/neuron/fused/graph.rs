@@ -3,7 +3,7 @@
 
 use crate::formula::{BinaryOp, Expr, Function, constant};
 use crate::neuron::program::StepProgram;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 /// A place in the graph; what it needs stands before it.
 pub type OpId = usize;
@@ -122,8 +122,8 @@ pub struct Graph {
     /// The operations.
     pub ops: Vec<Op>,
     known: HashMap<Op, OpId>,
-    /// Gradients that are 0 in the lanes in which a branch was not taken.
-    masked: HashSet<OpId>,
+    /// Whether the step chooses between branches, so that the gradient of one that was not taken has to be kept at 0.
+    guarded: bool,
     /// The new value of each state.
     pub states: Vec<OpId>,
     /// The value of each signal.
@@ -210,9 +210,8 @@ impl Graph {
             (_, Some(x), Some(y)) => self.constant(op.apply(x, y)),
             (Binary::Add, Some(0.0), _) | (Binary::Mul, Some(1.0), _) => b,
             (Binary::Add | Binary::Sub, _, Some(0.0)) | (Binary::Mul | Binary::Div | Binary::Pow, _, Some(1.0)) => a,
-            (Binary::Sub, Some(0.0), _) => self.unary(Unary::Negate, b),
             (Binary::Sub, ..) if let Some((x, y)) = self.product(b) => self.push(Op::MulSub(x, y, a)),
-            (Binary::Mul, Some(0.0), _) | (Binary::Mul, _, Some(0.0)) => self.constant(0.0),
+            (Binary::Pow, _, Some(0.0)) => self.constant(1.0),
             (Binary::Pow, _, Some(2.0)) => self.binary(Binary::Mul, a, a),
             (Binary::Pow, _, Some(n)) if n == 3.0 || n == 4.0 => {
                 let square = self.binary(Binary::Mul, a, a);
@@ -316,6 +315,7 @@ impl Graph {
     /// Adds the reverse pass for gradients that come to the states and some of the signals: `gradient of x = sum over what uses x of its gradient times its derivative`.
     pub fn reverse(&mut self, program: &StepProgram, inputs: usize, graded: &[bool]) -> Reverse {
         let forward = self.ops.len();
+        self.guarded = program.chooses();
         let mut gradients: Vec<Option<OpId>> = vec![None; forward];
         let (states, signals) = (self.states.clone(), self.signals.clone());
         for (i, node) in states.into_iter().enumerate() {
@@ -342,40 +342,24 @@ impl Graph {
         }
     }
 
-    /// A gradient where a condition holds, else another, one of them 0.
-    fn branch(&mut self, condition: OpId, a: OpId, b: OpId) -> OpId {
-        let gradient = self.select(condition, a, b);
-        self.mask(gradient, true)
-    }
-
-    fn mask(&mut self, gradient: OpId, masked: bool) -> OpId {
-        if masked && self.value(gradient).is_none() {
-            self.masked.insert(gradient);
-        }
-        gradient
-    }
-
     /// A gradient times a derivative. A branch that was not taken has the gradient 0 also where its derivative is
     /// infinite or not defined, so such a product is not left to arithmetic.
     fn chain(&mut self, g: OpId, slope: OpId) -> OpId {
+        // In the forward pass nothing may be taken for 0 that is 0 times a number which is not finite.
+        if self.value(g) == Some(0.0) || self.value(slope) == Some(0.0) {
+            return self.constant(0.0);
+        }
         let product = self.binary(Binary::Mul, g, slope);
-        self.unless_masked(g, product, self.value(slope).is_some())
+        if self.value(slope).is_some_and(f32::is_finite) { product } else { self.unless_zero(g, product) }
     }
 
-    /// `part`, and 0 where the gradient `g` that it comes from is 0 because a branch was not taken.
-    fn unless_masked(&mut self, g: OpId, part: OpId, finite: bool) -> OpId {
-        if !self.masked.contains(&g) {
+    /// `part`, and 0 where the gradient `g` that it comes from is 0, as behind a branch that was not taken.
+    fn unless_zero(&mut self, g: OpId, part: OpId) -> OpId {
+        if !self.guarded {
             return part;
         }
         let zero = self.constant(0.0);
-        let part = if finite { part } else { self.select(g, part, zero) };
-        self.mask(part, true)
-    }
-
-    fn negative(&mut self, g: OpId) -> OpId {
-        let masked = self.masked.contains(&g);
-        let negative = self.unary(Unary::Negate, g);
-        self.mask(negative, masked)
+        self.select(g, part, zero)
     }
 
     /// The parts of a gradient that belong to the one of two values that was taken and to the other: all of it where
@@ -385,8 +369,8 @@ impl Graph {
         let half = self.binary(Binary::Mul, g, half);
         let [first, second] = [[below, above], [above, below]].map(|[a, b]| {
             let (less, equal) = (self.binary(Binary::Less, a, b), self.binary(Binary::Equal, a, b));
-            let tie = self.branch(equal, half, zero);
-            self.branch(less, g, tie)
+            let tie = self.select(equal, half, zero);
+            self.select(less, g, tie)
         });
         (first, second)
     }
@@ -396,11 +380,7 @@ impl Graph {
             return;
         }
         gradients[node] = Some(match gradients[node] {
-            Some(sum) => {
-                let masked = self.masked.contains(&sum) && self.masked.contains(&gradient);
-                let total = self.binary(Binary::Add, sum, gradient);
-                self.mask(total, masked)
-            }
+            Some(sum) => self.binary(Binary::Add, sum, gradient),
             None => gradient,
         });
     }
@@ -428,14 +408,14 @@ impl Graph {
                 self.add_gradient(gradients, c, g);
             }
             Op::MulSub(a, b, c) => {
-                let minus = self.negative(g);
+                let minus = self.unary(Unary::Negate, g);
                 let (da, db) = (self.chain(minus, b), self.chain(minus, a));
                 self.add_gradient(gradients, a, da);
                 self.add_gradient(gradients, b, db);
                 self.add_gradient(gradients, c, g);
             }
             Op::Select(condition, a, b) => {
-                let (da, db) = (self.branch(condition, g, zero), self.branch(condition, zero, g));
+                let (da, db) = (self.select(condition, g, zero), self.select(condition, zero, g));
                 self.add_gradient(gradients, a, da);
                 self.add_gradient(gradients, b, db);
             }
@@ -464,7 +444,7 @@ impl Graph {
                     }
                     Unary::Sign | Unary::Floor | Unary::Heaviside => return,
                 };
-                let part = if op == Unary::Negate { self.negative(g) } else { self.chain(g, slope) };
+                let part = if op == Unary::Negate { self.unary(Unary::Negate, g) } else { self.chain(g, slope) };
                 self.add_gradient(gradients, x, part);
             }
             Op::Binary(op, a, b) => self.reverse_binary(op, [node, a, b], g, gradients),
@@ -475,13 +455,14 @@ impl Graph {
         let zero = self.constant(0.0);
         let (da, db) = match op {
             Binary::Add => (g, g),
-            Binary::Sub => (g, self.negative(g)),
+            Binary::Sub => (g, self.unary(Unary::Negate, g)),
             Binary::Mul => (self.chain(g, b), self.chain(g, a)),
             Binary::Div => {
                 let quotient = self.binary(Binary::Div, g, b);
-                let da = self.unless_masked(g, quotient, self.value(b).is_some());
+                let finite = self.value(b).is_some_and(|b| b.recip().is_finite());
+                let da = if finite { quotient } else { self.unless_zero(g, quotient) };
                 let product = self.chain(da, node);
-                (da, self.negative(product))
+                (da, self.unary(Unary::Negate, product))
             }
             Binary::Pow => {
                 let one = self.constant(1.0);
