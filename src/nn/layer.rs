@@ -59,6 +59,13 @@ impl LayerPlan {
     }
 }
 
+impl LayerPlan {
+    /// Its signals by path.
+    pub fn paths(&self) -> Vec<String> {
+        self.signals.iter().map(|signal| format!("{}.{signal}", self.name)).collect()
+    }
+}
+
 /// A parameter as it will be.
 #[derive(Clone)]
 pub struct ParameterPlan {

@@ -46,8 +46,7 @@ impl NetworkPlan {
 
     /// All signals.
     pub fn signals(&self) -> Vec<String> {
-        let of = |layer: &LayerPlan| layer.signals.iter().map(|s| format!("{}.{s}", layer.name)).collect::<Vec<_>>();
-        self.layers.iter().flat_map(of).collect()
+        self.layers.iter().flat_map(LayerPlan::paths).collect()
     }
 }
 
@@ -100,6 +99,11 @@ impl<D: Backend> Network<D> {
             parameters.push(Parameter { path, values: matrix, plan: parameter.clone() });
         }
         Ok(Network { layers: plan.layers.iter().cloned().zip(layers).collect(), tbptt, parameters })
+    }
+
+    /// All signals by path, from the input on.
+    pub fn signals(&self) -> Vec<String> {
+        self.layers.iter().flat_map(|(plan, _)| plan.paths()).collect()
     }
 
     /// Runs whole sequences `[time * batch, inputs]`; gives the wanted signals by path. The output is always wanted.

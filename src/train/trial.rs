@@ -285,9 +285,12 @@ impl Trial {
         let loss = self.machine.forward(batch, &read, true)?;
         self.machine.inspect(false);
         if !loss.is_finite() {
+            self.machine.inspect(true);
             self.machine.forward(batch, &|path| path == output, false)?;
+            self.machine.inspect(false);
             return Ok(Some(self.reason(loss)));
         }
+        let signal = if looks { self.machine.broken_signal() } else { None };
         let mut watched = watch.map_or(Vec::new(), |watch| watch.rates(self.machine.as_ref()));
         let metrics = if recorded { self.metrics_of(batch, false)? } else { Vec::new() };
         self.machine.backward(batch)?;
@@ -313,10 +316,14 @@ impl Trial {
         let rate = self.rate();
         self.iteration += 1;
         self.machine.update(Update { number: self.iteration, scale, rate })?;
-        match if looks { self.machine.broken()? } else { None } {
-            Some(what) => Ok(Some(self.broken_after(&what))),
-            None => Ok(None),
-        }
+        Ok(match (signal, if looks { self.machine.broken()? } else { None }) {
+            (Some(signal), _) => {
+                let (last, since) = (self.iteration - 1, self.since());
+                Some(format!("{signal} is not finite at iteration {last}{since}: {NO_VALUE}"))
+            }
+            (None, Some(what)) => Some(self.broken_after(&what)),
+            (None, None) => None,
+        })
     }
 
     /// What learning rates are multiplied with at the present iteration.
@@ -331,13 +338,18 @@ impl Trial {
         number == 1 || number.is_multiple_of(LOOK_EVERY) || number == self.settings.iterations
     }
 
-    fn broken_after(&self, what: &str) -> String {
+    /// Until when all was finite, where that is not the iteration before the last.
+    fn since(&self) -> String {
         let last = self.iteration - 1;
         let before = (1..self.iteration).rev().find(|number| self.looks_after(*number)).map(|number| number - 1);
-        let since = match before {
-            Some(before) if before + 1 < last => format!(" (after that of iteration {before} all was finite)"),
+        match before {
+            Some(before) if before + 1 < last => format!(" (after the update of iteration {before} all was finite)"),
             _ => String::new(),
-        };
+        }
+    }
+
+    fn broken_after(&self, what: &str) -> String {
+        let (last, since) = (self.iteration - 1, self.since());
         format!(
             "{what} is no longer finite after the update of iteration {last}{since}: an equation has no derivative there, or \
              the update was too large; a smaller `lr` or `clip_norm` helps against the latter"
@@ -347,7 +359,7 @@ impl Trial {
     /// What of the network is not finite: a parameter, what the optimizer remembers, or a signal or state of the last
     /// [evaluation](Trial::evaluate).
     pub fn broken(&self) -> Result<Option<String>, TrialError> {
-        Ok(self.machine.broken()?)
+        Ok(self.machine.broken()?.or(self.machine.broken_signal()))
     }
 
     /// The loss of all that is trained on and its gradient with respect to each parameter, by path; changes nothing.
@@ -481,6 +493,9 @@ impl Trial {
             (0, None) if !finite(&data.inputs) || !finite(&data.targets) => {
                 "the data have values that are not finite".into()
             }
+            (0, None) if let Some(signal) = self.machine.broken_signal() => {
+                format!("{signal} is not finite: {NO_VALUE}")
+            }
             (0, None) => "initial parameters or input are too large for f32".into(),
             (_, None) if output.is_some_and(|(_, values)| !finite(&values)) => {
                 "the network's output overflowed: training diverges; a smaller `lr` or `clip_norm` helps".into()
@@ -492,6 +507,9 @@ impl Trial {
         format!("{what}: {cause}")
     }
 }
+
+/// What makes a signal not finite.
+const NO_VALUE: &str = "an equation has no value there, or parameters or input are too large for f32";
 
 /// The rows of a history from its columns, if these fit together.
 fn history(columns: &BTreeMap<String, Vec<f64>>) -> Option<Vec<HistoryRow>> {

@@ -289,7 +289,11 @@ impl Machine for FusedMachine {
         if let Some(part) = self.moments.broken(self.network.parts().iter().map(|part| part.range())) {
             return Ok(Some(format!("what the optimizer remembers of `{}`", self.network.parts()[part].path)));
         }
-        Ok(self.workers.iter().find_map(|worker| worker.broken.clone()))
+        Ok(None)
+    }
+
+    fn broken_signal(&self) -> Option<String> {
+        self.workers.iter().find_map(|worker| worker.broken.clone())
     }
 
     /// Done with the forward pass.

@@ -23,9 +23,11 @@ pub trait Machine {
     /// Whether forward passes look at all signals and states for numbers that are not finite.
     fn inspect(&mut self, on: bool);
 
-    /// A parameter, something that the optimizer remembers, or a signal or state of the last pass that was
-    /// [inspected](Machine::inspect), that is not finite, in words.
+    /// A parameter, or something that the optimizer remembers, that is not finite, in words.
     fn broken(&self) -> Result<Option<String>, TensorError>;
+
+    /// A signal or state of the last pass that was [inspected](Machine::inspect), that is not finite, in words.
+    fn broken_signal(&self) -> Option<String>;
 
     /// Gradients of the last loss.
     fn backward(&mut self, batch: &Data) -> Result<(), TensorError>;

@@ -103,9 +103,9 @@ impl<D: Backend> Machine for TapeMachine<D> {
         };
         let signals = self.network.forward(&input, &needed, &mut look, &mut recorder)?;
         if inspects {
-            let mut paths: Vec<&String> = signals.keys().collect();
-            paths.sort_unstable();
-            let broken = paths.into_iter().find(|path| !is_finite(&signals[*path].to_vec()));
+            // From the input on: what is broken first breaks the rest.
+            let found = |path: &String| signals.get(path).is_some_and(|signal| !is_finite(&signal.to_vec()));
+            let broken = self.network.signals().into_iter().find(found);
             self.broken = broken.map(|path| format!("`{path}`")).or(broken_state);
         }
         let total = self.total(&signals, batch, &mut recorder)?;
@@ -132,7 +132,11 @@ impl<D: Backend> Machine for TapeMachine<D> {
             let path = self.network.parameters.get(buffer / 3).map_or("", |parameter| &parameter.path);
             return Ok(Some(format!("what the optimizer remembers of `{path}`")));
         }
-        Ok(self.broken.clone())
+        Ok(None)
+    }
+
+    fn broken_signal(&self) -> Option<String> {
+        self.broken.clone()
     }
 
     fn backward(&mut self, _: &Data) -> Result<(), TensorError> {
