@@ -18,9 +18,9 @@ use crate::program::{Cache, Program, ProgramError};
 use crate::search::pruner::Pruner;
 use crate::search::sampler::Sampler;
 use crate::spec::component::{Broken, Components, Info, Kind, Origin};
-use crate::spec::diagnostic::Diagnostics;
+use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem};
 use crate::spec::key::Keys;
-use crate::spec::source::{Sources, Span};
+use crate::spec::source::{Sources, Span, text_of};
 use crate::spec::tree::Table;
 use crate::spec::{Component, DataSpec};
 use crate::tensor::Backend;
@@ -257,13 +257,18 @@ impl Registry {
     /// directory, and in some folders.
     ///
     /// # Errors
-    /// Where a built-in text cannot be read.
+    /// Where a folder is not there, or a built-in text cannot be read.
     pub fn beside(
         crates: &[Crate],
         files: &[&Path],
         folders: &[PathBuf],
         sources: &mut Sources,
     ) -> Result<Registry, Diagnostics> {
+        if let Some(folder) = folders.iter().find(|folder| !folder.is_dir()) {
+            let problem = Problem::Conflict(format!("there is no folder `{}` of plugins", text_of(folder)));
+            let help = "`--plugins DIR` names a folder; one beside the experiment need not be named".to_string();
+            return Err(Diagnostics { list: vec![Diagnostic::without_place(problem).help(help)] });
+        }
         let mut registry = Registry::with(crates, sources)?;
         let mut looked: Vec<PathBuf> = Vec::new();
         let beside = files.iter().map(|file| file.parent().unwrap_or(Path::new("")).join("plugins"));

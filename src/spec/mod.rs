@@ -288,6 +288,7 @@ pub fn read(
     let whole = Span { source: sources.next(), start: 0, end: 0 };
     let Some(mut document) = merge::load(file, sources, &mut found) else { return Err(found) };
     let mut read = values::names_read(&document, sources);
+    let set = asked(&overrides.set, sources.next());
     for option in &overrides.set {
         document = merge::set(document, option, sources, &mut found);
     }
@@ -297,15 +298,42 @@ pub fn read(
             Err(diagnostic) => found.push(diagnostic),
         }
     }
+    let swept = asked(&overrides.sweep, sources.next());
     for option in &overrides.sweep {
         document = sweep::option(document, option, sources, &mut found);
     }
+    refuse_twice(&set, "set", &mut found);
+    refuse_twice(&swept, "swept", &mut found);
+    sweep::refuse_set(&set, &document, &mut found);
     read.extend(values::names_read(&document, sources));
     // Beside other mistakes, such as a misspelt name in a formula, this would only be their echo.
     let mut unread = Diagnostics::default();
     values::refuse_unread(&document, &read, whole.source, &mut unread);
     let spec = finish(document, whole, LAYING, components, sources, found)?;
     if unread.is_empty() { Ok(spec) } else { Err(unread) }
+}
+
+/// The paths that options ask for, the texts of which are sources from `first` on.
+fn asked(options: &[String], first: usize) -> Vec<Placed<&str>> {
+    let mut paths = Vec::new();
+    for (i, option) in options.iter().enumerate() {
+        let whole = option.split('=').next().unwrap_or_default();
+        let (value, before) = (whole.trim(), whole.len() - whole.trim_start().len());
+        let at = Span { source: first + i, start: before, end: before + value.len() };
+        paths.push(Placed { value, at, key: at });
+    }
+    paths
+}
+
+/// Refuses a path that is asked for twice: the first would do nothing.
+fn refuse_twice(asked: &[Placed<&str>], done: &str, found: &mut Diagnostics) {
+    let mut places = HashMap::new();
+    for Placed { value, at, .. } in asked {
+        if let Some(first) = places.insert(*value, *at) {
+            let problem = Problem::Conflict(format!("`{value}` is {done} twice"));
+            found.push(Diagnostic::new(problem, *at).label("again").also(first, "first here"));
+        }
+    }
 }
 
 /// Reads the text of a whole experiment, such as a manifest keeps; `name` says which file it stands for, `laying` how the

@@ -21,6 +21,9 @@ pub const VARIANT: &str = "variant";
 /// Keys that a sweep may vary; each configuration has a value of each.
 const MOST_DIMENSIONS: usize = 1000;
 
+/// The whole number up to which all are numbers of double precision.
+const MOST_EXACT: u64 = 1 << 53;
+
 /// Seeds on which the winner of a race is run again, unless `fresh` says otherwise.
 const FRESH: usize = 10;
 
@@ -285,6 +288,29 @@ pub fn read(entry: &Entry, document: &Table, components: &dyn Components, found:
     })
 }
 
+/// Refuses what is set and swept: the sweep's values would take the place of the other.
+pub fn refuse_set(set: &[Placed<&str>], document: &Table, found: &mut Diagnostics) {
+    let over = document.get("sweep").and_then(|sweep| sweep.as_table()?.get("over")?.as_table());
+    let path = |key: &str| if key.contains('.') { key.to_string() } else { format!("let.{key}") };
+    let swept: HashMap<String, Span> =
+        over.into_iter().flat_map(|over| &over.entries).map(|entry| (path(&entry.key), entry.key_span)).collect();
+    for Placed { value, at, .. } in set {
+        // The path itself, and those that it lies below.
+        let ends = value.match_indices('.').map(|(end, _)| end).chain([value.len()]);
+        let above = ends.into_iter().find_map(|end| Some((&value[..end], swept.get(&value[..end])?)));
+        if let Some((path, also)) = above {
+            let problem = Problem::Conflict(match *value == path {
+                true => format!("`{value}` is set and swept"),
+                false => format!("`{value}` is set, and `{path}` is swept"),
+            });
+            let help = "each configuration has a value of the sweep; take one of the two out".to_string();
+            found.push(
+                Diagnostic::new(problem, *at).label("this would do nothing").also(*also, "swept here").help(help),
+            );
+        }
+    }
+}
+
 fn check_name(entry: &Entry, document: &Table, found: &mut Diagnostics) {
     let name = entry.key.as_str();
     let below = |part: &str| name.strip_prefix(part).is_some_and(|rest| rest.starts_with('.'));
@@ -295,6 +321,7 @@ fn check_name(entry: &Entry, document: &Table, found: &mut Diagnostics) {
         found.push(Diagnostic::new(Problem::Conflict(text), entry.key_span).help(help));
         return;
     }
+    let name = name.strip_prefix("let.").unwrap_or(name);
     if name.contains('.') {
         return;
     }
@@ -354,6 +381,14 @@ fn range(key: &str, table: &Table, span: Span, checker: &mut Checker<'_>) -> Opt
     let before = checker.found.list.len();
     let checked = checker.table(table, &RangeKeys::fields(), span);
     if checker.found.list.len() > before {
+        return None;
+    }
+    let exact = |key: &str| table.get(key).and_then(Node::as_int).is_none_or(|i| i.unsigned_abs() <= MOST_EXACT);
+    if let Some(end) = ["low", "high"].into_iter().find(|key| !exact(key)) {
+        let at = checked.get(end).map_or(span, |node| node.span);
+        let label =
+            format!("beyond {MOST_EXACT} not every whole number can be told from the next; a list keeps them all");
+        checker.found.push(Diagnostic::new(Problem::OutOfRange { key: end.into() }, at).label(label));
         return None;
     }
     let RangeKeys { low, high, scale, int, step } = RangeKeys::read(&checked)?;

@@ -1,7 +1,7 @@
 //! What values laid over an experiment keep, what falls away, and what is refused.
 
 use super::run::table;
-use super::{SMALL, Sandbox};
+use super::{Ran, SMALL, Sandbox};
 
 /// The numbers of a layer in what `check` prints.
 fn numbers(sandbox: &Sandbox, options: &[&str]) -> String {
@@ -179,4 +179,43 @@ fn the_number_of_parameters_of_each_configuration_is_that_of_its_weights() {
     // Where all have as many, one number says it.
     let same = sandbox.fine(["check", "small.toml", "--sweep", "optimizer.lr=0.1,0.2"]).stdout;
     assert_eq!(same.matches("parameters").count(), 1, "{same}");
+}
+
+/// What would do nothing is refused, with the place of what takes its place.
+#[test]
+fn nothing_that_is_asked_for_is_dropped() {
+    let swept = SMALL.to_string() + "\n[sweep.over]\nhidden = [2, 3]\n";
+    let cases: [(&str, &[&str], &[&str]); 7] = [
+        (SMALL, &["--set", "optimizer.lr=1", "--set", "optimizer.lr=2"], &["`optimizer.lr` is set twice"]),
+        (SMALL, &["--sweep", "hidden=1,2", "--sweep", "hidden=3"], &["`hidden` is swept twice"]),
+        (
+            SMALL,
+            &["--set", "optimizer.lr=1", "--sweep", "optimizer.lr=2,3"],
+            &["`optimizer.lr` is set and swept", "swept here"],
+        ),
+        (
+            SMALL,
+            &["--set", "layer.hidden_1.beta.learn=false", "--sweep", "layer.hidden_1.beta=0.5,0.9"],
+            &["`layer.hidden_1.beta` is swept"],
+        ),
+        (&swept, &["--set", "let.hidden=4"], &["`let.hidden` is set and swept", "small.toml"]),
+        (SMALL, &["--sweep", "let.hiden=2,3"], &["unknown name `hiden`", "did you mean `hidden`?"]),
+        (SMALL, &["--plugins", "nothere"], &["there is no folder `nothere` of plugins"]),
+    ];
+    for (text, options, says) in cases {
+        let sandbox = Sandbox::with("small.toml", text);
+        let out: Ran = sandbox.command().arg("small.toml").args(options).output().unwrap().into();
+        assert_eq!(out.status, 2, "{options:?}: {}", out.stderr);
+        says.iter().for_each(|says| assert!(out.stderr.contains(says), "{options:?}: {}", out.stderr));
+        assert!(!sandbox.path("results").exists());
+    }
+}
+
+#[test]
+fn a_range_of_whole_numbers_that_cannot_be_told_apart_is_refused() {
+    let over = "\n[sweep]\nsampler = \"random\"\ntrials = 2\n[sweep.over]\n\"data.seed\" = ";
+    let text = SMALL.to_string() + over + "{ low = 9007199254740993, high = 9007199254740999, int = true }\n";
+    let out = Sandbox::with("small.toml", &text).runner(["small.toml"]);
+    assert_eq!(out.status, 2, "{}", out.stderr);
+    assert!(out.stderr.contains("beyond 9007199254740992"), "{}", out.stderr);
 }
