@@ -49,7 +49,7 @@ fn train(recompute: &str) -> (usize, f64) {
     let spec = spec.expect("the gallery is checked by tests");
     let plan = Plan::new(spec, &registry, &sources, Executor::Fused, DeviceName::Cpu);
     let plan = plan.expect("the gallery is checked by tests");
-    let compiled = Compiled::new(&plan.configurations.first);
+    let compiled = Compiled::new(&plan.configurations.first, None);
     let mut trial = compiled.prepare::<Cpu>(&plan.configurations.first, &registry, 0).expect("memory");
     let before = ALIVE.load(Ordering::Relaxed);
     MOST.store(before, Ordering::Relaxed);

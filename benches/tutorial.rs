@@ -32,7 +32,7 @@ fn tutorial(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("tutorial");
     for executor in [Executor::Reference, Executor::Fused] {
         let plan = plan(&registry, executor);
-        let mut trial = Compiled::new(&plan.configurations.first)
+        let mut trial = Compiled::new(&plan.configurations.first, None)
             .prepare::<Cpu>(&plan.configurations.first, &registry, 0)
             .expect("memory");
         group.bench_function(format!("iteration, {}", executor.as_str()), |bench| {

@@ -59,7 +59,7 @@ fn trial(keys: &[&str]) -> Trial {
     let mut sources = Sources::default();
     let spec = spec::read(&file, &overrides, &registry, &mut sources).unwrap();
     let plan = Plan::new(spec, &registry, &sources, Executor::Fused, DeviceName::Cpu).unwrap();
-    Compiled::new(&plan.configurations.first).prepare::<Cpu>(&plan.configurations.first, &registry, 0).unwrap()
+    Compiled::new(&plan.configurations.first, None).prepare::<Cpu>(&plan.configurations.first, &registry, 0).unwrap()
 }
 
 /// Pieces of 4 KiB and more, and all pieces, that some iterations ask for.

@@ -371,7 +371,7 @@ fn golden_trainings_begin_like_the_notebook() {
         let seed = golden.meta["seed"].as_u64().unwrap();
         let name = format!("{}_torch", golden.text("mode").unwrap());
         let plan = plan(&name, &seed.to_string(), &registry, executor);
-        let mut trial = Compiled::new(&plan.configurations.first)
+        let mut trial = Compiled::new(&plan.configurations.first, None)
             .prepare::<Cpu>(&plan.configurations.first, &registry, seed)
             .unwrap();
         let what = |name: &str| format!("{} ({}): {name}", golden.name, executor.as_str());
@@ -418,7 +418,7 @@ fn golden_losses_over_seeds_come_from_the_same_distribution() {
     let seeds: Vec<String> = theirs.keys().map(u64::to_string).collect();
     let plan = plan("sqrt_torch", &seeds.join(","), &registry, Executor::Fused);
     let last = |seed: u64| {
-        let mut trial = Compiled::new(&plan.configurations.first)
+        let mut trial = Compiled::new(&plan.configurations.first, None)
             .prepare::<Cpu>(&plan.configurations.first, &registry, seed)
             .unwrap();
         trial.advance(plan.configurations.first.iterations, &AtomicBool::new(false)).unwrap();

@@ -37,7 +37,7 @@ pub struct Model {
 }
 
 /// A parameter of a neuron.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ParamDecl {
     /// Its name.
     pub name: String,

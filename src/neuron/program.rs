@@ -7,7 +7,7 @@ use crate::spec::source::{Place, Span};
 use std::collections::HashMap;
 
 /// What an executor runs: one time step as a list of assignments, and what goes in and out.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct StepProgram {
     /// Inputs, in the model's order.
     pub inputs: Vec<String>,
@@ -26,7 +26,7 @@ pub struct StepProgram {
 }
 
 /// A projection with its kind chosen: `to = W prev.STATE + b`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Projection {
     /// Its name; parameters are `NAME.weight` (`[len(to) * neurons, neurons]`, or `[neurons]`) and `NAME.bias`.
     pub name: String,

@@ -23,7 +23,7 @@ keys! {
 }
 
 /// A layer as it will be, before parameters are drawn.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub struct LayerPlan {
     /// Its name in the network, which gives it.
     pub name: String,
@@ -89,6 +89,14 @@ pub struct ParameterPlan {
     pub bounds: Option<(f64, f64)>,
 }
 
+/// Two of them are equal if they are held alike, however they begin.
+impl PartialEq for ParameterPlan {
+    fn eq(&self, other: &Self) -> bool {
+        let held = |of: &Self| (of.fan_in, of.learn, of.lr, of.decays, of.project, of.bounds);
+        (&self.name, &self.shape, held(self)) == (&other.name, &other.shape, held(other))
+    }
+}
+
 impl ParameterPlan {
     /// A parameter that training changes like the rest of its layer.
     pub fn new(name: &str, shape: Vec<usize>, init: Arc<dyn Initialiser>, learning: &Learning) -> ParameterPlan {
@@ -125,6 +133,7 @@ impl ParameterPlan {
 }
 
 /// A layer's fused form: a neuron program behind dense weights, or the weights alone.
+#[derive(Clone, PartialEq)]
 pub enum Form {
     /// Neurons.
     Neurons(StepProgram),

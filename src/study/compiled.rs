@@ -4,6 +4,7 @@ use super::configuration::Configuration;
 use super::runs::Executor;
 use crate::nn::Network;
 use crate::nn::fused::FusedNetwork;
+use crate::nn::layer::{Form, LayerPlan};
 use crate::registry::{OnDevice, Registry};
 use crate::spec::Term;
 use crate::tensor::TensorError;
@@ -19,29 +20,35 @@ use crate::train::{Metric, Trial, TrialError};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Whether two configurations have the same network with the same losses on it, so that what is compiled for one of them
-/// serves the other.
-pub fn same_network(a: &Configuration, b: &Configuration) -> bool {
-    let loss = |of: &Configuration| {
-        of.spec.train.loss.iter().map(|term| (term.loss.kind.clone(), signal_of(of, term))).collect::<Vec<_>>()
-    };
-    let inputs = |of: &Configuration| of.data.inputs.len();
-    a.spec.resolved.get("layer") == b.spec.resolved.get("layer")
-        && inputs(a) == inputs(b)
-        && loss(a) == loss(b)
-        && a.spec.train.tbptt == b.spec.train.tbptt
+/// What the trials of a configuration share beside its plan: compiled layers, where the executor compiles.
+pub struct Compiled(Option<(Blueprint, FusedNetwork)>);
+
+/// What a network is compiled from. How its parameters begin, and what they are, is none of it.
+#[derive(PartialEq)]
+struct Blueprint {
+    layers: Vec<LayerPlan>,
+    forms: Vec<Form>,
+    /// Signals that losses read.
+    read: Vec<String>,
+    tbptt: Option<usize>,
 }
 
-/// What the trials of a configuration share beside its plan: compiled layers, where the executor compiles.
-pub struct Compiled(Option<FusedNetwork>);
-
 impl Compiled {
-    /// Compiles for the executor that runs the configuration.
-    pub fn new(plan: &Configuration) -> Compiled {
-        Compiled(match plan.executor {
-            Executor::Fused => fused_network(plan),
+    /// Compiles for the executor that runs the configuration, unless it is what was compiled before.
+    pub fn new(plan: &Configuration, before: Option<Compiled>) -> Compiled {
+        let blueprint = match plan.executor {
+            Executor::Fused => Blueprint::of(plan),
             Executor::Reference => None,
-        })
+        };
+        let Some(blueprint) = blueprint else { return Compiled(None) };
+        match before {
+            Some(Compiled(Some((of, network)))) if of == blueprint => Compiled(Some((of, network))),
+            _ => {
+                let Blueprint { forms, read, tbptt, .. } = &blueprint;
+                let network = FusedNetwork::new(&plan.network, forms.clone(), read, *tbptt);
+                Compiled(Some((blueprint, network)))
+            }
+        }
     }
 
     /// Draws data and parameters of a seed, and builds the trial.
@@ -94,7 +101,7 @@ impl Compiled {
         values: &HashMap<String, Vec<f32>>,
     ) -> Result<Box<dyn Machine>, TensorError> {
         match &self.0 {
-            Some(network) => Ok(fused_machine(plan, registry, network.with_values(values))),
+            Some((_, network)) => Ok(fused_machine(plan, registry, network.with_values(values))),
             None => tape_machine::<D>(plan, registry, values),
         }
     }
@@ -105,11 +112,13 @@ pub fn signal_of(plan: &Configuration, term: &Term) -> String {
     term.common.of.as_ref().map_or_else(|| plan.network.output(), |of| of.value.clone())
 }
 
-/// The fused network; none where a layer has no fused form, which the plan found out.
-fn fused_network(plan: &Configuration) -> Option<FusedNetwork> {
-    let forms = plan.layers.iter().map(|layer| layer.fused()).collect::<Option<Vec<_>>>()?;
-    let read: Vec<String> = plan.spec.train.loss.iter().map(|term| signal_of(plan, term)).collect();
-    Some(FusedNetwork::new(&plan.network, forms, &read, plan.spec.train.tbptt))
+impl Blueprint {
+    /// Of a configuration; none where a layer has no fused form, which the plan found out.
+    fn of(plan: &Configuration) -> Option<Blueprint> {
+        let forms = plan.layers.iter().map(|layer| layer.fused()).collect::<Option<Vec<_>>>()?;
+        let read = plan.spec.train.loss.iter().map(|term| signal_of(plan, term)).collect();
+        Some(Blueprint { layers: plan.network.layers.clone(), forms, read, tbptt: plan.spec.train.tbptt })
+    }
 }
 
 fn fused_machine(plan: &Configuration, registry: &Registry, network: FusedNetwork) -> Box<dyn Machine> {

@@ -1,6 +1,6 @@
 //! A trial as a worker runs it: from its plan to the record that is stored of it.
 
-use super::compiled::{Compiled, same_network};
+use super::compiled::Compiled;
 use super::configuration::Configuration;
 use super::plan::{Plan, TrialPlan};
 use super::resume::{SaveError, Saves};
@@ -118,10 +118,7 @@ impl Job<'_> {
         };
         let failed = |found: Diagnostics| AttemptError::Configuration(found.in_a_line());
         let configuration = self.plan.build(self.planned, self.registry).map_err(failed)?;
-        let compiled = match before {
-            Some(before) if same_network(&before.configuration, &configuration) => before.compiled,
-            _ => Compiled::new(&configuration),
-        };
+        let compiled = Compiled::new(&configuration, before.map(|before| before.compiled));
         Ok(Built { of, configuration, compiled })
     }
 

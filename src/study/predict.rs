@@ -78,7 +78,8 @@ pub fn predict<D: OnDevice>(
     let drawn = drawn.map_err(|DataError(error)| {
         TrialError::from(DataError(format!("the weights of trial {} do not fit: {error}", trial.trial)))
     })?;
-    let mut machine = Compiled::new(&plan).machine::<D>(&plan, registry, &stored.values).map_err(TrialError::from)?;
+    let mut machine =
+        Compiled::new(&plan, None).machine::<D>(&plan, registry, &stored.values).map_err(TrialError::from)?;
     let signal = plan.network.output();
     machine.forward(&drawn, &|path| path == signal, false).map_err(TrialError::from)?;
     let seen = machine.signal(&signal).map_or(Vec::new(), |(_, values)| values.into_owned());

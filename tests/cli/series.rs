@@ -204,7 +204,7 @@ fn an_interrupted_trial_that_stops_early_ends_with_the_same_rows() {
     sandbox.write("wave.csv", wave());
     let (registry, plan) = planned(&sandbox);
     let configuration = &plan.configurations.first;
-    let compiled = runner::study::compiled::Compiled::new(configuration);
+    let compiled = runner::study::compiled::Compiled::new(configuration, None);
     let trial = || compiled.prepare::<dfdx::prelude::Cpu>(configuration, &registry, 0).unwrap();
     let (mut whole, mut first, mut second) = (trial(), trial(), trial());
     let stop = Default::default();

@@ -70,7 +70,7 @@ fn trained(folder: &Path, manifest: &str, experiment: &str) -> Result<Option<Str
     let spec = read_text("fuzz.toml", experiment, LAYING, &registry, &mut sources)?;
     let plan = Plan::new(spec, &registry, &sources, Executor::Fused, DeviceName::Cpu)?;
     let first = &plan.configurations.first;
-    let ended = Compiled::new(first).prepare::<Cpu>(first, &registry, 0).and_then(|mut trial| {
+    let ended = Compiled::new(first, None).prepare::<Cpu>(first, &registry, 0).and_then(|mut trial| {
         trial.advance(1, &AtomicBool::new(false))?;
         // A program is asked for a metric after training.
         trial.evaluate(Part::Train, &|_| false).map(drop)

@@ -95,7 +95,7 @@ fn trained(kind: &str, registry: &Registry, sources: &mut Sources) -> Result<(),
         let plan = Plan::new(spec, registry, sources, executor, DeviceName::Cpu)?;
         let first = &plan.configurations.first;
         // That numbers are not finite, or do not fit, a trial says for itself.
-        if let Ok(mut trial) = Compiled::new(first).prepare::<Cpu>(first, registry, 0) {
+        if let Ok(mut trial) = Compiled::new(first, None).prepare::<Cpu>(first, registry, 0) {
             let _ = trial.advance(2, &AtomicBool::new(false));
         }
     }

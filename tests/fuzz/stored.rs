@@ -119,7 +119,7 @@ fn a_trial_goes_on_from_a_checkpoint_or_begins_anew() {
     });
     let anew = |i: usize| {
         let first = &plans[i].configurations.first;
-        Compiled::new(first).prepare::<Cpu>(first, &registry, 0).unwrap()
+        Compiled::new(first, None).prepare::<Cpu>(first, &registry, 0).unwrap()
     };
     let signed = [0, 1].map(|i| {
         let mut trial = anew(i);
