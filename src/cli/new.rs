@@ -74,7 +74,9 @@ pub fn new(args: &NewArgs, crates: &[Crate]) -> Exit {
         return fail(text, Some("another name makes another plugin"), Exit::Request);
     }
     let mut sources = Sources::default();
-    let registry = match load_registry(crates, &[], &PluginArgs { plugins: vec![dir.clone()] }, &mut sources) {
+    // It may be made only now.
+    let plugins = dir.is_dir().then(|| dir.clone()).into_iter().collect();
+    let registry = match load_registry(crates, &[], &PluginArgs { plugins }, &mut sources) {
         Ok(registry) => registry,
         Err(found) => return refuse(&found, &sources),
     };

@@ -383,12 +383,14 @@ fn range(key: &str, table: &Table, span: Span, checker: &mut Checker<'_>) -> Opt
     if checker.found.list.len() > before {
         return None;
     }
-    let exact = |key: &str| table.get(key).and_then(Node::as_int).is_none_or(|i| i.unsigned_abs() <= MOST_EXACT);
-    if let Some(end) = ["low", "high"].into_iter().find(|key| !exact(key)) {
-        let at = checked.get(end).map_or(span, |node| node.span);
+    let whole = |key: &&str| table.get(key).and_then(Node::as_int);
+    let exact = |key: &&str| whole(key).is_none_or(|i| i.unsigned_abs() <= MOST_EXACT);
+    let ends = ["low", "high"];
+    if let Some(end) = ends.iter().find(|key| !exact(key)).filter(|_| ends.iter().all(|key| whole(key).is_some())) {
+        let at = table.get(end).map_or(span, |node| node.span);
         let label =
             format!("beyond {MOST_EXACT} not every whole number can be told from the next; a list keeps them all");
-        checker.found.push(Diagnostic::new(Problem::OutOfRange { key: end.into() }, at).label(label));
+        checker.found.push(Diagnostic::new(Problem::OutOfRange { key: (*end).into() }, at).label(label));
         return None;
     }
     let RangeKeys { low, high, scale, int, step } = RangeKeys::read(&checked)?;
