@@ -2,7 +2,7 @@
 
 use super::{Exit, PluginArgs, fail, load_registry, out_of_order, print, refuse, tell_broken};
 use crate::registry::Crate;
-use crate::spec::check::is_name;
+use crate::spec::check::name_fault;
 use crate::spec::component::{Components, Kind};
 use crate::spec::source::Sources;
 use crate::store::files::{check_inside, create_folder, holds, replace_tidily};
@@ -61,9 +61,8 @@ impl NewKind {
 pub fn new(args: &NewArgs, crates: &[Crate]) -> Exit {
     let (kind, old, template, place) = args.kind.template();
     let name = &args.name;
-    if !is_name(name) {
-        let help = "a small letter, then small letters, digits and `_`";
-        return fail(format!("`{}` is not a name", name.escape_debug()), Some(help), Exit::Request);
+    if let Some(fault) = name_fault(name) {
+        return fail(fault.problem, Some(&fault.needed), Exit::Request);
     }
     let dir = args.dir.clone().unwrap_or_else(|| "plugins".into());
     let path = dir.join(format!("{name}.toml"));

@@ -2,19 +2,19 @@
 
 use super::progress::tell_other_bits;
 use super::{AGAIN, Exit, complain, fail, print};
-use crate::registry::{Crate, OnDevice, Registry};
-use crate::spec::Save;
+use crate::registry::{Crate, Registry};
 use crate::spec::source::Sources;
 use crate::store::agreement::{Agreement, Difference, Repeat, StoredResults};
 use crate::store::environment::{ROUNDING, Tolerance};
 use crate::store::lost::manifest_with;
-use crate::store::{FILES, StoreError, SummaryRow, tables};
+use crate::store::{FILES, StoreError, SummaryRow, kept, missing, tables};
 use crate::study::Plan;
 use crate::study::job::{Finished, Keep};
 use crate::study::replay::{self, ReplayError};
 use crate::tensor::DeviceName;
 use clap::Args;
 use dfdx::prelude::Cpu;
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 /// Options of `runner verify`.
@@ -40,6 +40,8 @@ enum VerifyError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Replay(#[from] ReplayError),
+    #[error("{} has no trial that ended: there is nothing to verify yet", .0.display())]
+    Nothing(PathBuf),
     #[cfg(not(feature = "cuda"))]
     #[error("this program was built without CUDA, which the folder's trials ran on")]
     NoCuda,
@@ -56,6 +58,10 @@ pub fn verify(args: &VerifyArgs, crates: &[Crate]) -> Exit {
                 }
                 VerifyError::Store(StoreError::Lost { .. }) => return fail(error, None, Exit::Request),
                 VerifyError::Store(StoreError::Table { .. }) => AGAIN,
+                VerifyError::Replay(ReplayError::Program(_)) => "add `--allow-programs` if you trust it",
+                VerifyError::Nothing(_) => {
+                    "trials are there once their run has ended; the command that began it goes on"
+                }
                 VerifyError::Replay(ReplayError::OtherMeaning { .. }) => {
                     "what changed makes another trial; put it back as it was, or run the experiment anew"
                 }
@@ -74,18 +80,35 @@ fn verified(args: &VerifyArgs, crates: &[Crate]) -> Result<Exit, VerifyError> {
     if args.allow_programs {
         // What a cache says is what the trials were trained on, and so confirms itself.
         registry.allow_programs(None);
+    } else {
+        replay::refuse_programs(&registry)?;
     }
     let rows = tables::summary(dir, &manifest)?;
+    if rows.is_empty() && manifest.rows.get("trials.parquet").is_none_or(|written| *written == 0) {
+        return Err(VerifyError::Nothing(dir.clone()));
+    }
     let chosen = spread(&rows, if args.all { rows.len() } else { args.sample as usize });
     let stored = StoredResults::read(dir)?;
     let tolerance = Tolerance::of(&manifest);
     if let Tolerance::OtherBits(now) = &tolerance {
         tell_other_bits(&manifest.environment, now);
     }
+    let mut missing = missing::rows(&stored, &rows, &manifest);
+    let mut promised: Option<HashSet<&str>> = None;
     let mut counts = [0; 3];
     for row in &chosen {
         let plan = replay::plan(&manifest, row, &registry, &mut sources)?;
-        let (record, weights) = on_device(&plan, &registry, &stored, &row.trial)?;
+        let promised = promised.get_or_insert_with(|| {
+            let rows = kept::promised(plan.spec.save, &rows, &manifest);
+            rows.into_iter().map(|row| row.trial.as_str()).collect()
+        });
+        let trial = row.trial.as_str();
+        let keep = Keep {
+            traces: stored.has_traces(trial),
+            layers: stored.has_layers(trial),
+            weights: promised.contains(trial) || stored.has_weights(trial),
+        };
+        let (record, weights) = on_device(&plan, &registry, keep)?;
         let again = Repeat { record: &record, weights: weights.as_ref(), columns: &plan.columns() };
         let (place, text) = match stored.agrees(&again, tolerance.relative())? {
             Agreement::Identical { values, tensors } => {
@@ -102,10 +125,12 @@ fn verified(args: &VerifyArgs, crates: &[Crate]) -> Result<Exit, VerifyError> {
     for error in registry.stop_programs() {
         complain(&format!("warning: {error}\n"));
     }
+    missing.extend(missing::weights(dir, &promised.unwrap_or_default()));
+    missing.iter().for_each(|what| print(&format!("missing: {what}\n")));
     let [identical, within, different] = counts;
     let text = format!("{identical} identical, {within} within tolerance, {different} different");
     print(&format!("{} of {} trials run again: {text}\n", chosen.len(), rows.len()));
-    Ok(if different > 0 { Exit::TrialFailed } else { Exit::Fine })
+    Ok(if different > 0 || !missing.is_empty() { Exit::TrialFailed } else { Exit::Fine })
 }
 
 /// Some rows, evenly spread, the first and the last among them.
@@ -115,28 +140,14 @@ fn spread(rows: &[SummaryRow], count: usize) -> Vec<&SummaryRow> {
     (0..count).map(|i| &rows[i * (rows.len() - 1) / gaps]).collect()
 }
 
-/// Runs a trial again; its record, and whatever of it is stored.
-fn once<D: OnDevice>(
-    plan: &Plan,
-    registry: &Registry,
-    stored: &StoredResults,
-    trial: &str,
-) -> Result<Finished, ReplayError> {
-    let keep = Keep {
-        traces: stored.has_traces(trial),
-        layers: stored.has_layers(trial),
-        weights: plan.spec.save == Save::All || stored.has_weights(trial),
-    };
-    replay::run::<D>(plan, registry, keep)
-}
-
-fn on_device(plan: &Plan, registry: &Registry, stored: &StoredResults, trial: &str) -> Result<Finished, VerifyError> {
+/// Runs a trial again; its record, and its weights.
+fn on_device(plan: &Plan, registry: &Registry, keep: Keep) -> Result<Finished, VerifyError> {
     match plan.device {
         #[cfg(feature = "cuda")]
-        DeviceName::Cuda => Ok(once::<dfdx::prelude::Cuda>(plan, registry, stored, trial)?),
+        DeviceName::Cuda => Ok(replay::run::<dfdx::prelude::Cuda>(plan, registry, keep)?),
         #[cfg(not(feature = "cuda"))]
         DeviceName::Cuda => Err(VerifyError::NoCuda),
-        DeviceName::Cpu => Ok(once::<Cpu>(plan, registry, stored, trial)?),
+        DeviceName::Cpu => Ok(replay::run::<Cpu>(plan, registry, keep)?),
     }
 }
 

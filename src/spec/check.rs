@@ -183,13 +183,8 @@ impl<'a> Checker<'a> {
             self.found.push(wrong_type(key, "a name in quotes", node));
             return None;
         };
-        if is_name(text) {
-            return Some(node.clone());
-        }
-        self.found.push(
-            Diagnostic::new(Problem::Conflict(format!("`{text}` is not a name")), node.span)
-                .label("a small letter, then small letters, digits and `_`"),
-        );
+        let Some(fault) = name_fault(text) else { return Some(node.clone()) };
+        self.found.push(fault.at(node.span));
         None
     }
 
@@ -398,7 +393,37 @@ fn only(key: &str, node: &Node) -> Table {
     table
 }
 
-/// Whether a text is a name of a layer, a sweep or an experiment.
+/// The longest name of a layer, a variant or an experiment, in characters: it becomes part of names of files.
+const LONGEST_NAME: usize = 100;
+
+/// Why a text cannot be a name.
+pub struct NameFault {
+    /// What it is instead.
+    pub problem: String,
+    /// What a name is.
+    pub needed: String,
+}
+
+impl NameFault {
+    /// As it is said of a place.
+    pub fn at(self, span: Span) -> Diagnostic {
+        Diagnostic::new(Problem::Conflict(self.problem), span).label(self.needed)
+    }
+}
+
+/// What keeps a text from being the name of a layer, a variant or an experiment, if anything does.
+pub fn name_fault(text: &str) -> Option<NameFault> {
+    let (length, shown) =
+        (text.chars().count(), text.chars().take(40).flat_map(char::escape_debug).collect::<String>());
+    if length > LONGEST_NAME {
+        let needed = format!("at most {LONGEST_NAME} characters");
+        return Some(NameFault { problem: format!("the name that begins `{shown}` has {length} characters"), needed });
+    }
+    let needed = "a small letter, then small letters, digits and `_`".into();
+    (!is_name(text)).then(|| NameFault { problem: format!("`{}` is not a name", text.escape_debug()), needed })
+}
+
+/// Whether a text has the form of a name, however long it is: folders of earlier versions may have long ones.
 pub fn is_name(text: &str) -> bool {
     let mut chars = text.chars();
     chars.next().is_some_and(|c| c.is_ascii_lowercase())

@@ -1,6 +1,6 @@
 //! `[sweep]`: what a study varies. Each configuration is the document with one value of every dimension laid over it.
 
-use super::check::{Checker, is_name};
+use super::check::{Checker, name_fault};
 use super::component::{Components, Kind};
 use super::diagnostic::{Diagnostic, Diagnostics, Problem, suggest};
 use super::key::{Choice, KeyType, Keys, Placed};
@@ -412,11 +412,7 @@ fn range(key: &str, table: &Table, span: Span, checker: &mut Checker<'_>) -> Opt
 fn variants(entry: &Entry, found: &mut Diagnostics) -> Option<Values> {
     let table = entry.node.as_table()?;
     for variant in &table.entries {
-        if !is_name(&variant.key) {
-            let problem = Problem::Conflict(format!("`{}` is not a name", variant.key));
-            let label = "a small letter, then small letters, digits and `_`";
-            found.push(Diagnostic::new(problem, variant.key_span).label(label));
-        }
+        found.list.extend(name_fault(&variant.key).map(|fault| fault.at(variant.key_span)));
         let Some(patch) = variant.node.as_table() else {
             found.push(merge::wrong_type(&variant.key, "a table of changes", &variant.node));
             continue;

@@ -12,7 +12,7 @@ use super::{SCALE, StoreError, Weights, weights_file};
 use crate::spec::source::read_large;
 use polars::prelude::*;
 use safetensors::{Dtype, SafeTensors};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -165,6 +165,13 @@ impl StoredResults {
     fn has(&self, file: &str, trial: &str) -> bool {
         let named = self.tables.named();
         named.iter().zip(&self.places).any(|((name, _), places)| *name == file && places.contains_key(trial))
+    }
+
+    /// Each table's file with its rows, and the trials that these are of.
+    pub(super) fn tabled(&self) -> impl Iterator<Item = (&'static str, usize, HashSet<&str>)> {
+        let tables = self.tables.named().into_iter().zip(&self.places);
+        tables
+            .map(|((file, table), places)| (file, table.frame().height(), places.keys().map(String::as_str).collect()))
     }
 
     /// Holds a trial against all that is stored of it; numbers may differ by `tolerance`, relative.

@@ -263,12 +263,19 @@ impl StoredTable {
                 DataType::String if name == "error" || LATER.contains(&name) => self.some_texts(name).map(|_| ()),
                 DataType::String => self.texts(name).map(|_| ()),
                 DataType::Datetime(..) => self.times(name).map(|_| ()),
-                kind if kind.is_integer() => {
-                    self.cast(&self.column(name, kind, DataType::is_integer)?, kind).map(|_| ())
-                }
+                kind if kind.is_integer() => self.whole(name, kind),
                 _ => self.numbers(name).map(|_| ()),
             }
         })
+    }
+
+    /// Makes sure that a column holds whole numbers of a type, one in each row where no earlier version left it empty.
+    fn whole(&self, name: &str, kind: &DataType) -> Result<(), StoreError> {
+        let column = self.cast(&self.column(name, kind, DataType::is_integer)?, kind)?;
+        match column.is_null().iter().position(|none| none == Some(true)) {
+            Some(row) if !LATER.contains(&name) => Err(self.wrong_cell(row, name, NO_VALUE)),
+            _ => Ok(()),
+        }
     }
 
     /// The ids of trials.

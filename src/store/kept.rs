@@ -2,7 +2,7 @@
 //! the best stay.
 
 use super::files::{is_file, remove, replace_durably};
-use super::manifest::Manifest;
+use super::manifest::{Manifest, StudyStatus};
 use super::{Store, StoreError, SummaryRow, Weights, is_named, listed, ranking, weights_file};
 use crate::spec::Save;
 use crate::spec::source::open;
@@ -22,6 +22,17 @@ pub fn asked_for<'a>(
         Save::Best => ranking::best(rows, manifest).into_iter().collect(),
         Save::None => Vec::new(),
     }
+}
+
+/// The trials of a folder whose weights it has once its run has ended, if it saves them.
+pub fn promised<'a>(save: Save, rows: &'a [SummaryRow], manifest: &Manifest) -> Vec<&'a SummaryRow> {
+    let ended = match save {
+        Save::All => manifest.status != StudyStatus::Running,
+        Save::Best => manifest.status == StudyStatus::Finished,
+        Save::None => false,
+    };
+    let weighed = if ended { manifest.weighed() } else { HashSet::new() };
+    asked_for(save, rows.iter().filter(|row| weighed.contains(&row.trial)), manifest)
 }
 
 /// Whether the weights of a trial are in a folder, as long as their header says.

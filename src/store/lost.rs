@@ -46,7 +46,9 @@ pub(super) fn nothing(dir: &Path, manifest: &Manifest) -> bool {
     let is_figure = |name: &&str| name.strip_prefix(PLOTS).is_some_and(|rest| rest.starts_with('/'));
     let figures = manifest.files.iter().map(String::as_str).filter(is_figure);
     let is_there = |name: &str| fs::metadata(dir.join(name)).is_ok_and(|meta| meta.is_file() && meta.len() > 0);
-    let readable = || tables().all(|name| crate::spec::source::open(&dir.join(name)).is_ok_and(parquet::is_whole));
+    let readable = || {
+        tables().all(|name| crate::spec::source::open(&dir.join(name)).is_ok_and(|file| parquet::rows(file).is_some()))
+    };
     FILES.into_iter().chain([PAGE]).chain(figures).all(is_there) && readable()
 }
 

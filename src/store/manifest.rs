@@ -82,6 +82,9 @@ pub struct Manifest {
     /// The trials whose weights the folder may keep.
     #[serde(default)]
     pub weights: Vec<Weighed>,
+    /// Rows of each table when this was written; earlier manifests do not say.
+    #[serde(default)]
+    pub rows: BTreeMap<String, usize>,
 }
 
 fn first_laying() -> u32 {

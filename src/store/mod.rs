@@ -17,6 +17,7 @@ pub mod kept;
 pub mod lock;
 pub mod lost;
 pub mod manifest;
+pub mod missing;
 pub mod parquet;
 pub mod ranking;
 pub mod record;

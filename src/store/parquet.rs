@@ -27,7 +27,7 @@ const FREE_BYTES: u64 = 1 << 27;
 const BYTES_A_BYTE: u64 = 1 << 10;
 
 /// What a file is, where it is no table that can be read.
-const DAMAGED: &str = "this is no Parquet file, or it is damaged";
+pub const DAMAGED: &str = "this is no Parquet file, or it is damaged";
 
 /// Reads a table; of `only` those columns that it has.
 ///
@@ -37,9 +37,9 @@ pub fn read(file: File, only: Option<&[&str]>) -> Result<DataFrame, String> {
     quietly(|| bounded(file, only)).unwrap_or_else(|| Err(DAMAGED.into()))
 }
 
-/// Whether the end of a table can be read; that of a file that was cut cannot.
-pub fn is_whole(file: File) -> bool {
-    quietly(|| ParquetReader::new(file).get_metadata().is_ok()) == Some(true)
+/// Rows of a table by its end, which cannot be read of a file that was cut.
+pub fn rows(file: File) -> Option<usize> {
+    quietly(|| ParquetReader::new(file).get_metadata().ok().map(|metadata| metadata.num_rows)).flatten()
 }
 
 fn bounded(file: File, only: Option<&[&str]>) -> Result<DataFrame, String> {

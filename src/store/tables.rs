@@ -8,13 +8,14 @@ use super::files::{replace_synced, sync_folder_of};
 use super::frames::{Columns, baselines_of, history_of, layers_of, traces_of, trials_of};
 use super::manifest::Manifest;
 use super::record::{Record, TrialKey};
-use super::{StoreError, SummaryRow};
+use super::{StoreError, SummaryRow, parquet};
 use crate::spec::check::is_name;
+use crate::spec::source::open;
 use polars::prelude::*;
 use rayon::prelude::*;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Trials whose traces are kept.
 pub const TRACED_TRIALS: usize = 100;
@@ -34,10 +35,10 @@ pub struct Tables {
     pub baselines: StoredTable,
 }
 
-const TRIALS: &str = "trials.parquet";
-const HISTORY: &str = "history.parquet";
-const TRACES: &str = "traces.parquet";
-const LAYERS: &str = "layers.parquet";
+pub(super) const TRIALS: &str = "trials.parquet";
+pub(super) const HISTORY: &str = "history.parquet";
+pub(super) const TRACES: &str = "traces.parquet";
+pub(super) const LAYERS: &str = "layers.parquet";
 const BASELINES: &str = "baselines.parquet";
 
 /// How a trial ended, as the column `status` says it.
@@ -64,6 +65,20 @@ fn keys_of(trials: &StoredTable) -> Result<Vec<TrialKey>, StoreError> {
         completed: end == 0,
     };
     Ok(rows.map(key).collect())
+}
+
+/// Rows of each table that a folder has.
+///
+/// # Errors
+/// Where the end of one cannot be read.
+pub fn heights(dir: &Path) -> Result<BTreeMap<String, usize>, StoreError> {
+    let paths = super::lost::tables().map(|name| (name, dir.join(name))).filter(|(_, path)| path.exists());
+    let height = |(name, path): (&str, PathBuf)| {
+        let file = open(&path).map_err(|error| StoreError::Io { path: path.clone(), error: error.into() })?;
+        let unreadable = || StoreError::Table { dir: path, error: parquet::DAMAGED.into() };
+        Ok((name.to_string(), parquet::rows(file).ok_or_else(unreadable)?))
+    };
+    paths.map(height).collect()
 }
 
 /// Each trial's row of a folder, for a summary.

@@ -11,6 +11,7 @@ use crate::store::manifest::{
 };
 use crate::store::weighed::Weighed;
 use crate::store::{self, Store};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -109,6 +110,7 @@ pub fn manifest(
         planned: schedule.asked().count(),
         files,
         weights: store.earlier.as_ref().map_or(Vec::new(), |old| old.weights.clone()),
+        rows: store.earlier.as_ref().map_or_else(BTreeMap::new, |old| old.rows.clone()),
     };
     if plan.spec.save != Save::None {
         let configs = plan.configurations.list.iter().map(|configuration| configuration.id.clone());

@@ -7,6 +7,7 @@ use super::job::{Finished, Keep};
 use super::plan::Plan;
 use super::runs::Executor;
 use super::train::{TrainError, once};
+use crate::program::Program;
 use crate::registry::{Crate, OnDevice, Registry};
 use crate::spec;
 use crate::spec::component::{Components, Kind, Origin};
@@ -37,6 +38,9 @@ pub enum ReplayError {
         /// What is not what it was, each in words.
         why: Vec<String>,
     },
+    /// Its trials start a program, which was not allowed.
+    #[error("{0} would be started, and programs run only with `--allow-programs`")]
+    Program(String),
     /// The trial cannot be run.
     #[error(transparent)]
     Train(#[from] TrainError),
@@ -58,6 +62,15 @@ pub fn registry(manifest: &Manifest, crates: &[Crate], sources: &mut Sources) ->
         registry.add_text(&place(name, &manifest.experiment), text, sources, &mut found);
     }
     if found.is_empty() { Ok(registry) } else { Err(found.into()) }
+}
+
+/// Refuses trials that would start a program.
+///
+/// # Errors
+/// Where they come from one.
+pub fn refuse_programs(registry: &Registry) -> Result<(), ReplayError> {
+    let named = |program: &Program| format!("program `{}` ({})", program.manifest.name, program.manifest.file);
+    registry.programs.first().map_or(Ok(()), |program| Err(ReplayError::Program(named(program))))
 }
 
 /// Where a plugin's file lies for whom is in another folder than the run was: a program consists of files beside it.

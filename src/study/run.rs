@@ -20,7 +20,7 @@ use crate::spec::source::{Sources, Span};
 use crate::spec::{self, Save, Spec};
 use crate::store::environment::environment;
 use crate::store::manifest::{Environment, Manifest, StudyStatus};
-use crate::store::tables::Tables;
+use crate::store::tables::{self, Tables};
 use crate::store::{PLOTS, Store, StoreError, SummaryRow, manifest_of, settled};
 use crate::tensor::{Backend, DeviceError, DeviceName};
 use dfdx::prelude::Cpu;
@@ -333,6 +333,7 @@ impl Run<'_> {
         if !partly && plan.spec.save == Save::Best {
             store.keep_best_weights(&rows, &manifest)?;
         }
+        manifest.rows = tables::heights(store.dir())?;
         store.write_manifest(&manifest)?;
         if !partly {
             store.settle()?;

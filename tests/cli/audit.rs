@@ -79,6 +79,92 @@ fn weights_that_were_changed_or_removed_are_found() {
     assert!(ran.status == 1 && ran.stdout.contains("is missing"), "{}", ran.stdout);
 }
 
+/// What `verify` says of a folder in which something is missing that it does not run again.
+fn missed(sandbox: &Sandbox) -> String {
+    let ran = sandbox.runner(["verify", "results/small", "--sample", "1"]);
+    assert_eq!(ran.status, 1, "{}{}", ran.stdout, ran.stderr);
+    ran.stdout
+}
+
+/// Takes the rows of one trial out of a table.
+fn take_out(sandbox: &Sandbox, name: &str, id: &str) {
+    change(sandbox, name, |table| {
+        let rows: BooleanChunked =
+            table.column("trial").unwrap().str().unwrap().iter().map(|trial| trial != Some(id)).collect();
+        table.filter(&rows).unwrap()
+    });
+}
+
+#[test]
+fn all_rows_of_a_trial_that_were_removed_are_missed_by_table_and_trial() {
+    let sandbox = Sandbox::with("small.toml", SMALL);
+    for (name, place) in [("history.parquet", 1), ("traces.parquet", 1), ("traces.parquet", 0), ("layers.parquet", 0)] {
+        sandbox.fine(["small.toml", "--seeds", "0..3", "--fresh", "--quiet"]);
+        sandbox.fine(["verify", "results/small"]);
+        let id = &ids(&sandbox)[place];
+        take_out(&sandbox, name, id);
+        let said = missed(&sandbox);
+        assert!(said.contains(&format!("missing: {name} has no row of trial {id}\n")), "{said}");
+    }
+    assert_eq!(missed(&sandbox).matches("missing").count(), 2);
+}
+
+#[test]
+fn a_trial_without_its_row_is_missed_by_its_name_and_so_are_all_of_them() {
+    let sandbox = Sandbox::with("small.toml", SMALL);
+    sandbox.fine(["small.toml", "--seeds", "0..3", "--quiet"]);
+    let ids = ids(&sandbox);
+    take_out(&sandbox, "trials.parquet", &ids[1]);
+    let said = missed(&sandbox);
+    assert!(said.contains("missing: trials.parquet has 2 rows, and 3 were written\n"), "{said}");
+    let named = |id: &str| format!("missing: trials.parquet has no row of trial {id}, and ");
+    assert!(said.contains(&named(&ids[1])), "{said}");
+    take_out(&sandbox, "trials.parquet", &ids[0]);
+    take_out(&sandbox, "trials.parquet", &ids[2]);
+    let said = missed(&sandbox);
+    assert!(ids.iter().all(|id| said.contains(&named(id))), "{said}");
+}
+
+#[test]
+fn weights_that_are_kept_and_not_there_are_missed_whatever_trial_they_are_of() {
+    let sandbox = Sandbox::with("small.toml", SMALL);
+    for save in ["all", "best"] {
+        let set = format!("run.save={save}");
+        sandbox.fine(["small.toml", "--seeds", "0..4", "--fresh", "--quiet", "--set", &set]);
+        sandbox.fine(["verify", "results/small", "--sample", "1"]);
+        let weights = std::fs::read_dir(sandbox.path("results/small/weights")).unwrap();
+        let path = weights.map(|entry| entry.unwrap().path()).max().unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let said = missed(&sandbox);
+        let name = path.file_name().unwrap().to_str().unwrap();
+        assert!(said.contains(&format!("missing: weights/{name} is missing\n")), "{save}: {said}");
+    }
+    // What an earlier request did not keep is not missed.
+    sandbox.fine(["small.toml", "--seeds", "0..4", "--fresh", "--quiet", "--set", "run.save=none"]);
+    sandbox.fine(["verify", "results/small", "--all"]);
+    sandbox.fine(["small.toml", "--seeds", "0..6", "--quiet", "--set", "run.save=best"]);
+    sandbox.fine(["verify", "results/small", "--all"]);
+}
+
+#[test]
+fn a_folder_without_trials_has_nothing_to_verify_yet() {
+    let sandbox = Sandbox::with("small.toml", SMALL);
+    sandbox.fine(["small.toml", "--quiet"]);
+    let path = sandbox.path("results/small/manifest.json");
+    let manifest: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    // What a run that was just begun has.
+    let mut begun = manifest;
+    begun["status"] = "running".into();
+    begun["rows"] = serde_json::json!({});
+    std::fs::write(&path, begun.to_string()).unwrap();
+    for name in ["trials", "history", "traces", "layers", "baselines"] {
+        std::fs::remove_file(sandbox.path(&format!("results/small/{name}.parquet"))).unwrap();
+    }
+    let ran = sandbox.runner(["verify", "results/small"]);
+    assert_eq!((ran.status, ran.stdout.as_str()), (2, ""), "{}", ran.stderr);
+    assert!(ran.stderr.contains("there is nothing to verify yet"), "{}", ran.stderr);
+}
+
 #[test]
 fn a_failed_trial_fails_again_and_a_folder_without_weights_is_verified_too() {
     let failing = SMALL.replace("kind = \"adam\"\nlr = 1e-2", "kind = \"sgd\"\nlr = 1e30");

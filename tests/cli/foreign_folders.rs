@@ -169,7 +169,7 @@ fn a_column_that_is_no_good_is_refused_with_its_file_and_name() {
     let (trials, history) = ("trials.parquet", "history.parquet");
     let (traces, layers) = ("traces.parquet", "layers.parquet");
     let numbers = "numbers should be";
-    let cases: [Case<'_>; 27] = [
+    let cases: [Case<'_>; 29] = [
         (trials, "trial", Dropped, &READERS, "no column `trial`, where texts should be"),
         (trials, "trial", Whole(7), &READERS, "column `trial` holds i64, where texts should be"),
         (
@@ -199,6 +199,7 @@ fn a_column_that_is_no_good_is_refused_with_its_file_and_name() {
         (trials, "param.optimizer.lr", Lists, &READERS, "column `param.optimizer.lr` holds list"),
         (history, "iteration", Dropped, &HISTORY, "no column `iteration`"),
         (history, "iteration", Numbers(f64::NAN), &HISTORY, "column `iteration` holds f64"),
+        (history, "iteration", Missing, &HISTORY, "row 1, column `iteration`: no value"),
         (history, "loss", Lists, &HISTORY, numbers),
         (history, "trial", Missing, &HISTORY, "row 1, column `trial`: no value"),
         (traces, "sample", Whole(1_000_000_000), &FIGURES, "one row for each `sample`, `step`, `channel`"),
@@ -206,6 +207,7 @@ fn a_column_that_is_no_good_is_refused_with_its_file_and_name() {
         (traces, "step", Whole(0), &FIGURES, "one row for each `sample`, `step`, `channel`"),
         (traces, "step", Whole(-1), &FIGURES, "row 1, column `step`: -1"),
         (traces, "output", Texts("high"), &FIGURES, "column `output` holds str, where numbers should be"),
+        (layers, "sample", Missing, &FIGURES[1..], "row 1, column `sample`: no value"),
         (layers, "neuron", Whole(4_000_000_000), &FIGURES, "one row for each `neuron`, `step`"),
         (layers, "layer", Texts("../../x"), &FIGURES, "column `layer`: \"../../x\" is no name"),
         (layers, "mem", Dropped, &FIGURES, "no column `mem`, where numbers should be"),

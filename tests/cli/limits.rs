@@ -18,6 +18,26 @@ fn a_range_that_grows_runs_only_what_is_new_and_has_the_ids_of_values_set_by_han
 }
 
 #[test]
+fn a_name_of_more_than_a_hundred_characters_is_refused_where_it_stands() {
+    let sandbox = Sandbox::empty();
+    for (length, status) in [(100, 0), (101, 2), (5000, 2)] {
+        let name = "n".repeat(length);
+        let variants = format!("[sweep.variants.{name}]\n[sweep.variants.other.optimizer]\nlr = 0.5\n");
+        for (text, place) in [
+            (SMALL.replace("name = \"hidden_1\"", &format!("name = \"{name}\"")), "11:8"),
+            (SMALL.replace("name = \"small\"", &format!("name = \"{name}\"")), "1:8"),
+            (format!("{SMALL}\n{variants}"), "35:17"),
+        ] {
+            sandbox.write("long.toml", text);
+            let ran = sandbox.runner(["check", "long.toml"]);
+            assert_eq!(ran.status, status, "{length}, {place}: {}", ran.stderr);
+            let said = [format!("has {length} characters"), format!("--> long.toml:{place}"), "at most 100".into()];
+            assert!(status == 0 || said.iter().all(|said| ran.stderr.contains(said)), "{}", ran.stderr);
+        }
+    }
+}
+
+#[test]
 fn predictions_find_the_trial_whatever_the_notation_of_a_swept_value() {
     let table = SMALL.replace(
         "kind = \"sqrt\"\nsteps = 12",
