@@ -288,11 +288,13 @@ pub fn read(
     let whole = Span { source: sources.next(), start: 0, end: 0 };
     let Some(mut document) = merge::load(file, sources, &mut found) else { return Err(found) };
     let mut read = values::names_read(&document, sources);
-    let set = asked(&overrides.set, sources.next());
+    let mut set = asked(&overrides.set, sources.next());
     for option in &overrides.set {
         document = merge::set(document, option, sources, &mut found);
     }
     if let Some(text) = &overrides.seeds {
+        let at = Span { source: sources.next(), start: 0, end: text.len() };
+        set.push(Placed { value: "run.seeds", at, key: at });
         match seeds_option(text, sources) {
             Ok(node) => document = merge::set_run(document, "seeds", node, &mut found),
             Err(diagnostic) => found.push(diagnostic),
@@ -329,10 +331,13 @@ fn asked(options: &[String], first: usize) -> Vec<Placed<&str>> {
 fn refuse_twice(asked: &[Placed<&str>], done: &str, found: &mut Diagnostics) {
     let mut places = HashMap::new();
     for Placed { value, at, .. } in asked {
-        if let Some(first) = places.insert(*value, *at) {
-            let problem = Problem::Conflict(format!("`{value}` is {done} twice"));
-            found.push(Diagnostic::new(problem, *at).label("again").also(first, "first here"));
-        }
+        let stands_for = if *value == "train.epochs" { "train.iterations" } else { value };
+        let Some((first, also)) = places.insert(stands_for, (*value, *at)) else { continue };
+        let problem = match first == *value {
+            true => format!("`{value}` is {done} twice"),
+            false => format!("`{first}` and `{value}` exclude each other"),
+        };
+        found.push(Diagnostic::new(Problem::Conflict(problem), *at).label("again").also(also, "first here"));
     }
 }
 
