@@ -1,11 +1,12 @@
 //! Datasets: sequences of inputs and targets, drawn from a seed or read from a file.
 //!
 //! A dataset gives all samples; `prepared` cuts them into parts (`split`), in units that are fitted to the part that is
-//! trained on (`scale`). `file` reads tables, `table` and `series` make samples of their rows.
+//! trained on (`scale`). `file` reads tables, `memory` says how much of them fits, `table` and `series` make samples of their rows.
 
 pub mod encode;
 pub mod file;
 pub mod function;
+pub mod memory;
 pub mod prepared;
 pub mod scale;
 pub mod series;

@@ -190,6 +190,9 @@ fn transformed(
     transform: Transform,
     found: &mut Diagnostics,
 ) -> Vec<f64> {
+    if transform == Transform::None {
+        return values;
+    }
     let changed: Vec<f64> = values.iter().map_while(|value| transform.apply(*value)).collect();
     if let Some(value) = values.get(changed.len()) {
         let (place, Placed { value: name, at, .. }) = (file.place(changed.len()), name);

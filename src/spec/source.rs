@@ -1,12 +1,16 @@
 //! Text that was read, with a name to show, and spans into it.
 
 use std::fs::{File, FileType, Metadata, OpenOptions};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// The largest experiment or plugin file that is read, in bytes.
 pub const MAX_BYTES: u64 = 1 << 20;
 
-/// The largest table, weights, manifest or part of a result folder that is read, in bytes.
+/// The largest manifest of a result folder that is read, in bytes.
+pub const MAX_MANIFEST: u64 = 1 << 30;
+
+/// The largest table, weights or other part of a result folder that is read, in bytes.
 pub const MAX_LARGE: u64 = 1 << 34;
 
 /// A range of bytes of one source.
@@ -168,6 +172,9 @@ pub enum ReadError {
         /// How many are read.
         most: u64,
     },
+    /// There is more in the file than its length says.
+    #[error("the file gives more than the {0} bytes that it says it has")]
+    Longer(u64),
     /// The bytes are not UTF-8; the line and column of the first that is not.
     #[error("not UTF-8: byte {offset} (line {line}) belongs to no character")]
     NotUtf8 {
@@ -197,12 +204,7 @@ pub fn read_plain(path: &Path, most: u64) -> Result<String, ReadError> {
 
 /// Reads a plain file of at most so many bytes. A pipe or a device, which might never answer or never end, is refused.
 fn read_bytes(path: &Path, most: u64) -> Result<Vec<u8>, ReadError> {
-    let file = open(path)?;
-    let size = file.metadata()?.len();
-    if size > most {
-        return Err(ReadError::TooLarge { size, most });
-    }
-    take(file, size, most)
+    Opened::of(path, false)?.read(most)
 }
 
 /// Reads a plain file of at most [`MAX_LARGE`] bytes.
@@ -210,24 +212,75 @@ pub fn read_large(path: &Path) -> Result<Vec<u8>, ReadError> {
     read_bytes(path, MAX_LARGE)
 }
 
-/// Reads a plain file as [`read_large`] does, or a pipe to its end; each can be had once alone.
-pub fn read_stream(path: &Path) -> Result<Vec<u8>, ReadError> {
-    match open(path) {
-        Err(ReadError::Special(PIPE)) => take(File::open(path)?, 0, MAX_LARGE),
-        _ => read_large(path),
+/// Reads what a plain file has now, to which another process may be adding.
+pub fn read_so_far(path: &Path) -> Result<Vec<u8>, ReadError> {
+    let file = open(path)?;
+    let length = file.metadata()?.len();
+    if length > MAX_LARGE {
+        return Err(ReadError::TooLarge { size: length, most: MAX_LARGE });
+    }
+    read_rest(Vec::new(), file, length, length)
+}
+
+/// How many bytes of a file are looked at before the rest is read.
+const BEGINNING: u64 = 512;
+
+/// A file that is open, and how it begins.
+pub struct Opened {
+    file: File,
+    /// Its first bytes, at most 512.
+    pub begins: Vec<u8>,
+    /// Its length in bytes; a pipe has none.
+    pub length: Option<u64>,
+}
+
+impl Opened {
+    /// Opens a plain file, or where `pipes` are fine a pipe, which can be read once.
+    pub fn of(path: &Path, pipes: bool) -> Result<Opened, ReadError> {
+        let (file, length) = match open(path) {
+            Err(ReadError::Special(PIPE)) if pipes => (File::open(path)?, None),
+            file => {
+                let file = file?;
+                let length = file.metadata()?.len();
+                (file, Some(length))
+            }
+        };
+        let begins = read_rest(Vec::new(), &file, 0, BEGINNING)?;
+        check_length(&begins, length)?;
+        Ok(Opened { file, begins, length })
+    }
+
+    /// All of it, if it has at most so many bytes.
+    pub fn read(self, most: u64) -> Result<Vec<u8>, ReadError> {
+        if let Some(size) = self.length.filter(|size| *size > most) {
+            return Err(ReadError::TooLarge { size, most });
+        }
+        // One byte more shows that there are more.
+        let end = self.length.unwrap_or(most).saturating_add(1);
+        let bytes = read_rest(self.begins, self.file, self.length.unwrap_or(0), end)?;
+        check_length(&bytes, self.length)?;
+        match bytes.len() as u64 {
+            size if size > most => Err(ReadError::TooLarge { size, most }),
+            _ => Ok(bytes),
+        }
     }
 }
 
-fn take(file: File, size: u64, most: u64) -> Result<Vec<u8>, ReadError> {
-    use std::io::Read;
-    let mut bytes = Vec::new();
-    let size = usize::try_from(size).unwrap_or(usize::MAX);
-    bytes.try_reserve_exact(size).map_err(|_| ReadError::Io(std::io::ErrorKind::OutOfMemory.into()))?;
-    file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
-    match bytes.len() as u64 {
-        size if size > most => Err(ReadError::TooLarge { size, most }),
-        _ => Ok(bytes),
+/// Refuses a file that gives more than it says that it has: what the system makes up while it is read may never end.
+fn check_length(bytes: &[u8], length: Option<u64>) -> Result<(), ReadError> {
+    match length {
+        Some(length) if bytes.len() as u64 > length => Err(ReadError::Longer(length)),
+        _ => Ok(()),
     }
+}
+
+/// Bytes with those that follow in a file, of which about `size` are expected, until there are `end` of them.
+fn read_rest(mut bytes: Vec<u8>, file: impl Read, size: u64, end: u64) -> Result<Vec<u8>, ReadError> {
+    let there = bytes.len() as u64;
+    let more = usize::try_from(size.saturating_sub(there)).unwrap_or(usize::MAX);
+    bytes.try_reserve_exact(more).map_err(|_| ReadError::Io(std::io::ErrorKind::OutOfMemory.into()))?;
+    file.take(end.saturating_sub(there)).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Opens a plain file for reading, and nothing else; what a path leads to is looked at before and after.

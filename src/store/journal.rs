@@ -9,7 +9,7 @@ use super::checkpoint;
 use super::files::{create_inside, is_file, sync_folder_of};
 use super::record::Record;
 use super::{StoreError, Sync};
-use crate::spec::source::read_large;
+use crate::spec::source::read_so_far;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::ops::Range;
@@ -77,7 +77,7 @@ pub fn read(dir: &Path) -> Result<Journals, StoreError> {
         if !is_file(path) {
             return Err(failed(HeaderError::Foreign.to_string()));
         }
-        let bytes = read_large(path).map_err(|error| StoreError::Io { path: path.clone(), error: error.into() })?;
+        let bytes = read_so_far(path).map_err(|error| StoreError::Io { path: path.clone(), error: error.into() })?;
         let Pieces { payloads, gaps } = split(&bytes).map_err(|error| failed(error.to_string()))?;
         for payload in payloads {
             let record: serde_json::Result<Record> = serde_json::from_slice(&bytes[payload.clone()]);

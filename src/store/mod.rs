@@ -26,7 +26,7 @@ pub mod weighed;
 
 use crate::data::scale::Scale;
 use crate::spec::Save;
-use crate::spec::source::{MAX_LARGE, read_plain};
+use crate::spec::source::{MAX_MANIFEST, read_plain};
 pub use files::replace;
 use files::{
     check_inside, check_no_folder, create_folder, create_inside, is_file, is_id, is_temporary, remove,
@@ -482,7 +482,7 @@ pub fn manifest_of(dir: &Path) -> Result<Manifest, StoreError> {
 /// Reads the manifest of a folder, if there is one.
 pub fn read_manifest(dir: &Path) -> Result<Option<Manifest>, StoreError> {
     let path = dir.join("manifest.json");
-    let text = match read_plain(&path, MAX_LARGE).map_err(std::io::Error::from) {
+    let text = match read_plain(&path, MAX_MANIFEST).map_err(std::io::Error::from) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(StoreError::Io { path, error }),

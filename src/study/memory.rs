@@ -8,6 +8,7 @@
 use super::compiled::signal_of;
 use super::configuration::Configuration;
 use super::runs::Executor;
+use crate::data::memory::{Room, bytes, room};
 use crate::data::split::Part;
 use crate::nn::LayerPlan;
 use crate::nn::fused::Form;
@@ -18,7 +19,6 @@ use crate::spec::tree::Node;
 use crate::spec::{Save, Segments, Select, Spec};
 use crate::store::tables::TRACED_TRIALS;
 use crate::train::watch::Watched;
-use std::path::Path;
 
 /// Bytes below which nobody asks what the machine has: a study with very many configurations would ask for each.
 const LITTLE: usize = 1 << 28;
@@ -116,8 +116,7 @@ impl Estimate {
     /// Refuses what is more than the machine has, for so many trials of which `jobs` run side by side.
     pub fn check(&self, jobs: usize, trials: usize) -> Option<Diagnostic> {
         let needed = self.now.total(jobs, trials);
-        let there = if needed < LITTLE { None } else { memory() }?;
-        let left = there.saturating_sub(in_use());
+        let Room { there, left } = if needed < LITTLE { None } else { room() }?;
         (needed > left).then(|| self.refusal([needed, left, there], jobs, trials))
     }
 
@@ -282,80 +281,4 @@ fn places(spec: &Spec, largest: Option<usize>) -> [Option<Span>; 4] {
     let train = spec.resolved.get("train").and_then(Node::as_table);
     let length = train.and_then(|train| train.get("iterations").or(train.get("epochs"))).map(|node| node.span);
     [layer, data("steps"), data("samples"), length]
-}
-
-/// Bytes in words.
-pub fn bytes(bytes: usize) -> String {
-    if bytes == usize::MAX {
-        return "more than can be counted".into();
-    }
-    format!("{:.1} GB", bytes as f64 / 1e9)
-}
-
-/// Bytes that this process has now.
-fn in_use() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    kilobytes(&status, "VmRSS:").unwrap_or(0)
-}
-
-/// Bytes of memory that the machine has and this process may use; none where that cannot be told.
-pub fn memory() -> Option<usize> {
-    memory_by(&|path| std::fs::read_to_string(path).ok())
-}
-
-fn memory_by(read: &dyn Fn(&str) -> Option<String>) -> Option<usize> {
-    let there = kilobytes(&read("/proc/meminfo")?, "MemTotal:")?;
-    let limits = read("/proc/self/limits").unwrap_or_default();
-    let address = limits.lines().find_map(|line| line.strip_prefix("Max address space"));
-    let address = address.and_then(|rest| rest.split_whitespace().next()?.parse::<usize>().ok());
-    let groups = read("/proc/self/cgroup").unwrap_or_default();
-    let groups = groups.lines().filter_map(|line| group_limit(line, read));
-    Some(groups.chain(address).fold(there, usize::min))
-}
-
-/// The smallest limit of a control group and of those above it: `0::PATH` in version 2, `N:memory:PATH` in version 1.
-fn group_limit(line: &str, read: &dyn Fn(&str) -> Option<String>) -> Option<usize> {
-    let (root, file, path) = match line.splitn(3, ':').collect::<Vec<_>>()[..] {
-        [_, "", path] => ("/sys/fs/cgroup", "memory.max", path),
-        [_, names, path] if names.split(',').any(|name| name == "memory") => {
-            ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", path)
-        }
-        _ => return None,
-    };
-    let limit = |group: &Path| read(&format!("{root}{}/{file}", group.display().to_string().trim_end_matches('/')));
-    Path::new(path).ancestors().filter_map(|group| limit(group)?.trim().parse().ok()).min()
-}
-
-/// The bytes of a line such as `VmRSS:    1234 kB`.
-fn kilobytes(text: &str, name: &str) -> Option<usize> {
-    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-    Some(line.trim().strip_suffix(" kB")?.parse::<usize>().ok()?.saturating_mul(1024))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_smallest_of_the_limits_counts_and_none_is_needed() {
-        let machine = |files: &'static [(&'static str, &'static str)]| {
-            memory_by(&|path| files.iter().find(|(name, _)| *name == path).map(|(_, text)| text.to_string()))
-        };
-        const THERE: (&str, &str) = ("/proc/meminfo", "MemTotal:       8000 kB\nMemFree: 7 kB\n");
-        let limits = "Limit   Soft Limit  Hard Limit  Units\nMax address space   4096000   unlimited   bytes\n";
-        assert_eq!(machine(&[]), None);
-        assert_eq!(machine(&[THERE]), Some(8_192_000));
-        const NONE: (&str, &str) = ("/sys/fs/cgroup/a/b/memory.max", "max\n");
-        const SECOND: (&str, &str) = ("/proc/self/cgroup", "0::/a/b\n");
-        assert_eq!(machine(&[THERE, SECOND, NONE]), Some(8_192_000));
-        assert_eq!(machine(&[THERE, SECOND, NONE, ("/sys/fs/cgroup/a/memory.max", "5000000\n")]), Some(5_000_000));
-        assert_eq!(machine(&[THERE, SECOND, ("/sys/fs/cgroup/memory.max", "3000\n")]), Some(3000));
-        const FIRST: (&str, &str) = ("/proc/self/cgroup", "8:pids:/x\n4:cpu,memory:/x\n0::/\n");
-        let own = ("/sys/fs/cgroup/memory/x/memory.limit_in_bytes", "4000\n");
-        let files: [(&str, &str); 4] = [THERE, FIRST, own, ("/proc/self/limits", limits)];
-        let read = |path: &str| files.iter().find(|(name, _)| *name == path).map(|(_, text)| text.to_string());
-        assert_eq!(memory_by(&read), Some(4000));
-        let read = |path: &str| read(path).filter(|_| !path.starts_with("/sys"));
-        assert_eq!(memory_by(&read), Some(4_096_000));
-    }
 }

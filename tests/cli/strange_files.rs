@@ -116,10 +116,82 @@ fn pipes_in_a_folder_of_results_hang_nobody() {
         }
         for command in ["verify", "results", "report"] {
             let ran = soon(&sandbox, [command, "out"]);
-            let said = command == "results" || ran.stderr.contains("not a file");
+            let what =
+                if name == "pipe" { "out/manifest.json: this is a pipe, not a file" } else { "a device, not a file" };
+            let said = command == "results" || ran.stderr.contains(what);
             assert!(ran.status > 0 && said, "{command} {name}: {} {}", ran.status, ran.stderr);
         }
     }
+}
+
+/// Makes a file of 6 GB that holds nothing.
+fn sparse(sandbox: &Sandbox, name: &str) {
+    std::fs::File::create(sandbox.path(name)).unwrap().set_len(6 << 30).unwrap();
+}
+
+#[test]
+fn a_file_that_is_much_too_large_or_not_what_it_is_called_is_not_read() {
+    let sandbox = table();
+    sandbox.fine(["run", "t.toml", "--out", "out"]);
+    sparse(&sandbox, "out/manifest.json");
+    let said = ["out/manifest.json: the file has 6442450944 bytes; at most 1073741824 are read"];
+    refused(&soon(&sandbox, ["verify", "out"]), &said);
+    refused(&soon(&sandbox, ["run", "t.toml", "--out", "out"]), &said);
+    for (name, whose) in [("d.parquet", "Parquet's"), ("d.npy", "NumPy's")] {
+        sparse(&sandbox, name);
+        let said = soon(&sandbox, ["check", "t.toml", "--set", &format!("data.path=\"{name}\"")]);
+        refused(&said, &[name, &format!("it does not begin with {whose} mark")]);
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_file_that_gives_more_than_its_length_says_is_refused() {
+    let sandbox = table();
+    for name in ["/proc/self/pagemap", "/proc/self/status"] {
+        let said = soon(&sandbox, ["check", "t.toml", "--set", &format!("data.path=\"{name}\"")]);
+        refused(&said, &[name, "the file gives more than the 0 bytes that it says it has"]);
+        sandbox.write("w.toml", format!("{TABLE}\n[init]\nweights = \"{name}\"\n"));
+        refused(&soon(&sandbox, ["check", "w.toml"]), &[name, "more than the 0 bytes"]);
+    }
+}
+
+/// A check of a file's data by a process with so many megabytes of address space.
+#[cfg(target_os = "linux")]
+fn limited(sandbox: &Sandbox, megabytes: usize, name: &str) -> Ran {
+    let shell = format!("ulimit -v {megabytes}000; exec $RUNNER check t.toml --set data.path=\\\"{name}\\\"");
+    let mut command = Command::new("/bin/sh");
+    command.current_dir(sandbox.folder.path()).env_clear().env("RUNNER", env!("CARGO_BIN_EXE_runner"));
+    command.args(["-c", &shell]).stdin(Stdio::null()).output().unwrap().into()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_table_that_does_not_fit_into_memory_is_refused_with_two_numbers_before_it_is_read() {
+    let sandbox = table();
+    let rows: String = (0..200_000).map(|i| format!("1,2,3,4,5,6,7,8,{},{}\n", i % 7, i % 5)).collect();
+    sandbox.write("large.csv", format!("a,b,c,d,e,f,g,h,x,y\n{}", rows.repeat(4)));
+    let numbers = vec![1; 80_000_000];
+    sandbox.write("t.toml", TABLE);
+    sandbox.write("large.npy", npy("|u1", "(40000000, 2)", &numbers));
+    let (mut too_large, mut fine) = (0, 0);
+    for megabytes in (100..2000).step_by(40) {
+        // What starts and threads take differs from machine to machine.
+        if limited(&sandbox, megabytes, "d.csv").status != 0 {
+            continue;
+        }
+        if too_large == 0 {
+            refused(&limited(&sandbox, megabytes, "large.npy"), &["large.npy: it takes about 80 MB of memory, and"]);
+        }
+        let ran = limited(&sandbox, megabytes, "large.csv");
+        if ran.status == 0 {
+            fine += 1;
+            break;
+        }
+        too_large += 1;
+        refused(&ran, &["large.csv: it takes about ", " MB of memory, and this process may use "]);
+    }
+    assert!(fine == 1 && too_large > 0, "{too_large}");
 }
 
 /// A command with a pipe for its standard input.

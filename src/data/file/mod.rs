@@ -1,14 +1,18 @@
 //! Tables in files: CSV, Parquet and NPY, read once into named columns.
 //!
-//! What a column holds is looked at only when it is asked for, so that columns nobody names may hold anything. Errors
-//! name the file, the row, and the column.
+//! What a column holds is looked at only when it is asked for, so that columns nobody names may hold anything, and what
+//! is not asked for takes no more memory than its file. How a file begins is looked at before the rest of it is read, and
+//! memory is asked for only where there is as much. Errors name the file, the row, and the column.
 
 mod csv;
 mod npy;
 mod parquet;
 
+use crate::data::memory::{self, NoRoom};
 use crate::spec::diagnostic::suggest;
-use crate::spec::source::{ReadError, read_large, read_stream};
+use crate::spec::source::{MAX_LARGE, Opened, ReadError};
+use csv::CsvTable;
+use npy::NpyArray;
 use parquet::{Parquet, ReadAs, Unreadable};
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -27,6 +31,14 @@ pub enum TableError {
         error: String,
         /// Whether it is something that can be read once at most.
         special: bool,
+    },
+    /// It takes more memory than there is.
+    #[error("{file}: {error}")]
+    NoRoom {
+        /// The file.
+        file: String,
+        /// How much is needed, and left.
+        error: NoRoom,
     },
     /// Nothing is in the file.
     #[error("{0}: the file is empty")]
@@ -265,6 +277,9 @@ impl TableError {
             TableError::Unreadable { special: true, .. } => {
                 Some("data are read more than once; write them to a file and name that".into())
             }
+            TableError::NoRoom { .. } => {
+                Some("leave out rows and columns that are not needed, or give the process more memory".into())
+            }
             TableError::Unreadable { .. }
             | TableError::Empty(_)
             | TableError::NoRows(_)
@@ -275,21 +290,62 @@ impl TableError {
     }
 }
 
-/// A cell as it was read.
+/// A cell as it is read.
 #[derive(Debug, Clone, PartialEq)]
-enum Cell {
+enum Cell<'a> {
     Number(f64),
-    Text(String),
+    Text(Cow<'a, str>),
     Missing,
 }
 
-/// Columns, or where they are read from once they are asked for.
+/// The cells of a column, from the first row on.
+type Cells<'a> = Box<dyn Iterator<Item = Cell<'a>> + 'a>;
+
+/// What a file holds, as it lies there.
 #[derive(Debug)]
 enum FileContents {
-    /// `[column][row]`.
-    Cells(Vec<Vec<Cell>>),
+    Csv(CsvTable),
+    Npy(NpyArray),
     Parquet(Box<Parquet>),
 }
+
+/// What a file is, by the ending of its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Csv,
+    Npy,
+    Parquet,
+}
+
+impl Format {
+    fn of(path: &Path) -> Format {
+        match path.extension().map(|ending| ending.to_string_lossy().to_lowercase()).as_deref() {
+            Some("parquet") => Format::Parquet,
+            Some("npy") => Format::Npy,
+            _ => Format::Csv,
+        }
+    }
+
+    /// Looks at how a file begins, whose rest may be long.
+    fn check(self, file: &str, begins: &[u8]) -> Result<(), TableError> {
+        let (format, mark, whose) = match self {
+            Format::Csv => return Ok(()),
+            Format::Npy => ("NPY", npy::MAGIC, "NumPy's"),
+            Format::Parquet => ("Parquet", parquet::MAGIC, "Parquet's"),
+        };
+        let error = || format!("it does not begin with {whose} mark");
+        match begins.starts_with(mark) {
+            true => Ok(()),
+            false => Err(TableError::NotOfFormat { file: file.into(), format, error: error() }),
+        }
+    }
+}
+
+/// Bytes that a number of a column which is asked for takes: itself, and what is kept of its row to find samples by.
+const OF_NUMBER: usize = 32;
+
+/// Bytes that the name of a column takes in memory, at least.
+const NAME: usize = 48;
 
 /// A table as it was read.
 #[derive(Debug)]
@@ -298,8 +354,6 @@ pub struct TableFile {
     file: String,
     names: Vec<String>,
     contents: FileContents,
-    /// Line of each row, where the file has lines.
-    lines: Vec<usize>,
     /// Digest of its bytes.
     digest: String,
 }
@@ -310,52 +364,27 @@ impl TableFile {
     /// # Errors
     /// Where it cannot be read, or does not hold what its name says.
     pub fn read(path: &Path, once: bool) -> Result<TableFile, TableError> {
-        let file = path.display().to_string();
-        let bytes = if once { read_stream(path) } else { read_large(path) };
-        let bytes = bytes.map_err(|error| TableError::Unreadable {
-            file: file.clone(),
-            error: error.to_string(),
-            special: matches!(error, ReadError::Special(_)),
-        })?;
-        if bytes.is_empty() {
-            return Err(TableError::Empty(file));
-        }
+        let (file, format) = (path.display().to_string(), Format::of(path));
+        let bytes = bytes(path, &file, format, once)?;
         let digest = blake3::hash(&bytes).to_hex().to_string();
-        let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
-        let table = match ending.as_deref() {
-            Some("parquet") => TableFile::of_parquet(file, bytes)?,
-            Some("npy") => npy::read(file, &bytes)?,
-            _ => csv::read(file, bytes)?,
+        let (names, contents) = match format {
+            Format::Parquet => of_parquet(&file, bytes)?,
+            Format::Npy => of_npy(&file, bytes)?,
+            Format::Csv => {
+                let (names, table) = csv::read(file.clone(), bytes)?;
+                (names, FileContents::Csv(table))
+            }
         };
+        let table = TableFile { file, names, contents, digest };
+        if table.rows() == 0 {
+            return Err(TableError::NoRows(table.file));
+        }
         let mut known = HashSet::new();
         if let Some(name) = table.names.iter().find(|name| !known.insert(name.as_str())) {
             let (name, help) = (name.clone(), table.no_header());
             return Err(TableError::Duplicate { file: table.file, name, help });
         }
-        if table.rows() == 0 {
-            return Err(TableError::NoRows(table.file));
-        }
-        Ok(TableFile { digest, ..table })
-    }
-
-    fn of_cells(file: String, names: Vec<String>, cells: Vec<Vec<Cell>>, lines: Vec<usize>) -> TableFile {
-        TableFile { file, names, contents: FileContents::Cells(cells), lines, digest: String::new() }
-    }
-
-    fn of_parquet(file: String, bytes: Vec<u8>) -> Result<TableFile, TableError> {
-        let table = match Parquet::open(bytes) {
-            Ok(table) => table,
-            Err(error) => return Err(TableError::NotOfFormat { file, format: "Parquet", error }),
-        };
-        let (names, rows) = (table.names(), table.rows());
-        match (names.is_empty(), rows) {
-            (true, _) => Err(TableError::NoColumns(file)),
-            (_, 0) => Err(TableError::Rowless(file)),
-            _ => {
-                let (contents, lines, digest) = (FileContents::Parquet(Box::new(table)), Vec::new(), String::new());
-                Ok(TableFile { file, names, contents, lines, digest })
-            }
-        }
+        Ok(table)
     }
 
     /// Digest of the file's bytes.
@@ -371,7 +400,8 @@ impl TableFile {
     /// Rows below the header.
     pub fn rows(&self) -> usize {
         match &self.contents {
-            FileContents::Cells(cells) => cells.first().map_or(0, Vec::len),
+            FileContents::Csv(table) => table.rows(),
+            FileContents::Npy(array) => array.rows,
             FileContents::Parquet(table) => table.rows(),
         }
     }
@@ -381,25 +411,30 @@ impl TableFile {
     /// # Errors
     /// Where there is none of this name, or a cell of it is no finite number of single precision.
     pub fn numbers(&self, column: &str) -> Result<Vec<f64>, TableError> {
-        let cells = self.column(column, ReadAs::Numbers)?;
-        let number = |cell: &Cell| match cell {
+        self.room(OF_NUMBER)?;
+        let mut cells = self.column(column, ReadAs::Numbers)?;
+        let number = |cell: &Cell<'_>| match cell {
             Cell::Number(x) => Some(*x).filter(|x| x.is_finite()),
             Cell::Text(text) => text.trim().parse::<f64>().ok().filter(|x| x.is_finite()),
             Cell::Missing => None,
         };
-        let numbers: Vec<f64> = cells.iter().map_while(number).collect();
+        let mut numbers = Vec::with_capacity(self.rows());
+        let bad = cells.find_map(|cell| match number(&cell) {
+            Some(x) => {
+                numbers.push(x);
+                None
+            }
+            None => Some(cell),
+        });
+        let place = |row: usize| (self.file.clone(), self.place(row), column.to_string());
         if let Some(row) = numbers.iter().position(|number| number.abs() > f64::from(f32::MAX)) {
-            let (file, place, column) = (self.file.clone(), self.place(row), column.to_string());
-            let value = format!("{:e}", numbers[row]);
-            return Err(TableError::TooLarge { file, place, column, value });
+            let (file, place, column) = place(row);
+            return Err(TableError::TooLarge { file, place, column, value: format!("{:e}", numbers[row]) });
         }
-        if numbers.len() == cells.len() {
-            return Ok(numbers);
-        }
-        let row = numbers.len();
-        let more = cells[row + 1..].iter().filter(|cell| number(cell).is_none()).count();
-        let (file, place, column) = (self.file.clone(), self.place(row), column.to_string());
-        let text = match &cells[row] {
+        let Some(bad) = bad else { return Ok(numbers) };
+        let more = cells.filter(|cell| number(cell).is_none()).count();
+        let (file, place, column) = place(numbers.len());
+        let text = match &bad {
             Cell::Text(text) if is_beyond_double(text.trim()) => {
                 let value = text.trim().chars().take(40).collect();
                 return Err(TableError::TooLarge { file, place, column, value });
@@ -416,8 +451,8 @@ impl TableFile {
     /// # Errors
     /// Where there is none of this name, or a cell of it is empty.
     pub fn texts(&self, column: &str) -> Result<Vec<String>, TableError> {
-        let cells = self.column(column, ReadAs::Names)?;
-        let text = |(row, cell): (usize, &Cell)| match cell {
+        self.room(NAME)?;
+        let text = |(row, cell): (usize, Cell<'_>)| match cell {
             Cell::Number(x) => Ok(x.to_string()),
             Cell::Text(text) => Ok(text.trim().to_string()),
             Cell::Missing => {
@@ -425,18 +460,31 @@ impl TableFile {
                 Err(TableError::Missing { file, place, column, more: 0 })
             }
         };
-        cells.iter().enumerate().map(text).collect()
+        self.column(column, ReadAs::Names)?.enumerate().map(text).collect()
+    }
+
+    /// Makes sure that so many bytes for each row may be asked for.
+    fn room(&self, of_row: usize) -> Result<(), TableError> {
+        let room = memory::check(self.rows().saturating_mul(of_row));
+        room.map_err(|error| TableError::NoRoom { file: self.file.clone(), error })
     }
 
     /// Whether cells of a column that are one number were written as several.
     pub fn merges(&self, column: &str) -> bool {
-        let whole = |cell: &Cell| match cell {
+        let whole = |cell: Cell<'_>| match cell {
             Cell::Text(text) => text.trim().parse::<i128>().ok(),
             _ => None,
         };
         let Ok(cells) = self.column(column, ReadAs::Numbers) else { return false };
-        let numbers: Option<HashSet<i128>> = cells.iter().map(whole).collect();
-        numbers.is_some_and(|numbers| numbers.len() > 1)
+        let mut wholes = cells.map(whole);
+        let Some(Some(first)) = wholes.next() else { return false };
+        let mut differ = false;
+        // A cell that is no whole number ends it.
+        let all = wholes.all(|whole| {
+            differ |= whole.is_some_and(|whole| whole != first);
+            whole.is_some()
+        });
+        all && differ
     }
 
     /// Columns that may be meant by a name.
@@ -446,7 +494,7 @@ impl TableFile {
 
     /// What to say where the first row of a text looks as if it were no header.
     fn no_header(&self) -> Option<String> {
-        let first = self.names.first().filter(|_| !self.lines.is_empty())?;
+        let first = self.names.first().filter(|_| matches!(self.contents, FileContents::Csv(_)))?;
         let shown: String = self.names.join(",").chars().take(40).flat_map(char::escape_debug).collect();
         let is_number = |name: &String| name.is_empty() || name.parse::<f64>().is_ok();
         let no_names = self.names.iter().all(is_number) || first.starts_with(['#', '%']);
@@ -455,13 +503,13 @@ impl TableFile {
 
     /// A row in words.
     pub fn place(&self, row: usize) -> String {
-        match self.lines.get(row) {
-            Some(line) => format!("row {} (line {line})", row + 1),
-            None => format!("row {}", row + 1),
+        match &self.contents {
+            FileContents::Csv(table) => format!("row {} (line {})", row + 1, table.line_of(row)),
+            _ => format!("row {}", row + 1),
         }
     }
 
-    fn column(&self, name: &str, reading: ReadAs) -> Result<Cow<'_, [Cell]>, TableError> {
+    fn column(&self, name: &str, reading: ReadAs) -> Result<Cells<'_>, TableError> {
         let known = || self.names.iter().map(String::as_str);
         let place = known().position(|other| other == name).ok_or_else(|| TableError::Unknown {
             file: self.file.clone(),
@@ -470,19 +518,60 @@ impl TableFile {
         })?;
         let (file, column) = (self.file.clone(), name.to_string());
         match &self.contents {
-            FileContents::Cells(cells) => Ok(Cow::Borrowed(&cells[place])),
-            FileContents::Parquet(table) => table.cells(place, reading).map(Cow::Owned).map_err(|error| match error {
-                Unreadable::Holds(holds) => TableError::Holds { file, column, holds, needed: reading.needed() },
-                Unreadable::Unreadable(error) => TableError::Column { file, column, error },
-            }),
+            FileContents::Csv(table) => Ok(Box::new(table.column(place))),
+            FileContents::Npy(array) => Ok(Box::new(array.column(place))),
+            FileContents::Parquet(table) => match table.cells(place, reading) {
+                Ok(cells) => Ok(Box::new(cells.into_iter())),
+                Err(Unreadable::Holds(holds)) => {
+                    Err(TableError::Holds { file, column, holds, needed: reading.needed() })
+                }
+                Err(Unreadable::Unreadable(error)) => Err(TableError::Column { file, column, error }),
+            },
         }
     }
 }
 
+/// The bytes of a file, once it begins as its format does and there is room for it.
+fn bytes(path: &Path, file: &str, format: Format, once: bool) -> Result<Vec<u8>, TableError> {
+    let unreadable = |error: ReadError| TableError::Unreadable {
+        file: file.into(),
+        error: error.to_string(),
+        special: matches!(error, ReadError::Special(_)),
+    };
+    let opened = Opened::of(path, once).map_err(unreadable)?;
+    if opened.begins.is_empty() {
+        return Err(TableError::Empty(file.into()));
+    }
+    format.check(file, &opened.begins)?;
+    if let Some(length) = opened.length.filter(|length| *length <= MAX_LARGE) {
+        let room = memory::check(usize::try_from(length).unwrap_or(usize::MAX));
+        room.map_err(|error| TableError::NoRoom { file: file.into(), error })?;
+    }
+    opened.read(MAX_LARGE).map_err(unreadable)
+}
+
+fn of_npy(file: &str, bytes: Vec<u8>) -> Result<(Vec<String>, FileContents), TableError> {
+    let array = npy::read(file.into(), bytes)?;
+    let room = memory::check(array.width.saturating_mul(NAME));
+    room.map_err(|error| TableError::NoRoom { file: file.into(), error })?;
+    Ok(((0..array.width).map(|i| i.to_string()).collect(), FileContents::Npy(array)))
+}
+
+fn of_parquet(file: &str, bytes: Vec<u8>) -> Result<(Vec<String>, FileContents), TableError> {
+    let not_of_format = |error| TableError::NotOfFormat { file: file.into(), format: "Parquet", error };
+    let table = Parquet::open(bytes).map_err(not_of_format)?;
+    let names = table.names();
+    match (names.is_empty(), table.rows()) {
+        (true, _) => Err(TableError::NoColumns(file.into())),
+        (_, 0) => Err(TableError::Rowless(file.into())),
+        _ => Ok((names, FileContents::Parquet(Box::new(table)))),
+    }
+}
+
 /// A whole number; one that double precision cannot tell from its neighbours stays a text, as which it is exact.
-fn whole(number: i128) -> Cell {
+fn whole(number: i128) -> Cell<'static> {
     match number.unsigned_abs() {
-        size if size > 1 << f64::MANTISSA_DIGITS => Cell::Text(number.to_string()),
+        size if size > 1 << f64::MANTISSA_DIGITS => Cell::Text(number.to_string().into()),
         _ => Cell::Number(number as f64),
     }
 }
@@ -532,7 +621,8 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<TableFile, TableError> {
-        csv::read("t.csv".into(), text.as_bytes().to_vec())
+        let (names, table) = csv::read("t.csv".into(), text.as_bytes().to_vec())?;
+        Ok(TableFile { file: "t.csv".into(), names, contents: FileContents::Csv(table), digest: String::new() })
     }
 
     #[test]

@@ -1,23 +1,37 @@
 //! NumPy's arrays of one or two dimensions: columns are called `0`, `1`, ...
 //! Source: NumPy Enhancement Proposal 1, "A Simple File Format for NumPy Arrays".
 
-use super::{Cell, TableError, TableFile, half, whole};
+use super::{Cell, TableError, half, whole};
 
-const MAGIC: &[u8] = b"\x93NUMPY";
+/// What such a file begins with.
+pub const MAGIC: &[u8] = b"\x93NUMPY";
+
+/// An array as it lies in its file.
+#[derive(Debug)]
+pub struct NpyArray {
+    bytes: Vec<u8>,
+    /// Where its numbers begin.
+    begins: usize,
+    /// Its rows.
+    pub rows: usize,
+    /// Its columns.
+    pub width: usize,
+    /// Whether numbers of a column, and not of a row, lie together.
+    by_columns: bool,
+    number: Number,
+}
 
 /// Reads a table.
-pub fn read(file: String, bytes: &[u8]) -> Result<TableFile, TableError> {
-    let cells = columns(bytes).map_err(|fault| match fault {
+pub fn read(file: String, bytes: Vec<u8>) -> Result<NpyArray, TableError> {
+    let array = NpyArray::of(bytes).map_err(|fault| match fault {
         Fault::Damaged(error) => TableError::NotOfFormat { file: file.clone(), format: "NPY", error },
         Fault::Holds(holds) => TableError::NoTable { file: file.clone(), holds },
     })?;
-    match cells.first() {
-        None => return Err(TableError::NoColumns(file)),
-        Some(rows) if rows.is_empty() => return Err(TableError::Rowless(file)),
-        Some(_) => {}
+    match (array.rows, array.width) {
+        (0, _) => Err(TableError::Rowless(file)),
+        (_, 0) => Err(TableError::NoColumns(file)),
+        _ => Ok(array),
     }
-    let names = (0..cells.len()).map(|i| i.to_string()).collect();
-    Ok(TableFile::of_cells(file, names, cells, Vec::new()))
 }
 
 /// Why there is no table.
@@ -35,38 +49,41 @@ impl From<&str> for Fault {
     }
 }
 
-/// `[column][row]`; one column without rows where there are no rows.
-fn columns(bytes: &[u8]) -> Result<Vec<Vec<Cell>>, Fault> {
-    let short = || Fault::from("the file ends too early");
-    let rest = bytes.strip_prefix(MAGIC).ok_or("it does not begin with NumPy's mark")?;
-    let (length, begins) = match rest.first().ok_or_else(short)? {
-        1 => (usize::from(u16::from_le_bytes(array(rest, 2).ok_or_else(short)?)), 4),
-        0 | 4.. => return Err(Fault::Damaged(format!("its version is {}; 1, 2, and 3 are read", rest[0]))),
-        _ => (u32::from_le_bytes(array(rest, 2).ok_or_else(short)?) as usize, 6),
-    };
-    let header = rest.get(begins..begins + length).ok_or_else(short)?;
-    let header = std::str::from_utf8(header).map_err(|_| "its header is not text")?;
-    let (shape, kind) = (shape(header)?, value(header, "descr").ok_or("its header has no `descr`")?);
-    let by_columns = value(header, "fortran_order").is_some_and(|text| text.starts_with("True"));
-    let (rows, width) = match shape[..] {
-        [rows] => (rows, 1),
-        [rows, width] => (rows, width),
-        [] => return Err(Fault::Holds("a single value".into())),
-        _ => return Err(Fault::Holds(format!("an array of {} dimensions", shape.len()))),
-    };
-    let number = Number::of(kind.trim_start().trim_matches(['\'', '"']))?;
-    let size = number.size;
-    let count = rows.checked_mul(width).ok_or_else(short)?;
-    if rows == 0 {
-        return Ok(vec![Vec::new()]);
+impl NpyArray {
+    fn of(bytes: Vec<u8>) -> Result<NpyArray, Fault> {
+        let short = || Fault::from("the file ends too early");
+        let rest = bytes.strip_prefix(MAGIC).ok_or("it does not begin with NumPy's mark")?;
+        let (length, begins) = match rest.first().ok_or_else(short)? {
+            1 => (usize::from(u16::from_le_bytes(array(rest, 2).ok_or_else(short)?)), 4),
+            0 | 4.. => return Err(Fault::Damaged(format!("its version is {}; 1, 2, and 3 are read", rest[0]))),
+            _ => (u32::from_le_bytes(array(rest, 2).ok_or_else(short)?) as usize, 6),
+        };
+        let header = rest.get(begins..begins + length).ok_or_else(short)?;
+        let header = std::str::from_utf8(header).map_err(|_| "its header is not text")?;
+        let (shape, kind) = (shape(header)?, value(header, "descr").ok_or("its header has no `descr`")?);
+        let by_columns = value(header, "fortran_order").is_some_and(|text| text.starts_with("True"));
+        let (rows, width) = match shape[..] {
+            [rows] => (rows, 1),
+            [rows, width] => (rows, width),
+            [] => return Err(Fault::Holds("a single value".into())),
+            _ => return Err(Fault::Holds(format!("an array of {} dimensions", shape.len()))),
+        };
+        let number = Number::of(kind.trim_start().trim_matches(['\'', '"']))?;
+        let begins = MAGIC.len() + begins + length;
+        let count = if rows == 0 { 0 } else { rows.checked_mul(width).ok_or_else(short)? };
+        if (bytes.len() - begins) / number.size < count {
+            return Err(short());
+        }
+        Ok(NpyArray { bytes, begins, rows, width, by_columns, number })
     }
-    let body = &rest[begins + length..];
-    if body.len() / size < count {
-        return Err(short());
+
+    /// The cells of a column.
+    pub fn column(&self, column: usize) -> impl Iterator<Item = Cell<'_>> {
+        let at = move |row: usize| if self.by_columns { column * self.rows + row } else { row * self.width + column };
+        let size = self.number.size;
+        (0..self.rows)
+            .map(move |row| -> Cell<'_> { self.number.read(&self.bytes[self.begins + at(row) * size..][..size]) })
     }
-    let at = |row: usize, column: usize| if by_columns { column * rows + row } else { row * width + column };
-    let cell = |row: usize, column: usize| number.read(&body[at(row, column) * size..][..size]);
-    Ok((0..width).map(|column| (0..rows).map(|row| cell(row, column)).collect()).collect())
 }
 
 fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
@@ -87,6 +104,7 @@ fn shape(header: &str) -> Result<Vec<usize>, Fault> {
 }
 
 /// How a number is kept.
+#[derive(Debug)]
 struct Number {
     kind: char,
     size: usize,
@@ -121,7 +139,7 @@ impl Number {
         Ok(Number { kind, size, big_endian: order == '>' })
     }
 
-    fn read(&self, bytes: &[u8]) -> Cell {
+    fn read(&self, bytes: &[u8]) -> Cell<'static> {
         let byte = |bits: u64, byte: &u8| bits << 8 | u64::from(*byte);
         let bits = match self.big_endian {
             true => bytes.iter().fold(0, byte),
@@ -150,11 +168,12 @@ mod tests {
     }
 
     fn columns(bytes: &[u8]) -> Result<Vec<Vec<f64>>, Fault> {
-        let number = |cell: Cell| match cell {
+        let number = |cell: Cell<'_>| match cell {
             Cell::Number(x) => x,
             other => panic!("{other:?}"),
         };
-        Ok(super::columns(bytes)?.into_iter().map(|column| column.into_iter().map(number).collect()).collect())
+        let array = NpyArray::of(bytes.to_vec())?;
+        Ok((0..array.width).map(|column| array.column(column).map(number).collect()).collect())
     }
 
     #[test]
@@ -182,8 +201,8 @@ mod tests {
             assert_eq!(one("<f2", &bits.to_le_bytes()), value);
             assert_eq!(one(">f2", &bits.to_be_bytes()), value);
         }
-        let large = super::columns(&npy("<u8", "False", "(1,)", &[0xff; 8])).unwrap();
-        assert_eq!(large, [[Cell::Text("18446744073709551615".into())]]);
+        let large = NpyArray::of(npy("<u8", "False", "(1,)", &[0xff; 8])).unwrap();
+        assert!(large.column(0).eq([Cell::Text("18446744073709551615".into())]));
     }
 
     #[test]

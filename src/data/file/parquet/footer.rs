@@ -1,7 +1,7 @@
 //! The end of a file, where it says what it holds.
 //! Source: the Apache Parquet format, "File format" and "Metadata".
 
-use super::line;
+use super::{MAGIC, line};
 use base64::Engine;
 use polars_arrow_format::ipc::planus::ReadAsRoot;
 use polars_arrow_format::ipc::{MessageHeaderRef, MessageRef, TimeUnit, TypeRef};
@@ -45,7 +45,7 @@ pub fn read(bytes: &[u8]) -> Result<FileMetadata, String> {
 
 /// Checks the schema while it is a flat list, as trees of it grow with the square of its depth.
 fn check_schema(bytes: &[u8]) -> Result<(), String> {
-    let rest = bytes.strip_suffix(b"PAR1").ok_or("it does not end in Parquet's mark")?;
+    let rest = bytes.strip_suffix(MAGIC).ok_or("it does not end in Parquet's mark")?;
     let (rest, length) = rest.split_last_chunk::<4>().ok_or("it ends too early")?;
     let begins = rest.len().checked_sub(u32::from_le_bytes(*length) as usize).ok_or("it ends too early")?;
     let footer = &rest[begins..];

@@ -122,7 +122,7 @@ impl Holds {
     ///
     /// # Errors
     /// Where they are not what they are said to be.
-    pub fn cells(&self, stored: &Series, reading: ReadAs, file: usize) -> Result<Vec<Cell>, String> {
+    pub fn cells(&self, stored: &Series, reading: ReadAs, file: usize) -> Result<Vec<Cell<'static>>, String> {
         let cells = match (self, reading) {
             (Holds::Other(words), _) => return Err(format!("it holds {words}")),
             (Holds::Texts, _) => return texts(stored, file),
@@ -155,7 +155,7 @@ impl Holds {
             }
             (Holds::Decimals { scale }, _) => of_bytes(stored, |bytes| match bytes.len() {
                 0..=LONGEST => decimal(digits(bytes), *scale),
-                long => Cell::Text(format!("a decimal of {long} bytes")),
+                long => Cell::Text(format!("a decimal of {long} bytes").into()),
             }),
             (Holds::Halves, _) => of_bytes(stored, |bytes| {
                 bytes.try_into().map_or(Cell::Missing, |b| Cell::Number(half(u16::from_le_bytes(b))))
@@ -163,7 +163,7 @@ impl Holds {
             (Holds::Wide { signed }, _) => of_bytes(stored, |bytes| {
                 let Ok(bytes) = bytes.try_into() else { return Cell::Missing };
                 match (signed, i128::from_le_bytes(bytes)) {
-                    (false, ..0) => Cell::Text(u128::from_le_bytes(bytes).to_string()),
+                    (false, ..0) => Cell::Text(u128::from_le_bytes(bytes).to_string().into()),
                     (_, value) => whole(value),
                 }
             }),
@@ -188,22 +188,22 @@ fn time_unit(unit: ParquetTimeUnit) -> TimeUnit {
     }
 }
 
-fn of_wholes(stored: &Series, cell: impl Fn(i64) -> Cell) -> PolarsResult<Vec<Cell>> {
+fn of_wholes(stored: &Series, cell: impl Fn(i64) -> Cell<'static>) -> PolarsResult<Vec<Cell<'static>>> {
     let values = stored.cast(&DataType::Int64)?;
     Ok(values.i64()?.iter().map(|value| value.map_or(Cell::Missing, &cell)).collect())
 }
 
-fn of_bytes(stored: &Series, cell: impl Fn(&[u8]) -> Cell) -> PolarsResult<Vec<Cell>> {
+fn of_bytes(stored: &Series, cell: impl Fn(&[u8]) -> Cell<'static>) -> PolarsResult<Vec<Cell<'static>>> {
     Ok(stored.binary()?.iter().map(|value| value.map_or(Cell::Missing, &cell)).collect())
 }
 
 /// Days and moments as they are written.
-fn written(stored: &Series, as_a: &DataType) -> PolarsResult<Vec<Cell>> {
+fn written(stored: &Series, as_a: &DataType) -> PolarsResult<Vec<Cell<'static>>> {
     let texts = stored.cast(as_a)?.cast(&DataType::String)?;
-    Ok(texts.str()?.iter().map(|text| text.map_or(Cell::Missing, |text| Cell::Text(text.into()))).collect())
+    Ok(texts.str()?.iter().map(|text| text.map_or(Cell::Missing, |text| Cell::Text(text.to_string().into()))).collect())
 }
 
-fn texts(stored: &Series, file: usize) -> Result<Vec<Cell>, String> {
+fn texts(stored: &Series, file: usize) -> Result<Vec<Cell<'static>>, String> {
     let values = stored.binary().map_err(line)?;
     // A text that many rows share is stored once, and copied for each.
     let total = values.iter().flatten().try_fold(0usize, |total, value| total.checked_add(value.len()));
@@ -213,7 +213,7 @@ fn texts(stored: &Series, file: usize) -> Result<Vec<Cell>, String> {
     }
     let text = |(row, value): (usize, Option<&[u8]>)| match value.map(std::str::from_utf8) {
         None => Ok(Cell::Missing),
-        Some(Ok(text)) => Ok(Cell::Text(text.into())),
+        Some(Ok(text)) => Ok(Cell::Text(text.to_string().into())),
         Some(Err(_)) => Err(format!("text {} of a group of rows is not UTF-8", row + 1)),
     };
     values.iter().enumerate().map(text).collect()
@@ -221,11 +221,11 @@ fn texts(stored: &Series, file: usize) -> Result<Vec<Cell>, String> {
 
 /// A whole number over a power of ten; one that double precision may not tell from its neighbours stays a text, which
 /// is the number as it is.
-fn decimal(digits: String, scale: usize) -> Cell {
+fn decimal(digits: String, scale: usize) -> Cell<'static> {
     let text = if scale == 0 { digits.clone() } else { format!("{digits}e-{scale}") };
     match text.parse() {
         Ok(number) if digits.trim_start_matches('-').len() <= f64::DIGITS as usize => Cell::Number(number),
-        _ => Cell::Text(text),
+        _ => Cell::Text(text.into()),
     }
 }
 

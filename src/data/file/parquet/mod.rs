@@ -14,6 +14,9 @@ use holds::Holds;
 use polars_parquet::parquet::schema::types::ParquetType;
 use polars_parquet::read::FileMetadata;
 
+/// What such a file begins and ends with.
+pub const MAGIC: &[u8] = b"PAR1";
+
 /// What a column is read for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReadAs {
@@ -88,7 +91,7 @@ impl Parquet {
     ///
     /// # Errors
     /// Where it holds nothing of the kind, or its pages cannot be read.
-    pub fn cells(&self, place: usize, reading: ReadAs) -> Result<Vec<Cell>, Unreadable> {
+    pub fn cells(&self, place: usize, reading: ReadAs) -> Result<Vec<Cell<'static>>, Unreadable> {
         let (name, holds) = &self.columns[place];
         if let Holds::Other(words) = holds {
             return Err(Unreadable::Holds(words));

@@ -3,6 +3,7 @@
 
 use super::footer::{most_bytes, most_rows};
 use super::line;
+use crate::data::memory;
 use polars::prelude::{ArrowDataType, ArrowField, ArrowTimeUnit, Series};
 use polars_parquet::parquet::encoding::{Encoding, uleb128};
 use polars_parquet::parquet::page::split_buffer;
@@ -12,6 +13,9 @@ use polars_parquet::read::{
 use polars_parquet_format::thrift::protocol::TCompactInputProtocol;
 use polars_parquet_format::{Encoding as FormatEncoding, PageHeader};
 use std::io::Cursor;
+
+/// Bytes that a value takes once it is unpacked, and as a cell.
+const CELL: usize = 40;
 
 /// The widest values of a fixed width that are read, in bytes.
 const WIDEST: usize = 1024;
@@ -91,6 +95,9 @@ fn check(chunk: &[u8], column: &ColumnChunkMetadata, rows: usize, file: usize) -
         room = room.checked_sub(size(header.uncompressed_page_size)?).ok_or_else(claims)?;
         rest = rest.get(size(header.compressed_page_size)?..).ok_or("a page of it ends too early")?;
     }
+    // What is unpacked, and each value once more, as a cell.
+    let unpacked = most_bytes(file) - room;
+    memory::check(unpacked.saturating_add(rows.saturating_mul(CELL))).map_err(line)?;
     match values == rows {
         true => Ok(deltas),
         false => Err(format!("a group of {rows} rows has {values} values")),
