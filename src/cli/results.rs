@@ -45,7 +45,7 @@ pub fn results(args: &ResultsArgs) -> Exit {
 }
 
 fn find(dir: &Path, depth: usize, folders: &mut Vec<PathBuf>) {
-    if dir.join("manifest.json").is_file() {
+    if dir.join("manifest.json").exists() {
         folders.push(dir.to_path_buf());
     } else if depth > 0 {
         let entries = std::fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok);

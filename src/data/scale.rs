@@ -133,12 +133,19 @@ impl Scaling {
             }
         };
         let first = values.clone().next().unwrap_or(0.0);
-        if line.factor > 0.0 && line.factor.is_finite() && values.clone().any(|x| x != first) {
-            return Ok(line);
+        if values.clone().any(|x| x != first) {
+            let fits = line.factor > 0.0 && line.factor.is_finite();
+            return Ok(if fits { line } else { widest(line.shift, values) });
         }
         let rows = if values.count() == 1 { "the only training row" } else { "every training row" };
         Err(DataError(format!("{name} is {first} in {rows}, so it has no scale")))
     }
+}
+
+/// A line in whose unit the value farthest from `shift` is 1 away, where squares of differences are too small or too large.
+fn widest(shift: f64, values: impl Iterator<Item = f64>) -> Line {
+    let farthest = values.map(|x| (x - shift).abs()).fold(f64::MIN_POSITIVE, f64::max);
+    Line { shift, factor: farthest.min(f64::MAX) }
 }
 
 #[cfg(test)]
@@ -153,6 +160,18 @@ mod tests {
         assert!(seen.iter().sum::<f64>().abs() < 1e-12);
         assert!((seen.iter().map(|x| x * x).sum::<f64>() / 3.0 - 1.0).abs() < 1e-12);
         assert!(own.iter().zip(seen).all(|(own, seen)| (line.undo(seen) - own).abs() < 1e-12));
+    }
+
+    #[test]
+    fn a_column_that_varies_little_or_much_has_a_scale() {
+        for own in [[1.0, 1.0 + f64::EPSILON, 1.0], [0.0, 1e-300, 0.0], [0.0, 5e-324, 0.0], [0.1, 0.1, 0.1f32 as f64]] {
+            for scaling in [Scaling::Standard, Scaling::MinMax] {
+                let line = scaling.fit("x", own.into_iter()).unwrap();
+                let seen = own.map(|x| line.apply(x));
+                assert!(seen.iter().all(|x| x.is_finite()) && seen.iter().any(|x| *x != seen[0]), "{own:?}: {seen:?}");
+                assert!(own.iter().zip(seen).all(|(own, seen)| (line.undo(seen) - own).abs() <= own * f64::EPSILON));
+            }
+        }
     }
 
     #[test]

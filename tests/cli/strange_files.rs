@@ -118,8 +118,7 @@ fn pipes_in_a_folder_of_results_hang_nobody() {
             let ran = soon(&sandbox, [command, "out"]);
             let what =
                 if name == "pipe" { "out/manifest.json: this is a pipe, not a file" } else { "a device, not a file" };
-            let said = command == "results" || ran.stderr.contains(what);
-            assert!(ran.status > 0 && said, "{command} {name}: {} {}", ran.status, ran.stderr);
+            assert!(ran.status > 0 && ran.stderr.contains(what), "{command} {name}: {} {}", ran.status, ran.stderr);
         }
     }
 }
@@ -330,7 +329,7 @@ fn a_table_that_is_no_good_is_refused_with_the_true_cause() {
         (&latin, &["not UTF-8: byte 6 (line 1)", "save it as UTF-8"]),
         (b"x,y\n0,1\n1e400,3\n2,4\n", &["row 2 (line 3), column `x`: 1e400 is too large"]),
         (b"0,1\n1,3\n2,5\n", &["no column `x`", "the first row, `0,1`, was taken for the names"]),
-        (b"1,1\n1,3\n2,5\n", &["two columns are called `1`", "the first row, `1,1`, was taken for the names"]),
+        (b"1,1\n1,3\n2,5\n", &["no column `x`", "the first row, `1,1`, was taken for the names"]),
         (b"x,y\n0,1,\n1,3,\n", &["row 1 (line 2) has 3 cells", "its last cell is empty"]),
         (b"x,y\n0,1\n1,3\n2", &["row 3 (line 4) has 1 cells", "the last row is too short"]),
         (b"x,y\n0,1\n1\n2,5\n", &["row 2 (line 3) has 1 cells", "the row is too short"]),

@@ -56,6 +56,11 @@ fn refused_file(text: impl AsRef<[u8]>) -> String {
     refusal(&sandbox, &["own.toml"])
 }
 
+/// A text as UTF-16, the lower byte first.
+fn utf16(text: &str) -> Vec<u8> {
+    text.encode_utf16().flat_map(u16::to_le_bytes).collect()
+}
+
 macro_rules! refused_files {
     ($($name:ident: $text:expr;)*) => {$(
         #[test]
@@ -76,6 +81,22 @@ refused_files! {
     bytes_that_are_no_text_are_refused: b"a,b,y\n1,\xff\xfe,3\n";
     quotes_that_never_close_are_refused: "a,b,y\n1,\"2,3\n2,3,4\n";
     two_columns_of_one_name_are_refused: "a,b,y,a\n1,2,3,4\n";
+    text_of_two_bytes_a_character_is_refused_with_what_converts_it: utf16("\u{feff}a,b,y\n1,2,3\n");
+    text_of_two_bytes_a_character_without_a_mark_is_refused_too: utf16("a,b,y\n1,2,3\n");
+    an_archive_of_arrays_is_refused_with_what_is_read: b"PK\x03\x04\x14\0\0\0\0\0\0\0!\0arr_0.npy\x93NUMPY";
+    a_decimal_comma_in_a_table_of_one_column_is_named: "a\n1,5\n2,5\n";
+    a_carriage_return_alone_behind_the_header_is_named: "a,b,y\r1,2,3\n2,3,4\n";
+    carriage_returns_alone_below_the_header_are_named: "a,b,y\n1,2,3\r2,3,4\r3,4,5\r";
+}
+
+#[test]
+fn columns_of_one_name_that_nobody_names_are_no_obstacle() {
+    let sandbox = sandbox("path", "path");
+    let with = |(i, line): (usize, &str)| format!("{line},{}\n", if i == 0 { "note,note" } else { ",x" });
+    sandbox.write("own.csv", own(40).lines().enumerate().map(with).collect::<String>());
+    sandbox.fine(["check", "own.toml"]);
+    let named = refusal(&sandbox, &["own.toml", "--set", "data.inputs=[\"a\", \"note\"]"]);
+    assert!(named.contains("two columns are called `note`"), "{named}");
 }
 
 macro_rules! refused {

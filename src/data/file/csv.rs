@@ -36,6 +36,10 @@ pub fn read(file: String, bytes: Vec<u8>) -> Result<(Vec<String>, CsvTable), Tab
     if !text.contains('\n') && text.trim_end_matches('\r').contains('\r') {
         return Err(TableError::LineEnds(file));
     }
+    if !header.contains('"') && header.trim_end_matches('\r').contains('\r') {
+        let line = 1 + text[..text.find(&header).unwrap_or(0)].matches('\n').count();
+        return Err(TableError::LoneReturn { file, line });
+    }
     let count = |separator: u8| header.bytes().filter(|byte| *byte == separator).count();
     let separator =
         [b';', b'\t'].into_iter().fold(b',', |best, other| if count(other) > count(best) { other } else { best });
@@ -45,6 +49,19 @@ pub fn read(file: String, bytes: Vec<u8>) -> Result<(Vec<String>, CsvTable), Tab
     memory::check(ends.saturating_mul(size_of::<usize>())).map_err(room)?;
     let table = CsvTable { text, separator, width: 0, cells: Vec::with_capacity(ends + 1) };
     table.of_rows(file, &header, begins)
+}
+
+/// What `iconv` calls the encoding of a text that begins so, where its characters have two bytes: it has a mark of the
+/// order of bytes, or every second byte is 0, as in plain English.
+pub fn utf16(begins: &[u8]) -> Option<&'static str> {
+    let zeros = |first: usize| begins.iter().skip(first).step_by(2).filter(|byte| **byte == 0).count();
+    let (even, odd, half) = (zeros(0), zeros(1), begins.len() / 2);
+    match begins {
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Some("UTF-16"),
+        _ if half > 0 && even == 0 && odd == half => Some("UTF-16LE"),
+        _ if half > 0 && odd == 0 && even >= half => Some("UTF-16BE"),
+        _ => None,
+    }
 }
 
 impl CsvTable {
@@ -162,6 +179,9 @@ impl CsvTable {
     /// What is wrong with a row whose cells are not as many as the names.
     fn ragged(&self, file: &str, header: &str, row: &[usize]) -> TableError {
         let cells: Vec<Cow<'_, str>> = row.iter().map(|at| self.cell(*at)).collect();
+        if cells.iter().any(|cell| has_lone_return(cell)) {
+            return TableError::LoneReturn { file: file.into(), line: self.line(row[0]) };
+        }
         TableError::Ragged {
             file: file.into(),
             row: self.rows() + 1,
@@ -187,6 +207,9 @@ struct ScannedCell<'a> {
 /// What is the likely cause of a row whose cells are not as many as the names.
 fn why_ragged(header: &str, expected: usize, row: &[Cow<'_, str>]) -> Uneven {
     let is_comment = header.trim_start().starts_with(['#', '%']);
+    if expected == 1 && !is_comment && is_decimal(row) {
+        return Uneven::DecimalComma(row.join(",").trim().into());
+    }
     match row.len() {
         found if is_comment || expected == 1 && found > 1 => {
             Uneven::Header(header.trim().chars().take(40).flat_map(char::escape_debug).collect())
@@ -195,4 +218,17 @@ fn why_ragged(header: &str, expected: usize, row: &[Cow<'_, str>]) -> Uneven {
         found if found == expected + 1 && row[found - 1].trim().is_empty() => Uneven::Trailing,
         _ => Uneven::Long,
     }
+}
+
+/// Whether two cells are a number with a decimal comma.
+fn is_decimal(row: &[Cow<'_, str>]) -> bool {
+    let [whole, fraction] = row else { return false };
+    let begins = fraction.starts_with(|c: char| c.is_ascii_digit());
+    begins && format!("{}.{}", whole.trim(), fraction.trim()).parse::<f64>().is_ok()
+}
+
+/// Whether a carriage return stands inside of a text that belongs to no line end.
+pub fn has_lone_return(text: &str) -> bool {
+    let mut pieces = text.trim().split('\r').skip(1);
+    pieces.any(|piece| !piece.starts_with('\n'))
 }

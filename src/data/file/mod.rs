@@ -15,7 +15,7 @@ use csv::CsvTable;
 use npy::NpyArray;
 use parquet::{Parquet, ReadAs, Unreadable};
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, Weak};
 
@@ -72,6 +72,30 @@ pub enum TableError {
         /// Offset of the first bad byte.
         offset: usize,
         /// Its line.
+        line: usize,
+    },
+    /// Its characters have two bytes each.
+    #[error("{file}: this is UTF-16, and UTF-8 is read")]
+    Utf16 {
+        /// The file.
+        file: String,
+        /// What `iconv` calls it.
+        called: &'static str,
+    },
+    /// It is a zip archive.
+    #[error("{file}: this is a zip archive{}", if *.arrays { " of arrays (.npz), and an array of its own (.npy) is read" } else { "" })]
+    Zip {
+        /// The file.
+        file: String,
+        /// Whether arrays of NumPy are in it.
+        arrays: bool,
+    },
+    /// A line goes on behind what ends lines elsewhere.
+    #[error("{file}: line {line} has a carriage return inside of it, without a line feed")]
+    LoneReturn {
+        /// The file.
+        file: String,
+        /// The line.
         line: usize,
     },
     /// Lines end as no system of today ends them.
@@ -220,6 +244,8 @@ pub enum Uneven {
     Cut,
     /// It has one more, which is empty.
     Trailing,
+    /// It would be a number, this one, if its comma were a point.
+    DecimalComma(String),
     /// This was taken for the header, and probably is something else.
     Header(String),
 }
@@ -232,6 +258,9 @@ impl Uneven {
             Uneven::Cut => "the last row is too short, as if its writer had been stopped; complete or remove it".into(),
             Uneven::Trailing => {
                 "its last cell is empty: the row ends in a separator; remove it, or end the header in one, too".into()
+            }
+            Uneven::DecimalComma(text) => {
+                format!("a comma separates cells; if `{text}` is a number, write `{}`", text.replace(',', "."))
             }
             Uneven::Header(text) => {
                 format!("`{text}` was taken for the header; let the names of the columns be the first line")
@@ -251,7 +280,16 @@ impl TableError {
         match self {
             TableError::Unknown { help, .. } | TableError::Duplicate { help, .. } => help.clone(),
             TableError::NotUtf8 { .. } => Some("save it as UTF-8".into()),
-            TableError::LineEnds(_) => Some("let lines end in a line feed (\\n)".into()),
+            TableError::Utf16 { file, called } => {
+                Some(format!("convert it: `iconv -f {called} -t UTF-8 {file} > NEW.csv`"))
+            }
+            TableError::Zip { arrays: true, .. } => {
+                Some("save the array by itself: `np.save(\"NAME.npy\", array)`".into())
+            }
+            TableError::Zip { .. } => Some("unpack it, or save a sheet of a workbook as CSV".into()),
+            TableError::LoneReturn { .. } | TableError::LineEnds(_) => {
+                Some("let lines end in a line feed (\\n)".into())
+            }
             TableError::Merged { .. } => {
                 Some("whole numbers are told apart up to 2^53; subtract a constant before they are written".into())
             }
@@ -328,8 +366,14 @@ impl Format {
 
     /// Looks at how a file begins, whose rest may be long.
     fn check(self, file: &str, begins: &[u8]) -> Result<(), TableError> {
+        if begins.starts_with(b"PK\x03\x04") {
+            let arrays = begins.windows(4).any(|bytes| bytes == b".npy");
+            return Err(TableError::Zip { file: file.into(), arrays });
+        }
         let (format, mark, whose) = match self {
-            Format::Csv => return Ok(()),
+            Format::Csv => {
+                return csv::utf16(begins).map_or(Ok(()), |called| Err(TableError::Utf16 { file: file.into(), called }));
+            }
             Format::Npy => ("NPY", npy::MAGIC, "NumPy's"),
             Format::Parquet => ("Parquet", parquet::MAGIC, "Parquet's"),
         };
@@ -378,11 +422,6 @@ impl TableFile {
         let table = TableFile { file, names, contents, digest };
         if table.rows() == 0 {
             return Err(TableError::NoRows(table.file));
-        }
-        let mut known = HashSet::new();
-        if let Some(name) = table.names.iter().find(|name| !known.insert(name.as_str())) {
-            let (name, help) = (name.clone(), table.no_header());
-            return Err(TableError::Duplicate { file: table.file, name, help });
         }
         Ok(table)
     }
@@ -434,6 +473,11 @@ impl TableFile {
         let Some(bad) = bad else { return Ok(numbers) };
         let more = cells.filter(|cell| number(cell).is_none()).count();
         let (file, place, column) = place(numbers.len());
+        if let (Cell::Text(text), FileContents::Csv(table)) = (&bad, &self.contents)
+            && csv::has_lone_return(text)
+        {
+            return Err(TableError::LoneReturn { file, line: table.line_of(numbers.len()) });
+        }
         let text = match &bad {
             Cell::Text(text) if is_beyond_double(text.trim()) => {
                 let value = text.trim().chars().take(40).collect();
@@ -517,6 +561,9 @@ impl TableFile {
             help: self.no_header().or_else(|| self.like(name)),
         })?;
         let (file, column) = (self.file.clone(), name.to_string());
+        if self.names[place + 1..].iter().any(|other| other == name) {
+            return Err(TableError::Duplicate { file, name: column, help: self.no_header() });
+        }
         match &self.contents {
             FileContents::Csv(table) => Ok(Box::new(table.column(place))),
             FileContents::Npy(array) => Ok(Box::new(array.column(place))),
