@@ -372,7 +372,8 @@ impl Format {
         }
         let (format, mark, whose) = match self {
             Format::Csv => {
-                return csv::utf16(begins).map_or(Ok(()), |called| Err(TableError::Utf16 { file: file.into(), called }));
+                return csv::utf16(begins)
+                    .map_or(Ok(()), |called| Err(TableError::Utf16 { file: file.into(), called }));
             }
             Format::Npy => ("NPY", npy::MAGIC, "NumPy's"),
             Format::Parquet => ("Parquet", parquet::MAGIC, "Parquet's"),
