@@ -15,26 +15,28 @@ pub struct ExportArgs {
     dir: PathBuf,
     /// What to write
     #[arg(long)]
-    format: Format,
+    format: ExportFormat,
     /// Where to [default: DIR/csv or DIR/tensorboard]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum Format {
+enum ExportFormat {
     /// A file a table
     Csv,
     /// A folder a trial, with the loss and the metrics of each iteration
     Tensorboard,
 }
 
-impl Format {
+impl ExportFormat {
     /// Its name, the tables that it needs, and what of a folder it is.
     fn parts(self) -> (&'static str, &'static [&'static str], &'static str) {
         match self {
-            Format::Csv => ("csv", &FILES, "tables"),
-            Format::Tensorboard => ("tensorboard", &["trials.parquet", "history.parquet"], "losses of iterations"),
+            ExportFormat::Csv => ("csv", &FILES, "tables"),
+            ExportFormat::Tensorboard => {
+                ("tensorboard", &["trials.parquet", "history.parquet"], "losses of iterations")
+            }
         }
     }
 }
@@ -82,8 +84,8 @@ fn written(args: &ExportArgs) -> Result<Option<Vec<PathBuf>>, ExportError> {
         Some(_) => {}
     }
     match args.format {
-        Format::Csv => export::csv(&args.dir, &target),
-        Format::Tensorboard => export::tensorboard(&args.dir, &target),
+        ExportFormat::Csv => export::csv(&args.dir, &target),
+        ExportFormat::Tensorboard => export::tensorboard(&args.dir, &target),
     }
     .map(Some)
 }

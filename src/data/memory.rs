@@ -6,7 +6,7 @@ use std::path::Path;
 
 /// Memory that there is for this process, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Room {
+pub struct Allowance {
     /// What it may use in all.
     pub there: usize,
     /// What it may use beside what it has now.
@@ -33,17 +33,17 @@ const LITTLE: usize = 1 << 20;
 pub fn check(needed: usize) -> Result<(), NoRoom> {
     let room = if needed < LITTLE { None } else { room() };
     match room {
-        Some(Room { left, .. }) if needed > left => Err(NoRoom { needed, left }),
+        Some(Allowance { left, .. }) if needed > left => Err(NoRoom { needed, left }),
         _ => Ok(()),
     }
 }
 
 /// The least that one of the limits leaves; none where that cannot be told.
-pub fn room() -> Option<Room> {
+pub fn room() -> Option<Allowance> {
     room_by(&|path| std::fs::read_to_string(path).ok())
 }
 
-fn room_by(read: &dyn Fn(&str) -> Option<String>) -> Option<Room> {
+fn room_by(read: &dyn Fn(&str) -> Option<String>) -> Option<Allowance> {
     let status = read("/proc/self/status").unwrap_or_default();
     let used = |name: &str| kilobytes(&status, name).unwrap_or(0);
     let machine = kilobytes(&read("/proc/meminfo")?, "MemTotal:")?;
@@ -60,8 +60,9 @@ fn room_by(read: &dyn Fn(&str) -> Option<String>) -> Option<Room> {
         (limit("Max address space"), used("VmSize:")),
         (limit("Max data size"), used("VmData:")),
     ];
-    let room =
-        |(there, used): (Option<usize>, usize)| there.map(|there| Room { there, left: there.saturating_sub(used) });
+    let room = |(there, used): (Option<usize>, usize)| {
+        there.map(|there| Allowance { there, left: there.saturating_sub(used) })
+    };
     all.into_iter().filter_map(room).min_by_key(|room| room.left)
 }
 
@@ -97,7 +98,7 @@ pub fn bytes(bytes: usize) -> String {
 mod tests {
     use super::*;
 
-    fn room_of(files: &[(&str, &str)]) -> Option<Room> {
+    fn room_of(files: &[(&str, &str)]) -> Option<Allowance> {
         room_by(&|path| files.iter().find(|(name, _)| *name == path).map(|(_, text)| text.to_string()))
     }
 
@@ -127,6 +128,6 @@ mod tests {
         let status = ("/proc/self/status", "VmSize:    3000 kB\nVmData: 500 kB\nVmRSS:     1000 kB\n");
         assert_eq!(room_of(&[THERE, status]).unwrap().left, 7000 * 1024);
         let limits = ("/proc/self/limits", "Max address space   4096000   unlimited   bytes\n");
-        assert_eq!(room_of(&[THERE, status, limits]), Some(Room { there: 4_096_000, left: 1000 * 1024 }));
+        assert_eq!(room_of(&[THERE, status, limits]), Some(Allowance { there: 4_096_000, left: 1000 * 1024 }));
     }
 }

@@ -8,7 +8,7 @@
 use super::compiled::signal_of;
 use super::configuration::Configuration;
 use super::runs::Executor;
-use crate::data::memory::{Room, bytes, room};
+use crate::data::memory::{Allowance, bytes, room};
 use crate::data::split::Part;
 use crate::nn::LayerPlan;
 use crate::nn::fused::Form;
@@ -116,7 +116,7 @@ impl Estimate {
     /// Refuses what is more than the machine has, for so many trials of which `jobs` run side by side.
     pub fn check(&self, jobs: usize, trials: usize) -> Option<Diagnostic> {
         let needed = self.now.total(jobs, trials);
-        let Room { there, left } = if needed < LITTLE { None } else { room() }?;
+        let Allowance { there, left } = if needed < LITTLE { None } else { room() }?;
         (needed > left).then(|| self.refusal([needed, left, there], jobs, trials))
     }
 
