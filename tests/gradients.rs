@@ -279,7 +279,8 @@ fn at_the_edges() -> impl Strategy<Value = Case> {
 }
 
 proptest! {
-    // The same cases each time: about one formula in 20,000 folds to a constant in one executor alone.
+    // The same cases each time: a few formulas in some ten thousand fold to a constant in one executor alone, and what is
+    // read only through `heaviside`, `sign` or a comparison is not among these.
     #![proptest_config(ProptestConfig { rng_seed: RngSeed::Fixed(0), ..ProptestConfig::with_cases(4000) })]
 
     /// Whether a trial fails does not depend on the executor.
