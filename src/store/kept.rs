@@ -9,7 +9,7 @@ use crate::spec::source::open;
 use safetensors::tensor::Metadata;
 use std::collections::HashSet;
 use std::io::{Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Of some trials those whose weights are asked for: all that completed, or the best of them.
 pub fn asked_for<'a>(
@@ -54,6 +54,15 @@ pub fn are_whole(dir: &Path, trial: &str) -> bool {
     whole().unwrap_or(false)
 }
 
+/// The files of weights in a folder that its manifest speaks of; any other is a stranger's, whatever its name.
+pub(super) fn of_folder(dir: &Path, manifest: &Manifest) -> Result<Vec<PathBuf>, StoreError> {
+    let weighed = manifest.weighed();
+    let mut files = listed(&dir.join("weights"))?;
+    let id = |path: &Path| path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default().to_string();
+    files.retain(|path| is_named(path, "safetensors") && weighed.contains(&id(path)));
+    Ok(files)
+}
+
 impl Store {
     /// The trials of the journal whose weights were stored with their records, and looked at when the folder was opened.
     pub fn with_weights(&self) -> HashSet<&str> {
@@ -76,16 +85,8 @@ impl Store {
         };
         let rows = self.rows(Some(manifest))?;
         let best_of_all = ranking::best(&rows, manifest).unwrap_or(best);
-        let weighed = manifest.weighed();
-        let is_listed = |path: &Path| {
-            let id = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-            ![&best.trial, &best_of_all.trial].iter().any(|kept| *kept == id) && weighed.contains(id)
-        };
-        for path in listed(&self.dir.join("weights"))? {
-            if is_named(&path, "safetensors") && is_file(&path) && is_listed(&path) {
-                remove(&path)?;
-            }
-        }
-        Ok(())
+        let stay = [&best.trial, &best_of_all.trial].map(|trial| self.dir.join(weights_file(trial)));
+        let surplus = of_folder(&self.dir, manifest)?.into_iter().filter(|path| is_file(path) && !stay.contains(path));
+        surplus.into_iter().try_for_each(|path| remove(&path))
     }
 }

@@ -3,7 +3,6 @@
 //! It is the only file of a result folder that says which files are ours, so `--fresh` deletes by its list.
 
 use super::weighed::Weighed;
-use super::weights_file;
 use crate::spec::check::is_name;
 use crate::statistics::Mean;
 use crate::statistics::precision::Precision;
@@ -154,8 +153,8 @@ impl Manifest {
 impl Manifest {
     /// The trials whose weights the folder may keep. Earlier manifests list them one by one, among their files.
     pub fn weighed(&self) -> HashSet<String> {
-        let id = |name: &String| Some(name.strip_prefix("weights/")?.strip_suffix(".safetensors")?.to_string());
-        self.files.iter().filter_map(id).chain(self.weights.iter().flat_map(Weighed::trials)).collect()
+        let listed = self.files.iter().filter_map(|name| weights_id(name)).map(String::from);
+        listed.chain(self.weights.iter().flat_map(Weighed::trials)).collect()
     }
 
     /// Lets the folder keep the weights of more trials.
@@ -163,15 +162,22 @@ impl Manifest {
         if !self.weights.iter_mut().any(|there| there.absorb(&more)) {
             self.weights.push(more);
         }
-        let there: HashSet<String> =
-            self.weights.iter().flat_map(Weighed::trials).map(|id| weights_file(&id)).collect();
-        self.files.retain(|name| !there.contains(name));
+        // Only earlier manifests have weights among their files.
+        if self.files.iter().any(|name| weights_id(name).is_some()) {
+            let there: HashSet<String> = self.weights.iter().flat_map(Weighed::trials).collect();
+            self.files.retain(|name| weights_id(name).is_none_or(|id| !there.contains(id)));
+        }
     }
 
     /// How many weights it speaks of.
     pub fn weights_counted(&self) -> u128 {
         self.weights.iter().map(Weighed::count).sum()
     }
+}
+
+/// The trial that a file of weights is of.
+fn weights_id(name: &str) -> Option<&str> {
+    name.strip_prefix("weights/")?.strip_suffix(".safetensors")
 }
 
 /// What determines results and does not stand in the experiment.

@@ -545,11 +545,10 @@ fn is_our_name(name: &str) -> bool {
 fn clear(dir: &Path, manifest: Option<&Manifest>) -> Result<(), StoreError> {
     let listed = manifest.iter().flat_map(|manifest| &manifest.files).filter(|name| is_our_name(name));
     let mut files: Vec<PathBuf> = listed.filter(|name| *name != "manifest.json").map(|name| dir.join(name)).collect();
-    let weighed = manifest.map_or(HashSet::new(), Manifest::weighed);
-    // Most trials of a folder that was just begun have none yet.
-    let weights = fs::read_dir(dir.join("weights")).into_iter().flatten().filter_map(Result::ok).map(|e| e.path());
-    let of_trial = |path: &Path| path.file_stem().and_then(|stem| stem.to_str()).is_some_and(|id| weighed.contains(id));
-    files.extend(weights.filter(|path| is_named(path, "safetensors") && of_trial(path)));
+    // A run that was killed early may not have made their folder.
+    if let Some(manifest) = manifest.filter(|_| dir.join("weights").is_dir()) {
+        files.extend(kept::of_folder(dir, manifest)?);
+    }
     files.extend(journal::read(dir)?.files);
     files.extend(checkpoint::files(dir)?);
     for path in &files {

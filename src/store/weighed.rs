@@ -52,6 +52,9 @@ impl Weighed {
 
     /// Takes others in, where both together are still each configuration with each seed.
     pub fn absorb(&mut self, other: &Weighed) -> bool {
+        if self == other {
+            return true;
+        }
         if self.configs == other.configs {
             self.seeds = ranges(self.seeds().chain(other.seeds()).collect());
         } else if self.seeds == other.seeds {
