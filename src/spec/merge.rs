@@ -14,6 +14,19 @@ const EXCLUSIVE: [&[&str]; 2] = [&["iterations", "epochs"], &["value", "uniform"
 /// The same of `[run] seeds`.
 const EXCLUSIVE_SEEDS: [&[&str]; 2] = [&["count", "until"], &["count", "max"]];
 
+/// The keys of which only one can stand in the table of this key.
+fn exclusive_in(table: &str) -> &'static [&'static [&'static str]] {
+    if table == "seeds" { &EXCLUSIVE_SEEDS } else { &EXCLUSIVE }
+}
+
+/// The paths that setting one removes.
+pub fn replaced_by(path: &str) -> Vec<String> {
+    let (table, key) = path.rsplit_once('.').unwrap_or(("", path));
+    let groups = exclusive_in(table.rsplit('.').next().unwrap_or_default());
+    let others = groups.iter().filter(|group| group.contains(&key)).flat_map(|group| group.iter());
+    others.filter(|other| **other != key).map(|other| format!("{table}.{other}")).collect()
+}
+
 /// Files that extend each other, and parts of a path: more of them are a mistake, and would need as many calls inside of
 /// each other.
 const DEEPEST: usize = 64;
@@ -172,7 +185,7 @@ fn merge_entries(base: &mut Table, over: Vec<Entry>, exclusive: &[&[&str]]) {
         match (over.node.value, place.map(|at| &mut base.entries[at])) {
             (Value::Table(new), Some(Entry { node: Node { value: Value::Table(old), .. }, stands, .. })) => {
                 *stands = over.stands;
-                merge_table(old, new, if over.key == "seeds" { &EXCLUSIVE_SEEDS } else { &EXCLUSIVE });
+                merge_table(old, new, exclusive_in(&over.key));
             }
             // The name of a component in place of its table: that is its `kind`.
             (Value::Text(name), Some(Entry { node: Node { value: Value::Table(old), .. }, stands, .. }))

@@ -1,7 +1,8 @@
 //! From TOML text to a checked, resolved spec in which every value knows where it stood.
 //!
-//! `merge` lays files and options over each other, `values` computes formulas, `check` holds the result against the
-//! `keys` and the registry, which also give it as the types of this file. Nothing here computes or draws anything of an experiment.
+//! `merge` lays files over each other and `options` what is asked for over them, `values` computes formulas, `check` holds
+//! the result against the `keys` and the registry, and the types of this file are read from it. Nothing here computes or
+//! draws anything of an experiment.
 
 pub mod check;
 pub mod component;
@@ -12,6 +13,7 @@ pub mod key;
 pub mod keys;
 mod kind;
 pub mod merge;
+mod options;
 pub mod print;
 pub mod schema;
 pub mod shown;
@@ -28,6 +30,7 @@ use fields::Field;
 use key::{Keys, Placed};
 use keys::{DatasetKeys, Document, InitKeys, RandomKeys, RunKeys, ScheduleKeys, SeedList, TermKeys};
 pub use keys::{EarlyStop, GeneratorName, Save, Select, TrainSpec};
+pub use options::Overrides;
 use source::{Sources, Span};
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -265,17 +268,6 @@ pub struct Term {
     pub common: TermKeys,
 }
 
-/// What is asked for beside the file.
-#[derive(Debug, Clone, Default)]
-pub struct Overrides {
-    /// `--set` options, in order.
-    pub set: Vec<String>,
-    /// `--sweep` options, in order.
-    pub sweep: Vec<String>,
-    /// The `--seeds` option.
-    pub seeds: Option<String>,
-}
-
 /// Reads an experiment file. `Err` where anything is wrong; all of it is in the diagnostics.
 pub fn read(
     file: &Path,
@@ -288,57 +280,13 @@ pub fn read(
     let whole = Span { source: sources.next(), start: 0, end: 0 };
     let Some(mut document) = merge::load(file, sources, &mut found) else { return Err(found) };
     let mut read = values::names_read(&document, sources);
-    let mut set = asked(&overrides.set, sources.next());
-    for option in &overrides.set {
-        document = merge::set(document, option, sources, &mut found);
-    }
-    if let Some(text) = &overrides.seeds {
-        let at = Span { source: sources.next(), start: 0, end: text.len() };
-        set.push(Placed { value: "run.seeds", at, key: at });
-        match seeds_option(text, sources) {
-            Ok(node) => document = merge::set_run(document, "seeds", node, &mut found),
-            Err(diagnostic) => found.push(diagnostic),
-        }
-    }
-    let swept = asked(&overrides.sweep, sources.next());
-    for option in &overrides.sweep {
-        document = sweep::option(document, option, sources, &mut found);
-    }
-    refuse_twice(&set, "set", &mut found);
-    refuse_twice(&swept, "swept", &mut found);
-    sweep::refuse_set(&set, &document, &mut found);
+    document = options::lay(document, overrides, sources, &mut found);
     read.extend(values::names_read(&document, sources));
     // Beside other mistakes, such as a misspelt name in a formula, this would only be their echo.
     let mut unread = Diagnostics::default();
     values::refuse_unread(&document, &read, whole.source, &mut unread);
     let spec = finish(document, whole, LAYING, components, sources, found)?;
     if unread.is_empty() { Ok(spec) } else { Err(unread) }
-}
-
-/// The paths that options ask for, the texts of which are sources from `first` on.
-fn asked(options: &[String], first: usize) -> Vec<Placed<&str>> {
-    let mut paths = Vec::new();
-    for (i, option) in options.iter().enumerate() {
-        let whole = option.split('=').next().unwrap_or_default();
-        let (value, before) = (whole.trim(), whole.len() - whole.trim_start().len());
-        let at = Span { source: first + i, start: before, end: before + value.len() };
-        paths.push(Placed { value, at, key: at });
-    }
-    paths
-}
-
-/// Refuses a path that is asked for twice: the first would do nothing.
-fn refuse_twice(asked: &[Placed<&str>], done: &str, found: &mut Diagnostics) {
-    let mut places = HashMap::new();
-    for Placed { value, at, .. } in asked {
-        let stands_for = if *value == "train.epochs" { "train.iterations" } else { value };
-        let Some((first, also)) = places.insert(stands_for, (*value, *at)) else { continue };
-        let problem = match first == *value {
-            true => format!("`{value}` is {done} twice"),
-            false => format!("`{first}` and `{value}` exclude each other"),
-        };
-        found.push(Diagnostic::new(Problem::Conflict(problem), *at).label("again").also(also, "first here"));
-    }
 }
 
 /// Reads the text of a whole experiment, such as a manifest keeps; `name` says which file it stands for, `laying` how the
@@ -487,37 +435,4 @@ fn check_train(resolved: &Table, found: &mut Diagnostics) {
             found.push(Diagnostic::new(problem, metric.span));
         }
     }
-}
-
-/// `7`, `1,5,9` or the half-open `0..40`.
-fn seeds_option(text: &str, sources: &mut Sources) -> Result<Node, Diagnostic> {
-    let source = sources.add("--seeds", text);
-    let whole = Span { source, start: 0, end: text.len() };
-    let wrong = |at: Span| {
-        let problem = Problem::WrongType {
-            key: "--seeds".into(),
-            expected: "`7`, `1,5,9` or `0..40`".into(),
-            found: format!("`{}`", text.escape_debug()),
-        };
-        Diagnostic::new(problem, at)
-    };
-    let number = |part: &str| part.trim().parse::<i64>().ok().filter(|n| *n >= 0);
-    if let Some((from, to)) = text.split_once("..") {
-        let (Some(from), Some(to)) = (number(from), number(to)) else { return Err(wrong(whole)) };
-        if to <= from {
-            return Err(wrong(whole).label("no seed lies between these"));
-        }
-        let mut table = Table::default();
-        table.put("from", Node::new(Value::Int(from), whole));
-        table.put("count", Node::new(Value::Int(to - from), whole));
-        return Ok(Node::new(Value::Table(table), whole));
-    }
-    let mut items = Vec::new();
-    let mut start = 0;
-    for part in text.split(',') {
-        let at = whole.part(start..start + part.len());
-        items.push(Node::new(Value::Int(number(part).ok_or_else(|| wrong(at))?), at));
-        start += part.len() + 1;
-    }
-    Ok(Node::new(Value::Array(items), whole))
 }

@@ -185,10 +185,15 @@ fn the_number_of_parameters_of_each_configuration_is_that_of_its_weights() {
 #[test]
 fn nothing_that_is_asked_for_is_dropped() {
     let swept = SMALL.to_string() + "\n[sweep.over]\nhidden = [2, 3]\n";
-    let cases: [(&str, &[&str], &[&str]); 9] = [
+    let cases: [(&str, &[&str], &[&str]); 10] = [
         (SMALL, &["--set", "optimizer.lr=1", "--set", "optimizer.lr=2"], &["`optimizer.lr` is set twice"]),
         (SMALL, &["--set", "run.seeds=[1]", "--seeds", "2"], &["`run.seeds` is set twice"]),
         (SMALL, &["--set", "train.epochs=1", "--set", "train.iterations=2"], &["exclude each other"]),
+        (
+            SMALL,
+            &["--set", "layer.hidden_1.beta.value=0.5", "--set", "layer.hidden_1.beta.uniform=[0, 1]"],
+            &["`layer.hidden_1.beta.value` and `layer.hidden_1.beta.uniform` exclude each other"],
+        ),
         (SMALL, &["--sweep", "hidden=1,2", "--sweep", "hidden=3"], &["`hidden` is swept twice"]),
         (
             SMALL,
