@@ -140,7 +140,7 @@ fn line(field: &Field) -> String {
 }
 
 fn shown(value: &Value) -> String {
-    let at = Span { source: 0, start: 0, end: 0 };
+    let at = Span::NONE;
     let node = Node::new(value.clone(), at);
     let table = Table { entries: vec![Entry { key: "v".into(), key_span: at, node, stands: Stands::Written }] };
     toml(&table, FormulaStyle::Kept).trim().trim_start_matches("v = ").to_string()

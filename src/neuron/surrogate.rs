@@ -3,7 +3,8 @@
 use crate::formula::{self, Expr};
 use crate::spec::component::{Info, OWN_FUNCTIONS};
 use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem, suggest};
-use crate::spec::fields::{Field, Presence, Range};
+use crate::spec::fields::{Field, Presence};
+use crate::spec::key::{Range, number};
 use crate::spec::source::Sources;
 use crate::spec::tree::{Node, Table, Value};
 use crate::spec::values::formula_error;
@@ -161,7 +162,7 @@ fn read_params(table: &Table, found: &mut Diagnostics) -> Vec<Field> {
             continue;
         };
         let about = entry.node.as_table().and_then(|inner| inner.text("about")).unwrap_or("");
-        fields.push(Field::number(&entry.key, Range::ANY, default, about));
+        fields.push(number(Range::ANY).or(default).field(&entry.key, about));
     }
     fields
 }

@@ -57,9 +57,7 @@ impl LayerPlan {
             parameters: Vec::new(),
         }
     }
-}
 
-impl LayerPlan {
     /// Its signals by path.
     pub fn paths(&self) -> Vec<String> {
         self.signals.iter().map(|signal| format!("{}.{signal}", self.name)).collect()

@@ -1,6 +1,6 @@
 //! A network: layers one behind the other, and its parameters by path (`hidden_1.weight`).
 
-use super::layer::{AnyLayer, Layer, LayerPlan, ParameterPlan};
+use super::layer::{AnyLayer, Layer, LayerPlan, ParameterPlan, Parameters};
 use crate::neuron::reference::Carry;
 use crate::spec::LayerSpec;
 use crate::tensor::{Backend, Matrix, Recorder, Steps, TensorError};
@@ -119,7 +119,7 @@ impl<D: Backend> Network<D> {
         let mut current = input.clone();
         for (plan, layer) in &self.layers {
             let of_layer = format!("{}.", plan.name);
-            let own: HashMap<String, Matrix<D>> = (self.parameters.iter())
+            let own: Parameters<D> = (self.parameters.iter())
                 .filter_map(|p| Some((p.path.strip_prefix(&of_layer)?.to_string(), p.values.clone())))
                 .collect();
             let gather = |signal: &str| signal == plan.output || wanted(&format!("{of_layer}{signal}"));

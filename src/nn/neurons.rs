@@ -2,7 +2,7 @@
 
 use super::fused::Form;
 use super::init::{Constant, Initialiser, TorchLinear};
-use super::layer::{Layer, LayerPlan, Learning, Lookup, ParameterPlan, Recipe};
+use super::layer::{Layer, LayerPlan, Learning, Lookup, ParameterPlan, Parameters, Recipe};
 use super::linear::{DenseWeights, WeightKeys, project};
 use crate::formula::Expr;
 use crate::neuron::Model;
@@ -15,7 +15,7 @@ use crate::spec::fields::{Field, Type};
 use crate::spec::held::{Begins, ParameterKeys, Per, parameter};
 use crate::spec::key::{Key, KeyType, Keys, at_least, component};
 use crate::spec::tree::{Table, Value};
-use crate::tensor::{Backend, Matrix, Recorder, Steps, TensorError};
+use crate::tensor::{Backend, Recorder, Steps, TensorError};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -232,7 +232,7 @@ struct NeuronLayer {
 impl<D: Backend> Layer<D> for NeuronLayer {
     fn forward(
         &self,
-        parameters: &HashMap<String, Matrix<D>>,
+        parameters: &Parameters<D>,
         input: &Steps<D>,
         carry: Option<Carry<D>>,
         tbptt: Option<usize>,

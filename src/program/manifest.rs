@@ -8,7 +8,7 @@ use crate::keys;
 use crate::spec::check::Checker;
 use crate::spec::component::{Components, Info, Origin};
 use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem};
-use crate::spec::fields::{Field, Range, Type};
+use crate::spec::fields::{Field, Presence, Range, Type};
 use crate::spec::key::{Choice, Keys, Placed};
 use crate::spec::merge::wrong_type;
 use crate::spec::source::{Span, text_of};
@@ -247,8 +247,8 @@ fn read_params(params: &Table, fields: &mut Vec<Field>, found: &mut Diagnostics)
                 continue;
             }
         };
-        let about = node.as_table().and_then(|inner| inner.text("about")).unwrap_or("");
-        fields.push(Field::default(key, ty, default, about));
+        let about = node.as_table().and_then(|inner| inner.text("about")).unwrap_or("").into();
+        fields.push(Field { name: key.clone(), about, ty, presence: Presence::Default(default) });
         keys.push(key.clone());
     }
     keys

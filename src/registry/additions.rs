@@ -1,4 +1,4 @@
-//! How components come into the registry: `to.loss("mse", |_| Mse).about("...")`. Built-in ones and those of other crates
+//! How components come into the registry: `to.loss("mse", |()| Mse).about("...")`. Built-in ones and those of other crates
 //! register alike; whatever is registered shows in `list`, `show`, the schema and suggestions, and is checked alike.
 
 use super::{Catalog, LayerBuild, LossBuild, MetricBuild, Registered, Registry, keys};

@@ -171,7 +171,7 @@ fn broken(path: &Path, text: &str, list: Vec<Diagnostic>) -> Broken {
 
 /// Adds a plugin. One that takes the name of another component must say so; two plugins of one name are an error.
 fn put<B>(catalog: &mut Catalog<B>, kind: Kind, info: Info, build: B, table: &Table, found: &mut Diagnostics) {
-    let at = table.get("name").map_or(Span { source: 0, start: 0, end: 0 }, |node| node.span);
+    let at = table.get("name").map_or(Span::NONE, |node| node.span);
     let overrides = table.text("overrides") == Some(&info.name);
     let duplicate = || Problem::Duplicate { what: kind.to_string(), name: info.name.clone() };
     match catalog.get(&info.name).map(|entry| &entry.info) {

@@ -224,7 +224,7 @@ mod tests {
     use super::*;
     use crate::spec::source::Span;
 
-    const AT: Span = Span { source: 0, start: 0, end: 0 };
+    const AT: Span = Span::NONE;
 
     fn range(low: f64, high: f64, log: bool, int: bool, step: Option<f64>) -> Dimension {
         let values = Values::Range(NumberRange { low, high, log, int, step, span: AT });

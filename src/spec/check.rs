@@ -3,9 +3,9 @@
 
 use super::component::{Components, Kind};
 use super::diagnostic::{Diagnostic, Diagnostics, Problem, nearest, suggest};
-use super::fields::{Field, PARAMETER_OPTIONS, Pair, Presence, Range, SEED, Type};
-use super::held::parameter_fields;
-use super::key::Keys;
+use super::fields::{Field, Pair, Presence, Range, SEED, Type};
+use super::held::{is_source, parameter_fields};
+use super::key::{Keys, text};
 use super::keys::{SeedsKeys, TermKeys, common_fields};
 use super::merge::wrong_type;
 use super::source::Span;
@@ -34,7 +34,7 @@ static OF_TERMS: LazyLock<Vec<Field>> = LazyLock::new(TermKeys::fields);
 static OF_SEEDS: LazyLock<Vec<Field>> = LazyLock::new(SeedsKeys::fields);
 static OF_KINDS: LazyLock<Vec<(Kind, Vec<Field>)>> =
     LazyLock::new(|| Kind::ALL.iter().map(|kind| (*kind, common_fields(*kind))).collect());
-static KIND: LazyLock<Field> = LazyLock::new(|| Field::required("kind", Type::Text, "which component"));
+static KIND: LazyLock<Field> = LazyLock::new(|| text().field("kind", "which component"));
 
 impl<'a> Checker<'a> {
     /// Looks components up in a registry and tells what is wrong.
@@ -240,8 +240,7 @@ impl<'a> Checker<'a> {
         let registry = self.registry;
         let fields = self.parameters[usize::from(given)].get_or_init(|| parameter_fields(registry, given).into());
         let checked = self.table(&table, &fields.clone(), node.span);
-        let sources: Vec<&Entry> =
-            checked.entries.iter().filter(|e| !PARAMETER_OPTIONS.contains(&e.key.as_str())).collect();
+        let sources: Vec<&Entry> = checked.entries.iter().filter(|entry| is_source(&entry.key)).collect();
         if self.found.list.len() > before {
             return None;
         }

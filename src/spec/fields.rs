@@ -136,28 +136,6 @@ impl Pair {
     }
 }
 
-impl Field {
-    /// A key that must be there.
-    pub fn required(name: &str, ty: Type, about: &str) -> Field {
-        Field { name: name.into(), about: about.into(), ty, presence: Presence::Required }
-    }
-
-    /// A key that may stay away.
-    pub fn optional(name: &str, ty: Type, about: &str) -> Field {
-        Field { name: name.into(), about: about.into(), ty, presence: Presence::Optional }
-    }
-
-    /// A key with a default.
-    pub fn default(name: &str, ty: Type, value: Value, about: &str) -> Field {
-        Field { name: name.into(), about: about.into(), ty, presence: Presence::Default(value) }
-    }
-
-    /// A number with a default.
-    pub fn number(name: &str, range: Range, value: f64, about: &str) -> Field {
-        Field::default(name, Type::Number(range), Value::Float(value), about)
-    }
-}
-
 impl Type {
     /// A whole number of at least `min`.
     pub const fn at_least(min: i64) -> Type {
@@ -193,6 +171,3 @@ impl Type {
 
 /// What a seed may be.
 pub const SEED: Type = Type::Int { min: 0, max: i64::MAX };
-
-/// Keys of a parameter that say how it is held, not what its value is.
-pub const PARAMETER_OPTIONS: [&str; 3] = ["learn", "per", "lr"];

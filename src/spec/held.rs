@@ -2,10 +2,11 @@
 
 use super::Component;
 use super::component::{Components, Kind};
-use super::fields::{Field, PARAMETER_OPTIONS, Presence, Type};
+use super::fields::{Field, Presence, Type};
 use super::key::{Choice, Key, KeyType, Keys, Range, ToValue, number};
 use super::tree::Node;
 use crate::keys;
+use std::sync::LazyLock;
 
 /// A parameter of a layer.
 pub const fn parameter() -> Key<ParameterKeys> {
@@ -35,8 +36,7 @@ impl KeyType for ParameterKeys {
         let table = node.as_table()?;
         let given = table.get("value").and_then(Node::as_number);
         let drawn = || {
-            let of = |key: &str| !PARAMETER_OPTIONS.contains(&key);
-            let entry = table.entries.iter().find(|entry| of(&entry.key))?;
+            let entry = table.entries.iter().find(|entry| is_source(&entry.key))?;
             Some(Begins::Drawn(Component { kind: entry.key.clone(), args: table.clone(), span: node.span }))
         };
         Some(ParameterKeys { begins: given.map(Begins::At).or_else(drawn)?, holding: Holding::read(table)? })
@@ -53,6 +53,14 @@ keys! {
         /// its own learning rate
         pub lr: Option<f64> = number(Range::POSITIVE).optional(),
     }
+}
+
+/// The keys of [`Holding`], made once: each parameter of each configuration is held against them.
+static HOLDING: LazyLock<Vec<Field>> = LazyLock::new(Holding::fields);
+
+/// Whether a key of a parameter says where it begins, and not how it is held.
+pub fn is_source(key: &str) -> bool {
+    HOLDING.iter().all(|field| field.name != key)
 }
 
 /// How many values a parameter has.
@@ -78,7 +86,7 @@ pub fn parameter_fields(registry: &dyn Components, given: bool) -> Vec<Field> {
         }
     }
     let per = if given { Per::Layer } else { Per::Neuron };
-    fields.extend(Holding::fields().into_iter().map(|field| match field.name.as_str() {
+    fields.extend(HOLDING.iter().cloned().map(|field| match field.name.as_str() {
         "per" => Field { presence: Presence::Default(per.written()), ..field },
         _ => field,
     }));

@@ -127,7 +127,7 @@ impl<T> Key<T> {
 
     /// The description of a key of this name.
     pub fn field(self, name: &str, about: &str) -> Field {
-        Field { name: name.into(), about: about.trim().into(), ty: self.ty, presence: self.presence }
+        Field { name: name.into(), about: about.into(), ty: self.ty, presence: self.presence }
     }
 }
 
@@ -363,7 +363,7 @@ macro_rules! keys {
                 #[allow(unused_imports)]
                 use $crate::spec::key::*;
                 let fields = [
-                    $(<$ty as KeyType>::declared($key, name_of(stringify!($field)), concat!($($about),+))),*
+                    $(<$ty as KeyType>::declared($key, name_of(stringify!($field)), concat!($($about),+).trim())),*
                 ];
                 fields.into_iter().flatten().collect()
             }

@@ -281,7 +281,7 @@ impl Plan {
         let mut table = self.build(trial, registry)?.spec.resolved.clone();
         table.remove("let");
         if let Some(Value::Table(run)) = table.get_mut("run").map(|node| &mut node.value) {
-            let at = Span { source: 0, start: 0, end: 0 };
+            let at = Span::NONE;
             let seed = Node::new(Value::Int(trial.seed as i64), at);
             run.put("seeds", Node::new(Value::Array(vec![seed]), at));
         }

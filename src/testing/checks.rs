@@ -1,6 +1,5 @@
 //! What each kind of component promises.
 
-use super::NOWHERE;
 use crate::nn::network::{Network, NetworkPlan};
 use crate::nn::{LayerPlan, Parameter, ParameterPlan, init};
 use crate::random::{Draws, Stream};
@@ -8,7 +7,7 @@ use crate::registry::{OnDevice, Registry};
 use crate::search::pruner::{Contest, Pruner};
 use crate::spec::component::Info;
 use crate::spec::keys::DatasetKeys;
-use crate::spec::source::Sources;
+use crate::spec::source::{Sources, Span};
 use crate::spec::sweep::{Dimension, NumberRange, Sweep, Values};
 use crate::spec::tree::{Node, Value};
 use crate::spec::{Component, DataSpec};
@@ -372,12 +371,12 @@ fn on_tape(rule: &Rule, begin: &[f32], updates: usize) -> Result<Vec<f32>, Tenso
 /// Its points lie in the space, each once; they are the same each time, and more begin with the same ones.
 pub fn sampler(registry: &Registry, component: &Component, report: Reporter<'_>) {
     let sampler = registry.sampler(component);
-    let range = NumberRange { low: 0.0, high: 1.0, log: false, int: false, step: Some(0.25), span: NOWHERE };
-    let listed = [1, 2, 3].map(|i| Node::new(Value::Int(i), NOWHERE));
+    let range = NumberRange { low: 0.0, high: 1.0, log: false, int: false, step: Some(0.25), span: Span::NONE };
+    let listed = [1, 2, 3].map(|i| Node::new(Value::Int(i), Span::NONE));
     let space = |trials: Option<usize>| {
-        let dimension = |name: &str, values| Dimension { name: name.into(), span: NOWHERE, values };
+        let dimension = |name: &str, values| Dimension { name: name.into(), span: Span::NONE, values };
         let dimensions = vec![dimension("a", Values::List(listed.to_vec())), dimension("b", Values::Range(range))];
-        Sweep::of(component.clone(), trials.map(|trials| (trials, NOWHERE)), dimensions)
+        Sweep::of(component.clone(), trials.map(|trials| (trials, Span::NONE)), dimensions)
     };
     let points = |trials| sampler.points(&space(trials)).ok();
     let (all, few, more) = (points(None), points(Some(4)), points(Some(8)));

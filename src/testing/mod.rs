@@ -21,9 +21,6 @@ use crate::spec::source::{Sources, Span};
 use crate::spec::tree::{self, Node, Table, Value};
 use std::fmt;
 
-/// Where nothing stands.
-const NOWHERE: Span = Span { source: 0, start: 0, end: 0 };
-
 /// A promise that a component does not keep.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Breach {
@@ -125,14 +122,14 @@ impl Suite {
     fn component(&self, kind: Kind, info: &Info) -> Result<Component, String> {
         let given = self.given.iter().find(|(k, name, _)| *k == kind && *name == info.name);
         let mut table = given.map_or_else(Table::default, |(.., table)| table.clone());
-        table.put("kind", Node::new(Value::Text(info.name.clone()), NOWHERE));
+        table.put("kind", Node::new(Value::Text(info.name.clone()), Span::NONE));
         for field in info.fields.iter().chain(&common_fields(kind)) {
             if matches!(field.presence, Presence::Required) && table.get(&field.name).is_none() {
-                table.put(&field.name, Node::new(self.example(field), NOWHERE));
+                table.put(&field.name, Node::new(self.example(field), Span::NONE));
             }
         }
         let mut found = Diagnostics::default();
-        let node = Node::new(Value::Table(table), NOWHERE);
+        let node = Node::new(Value::Table(table), Span::NONE);
         let checked = Checker::new(&self.registry, &mut found).component(&node, "test", kind, &[]);
         match (found.list.first(), checked.as_ref().and_then(Component::of_node)) {
             (None, Some(component)) => Ok(component),
@@ -144,7 +141,7 @@ impl Suite {
     /// A value that fits a key.
     fn example(&self, field: &Field) -> Value {
         let text = |text: &str| Value::Text(text.into());
-        let list = |values: Vec<Value>| Value::Array(values.into_iter().map(|v| Node::new(v, NOWHERE)).collect());
+        let list = |values: Vec<Value>| Value::Array(values.into_iter().map(|v| Node::new(v, Span::NONE)).collect());
         match &field.ty {
             Type::Bool => Value::Bool(true),
             Type::Int { min, max } => Value::Int(4.clamp(*min, *max)),
@@ -161,7 +158,7 @@ impl Suite {
             Type::Table(fields) => {
                 let mut table = Table::default();
                 for field in fields.iter().filter(|field| matches!(field.presence, Presence::Required)) {
-                    table.put(&field.name, Node::new(self.example(field), NOWHERE));
+                    table.put(&field.name, Node::new(self.example(field), Span::NONE));
                 }
                 Value::Table(table)
             }
