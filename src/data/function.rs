@@ -10,7 +10,7 @@ use crate::neuron::limits;
 use crate::neuron::surrogate::info;
 use crate::random::Draws;
 use crate::spec::component::{Info, OWN_FUNCTIONS};
-use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem, suggest};
+use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem};
 use crate::spec::key::{KeyType, Keys, Range, number};
 use crate::spec::merge::wrong_type;
 use crate::spec::source::{Sources, Span};
@@ -226,7 +226,7 @@ fn read_channels(
                 for name in expr.names() {
                     if !known.contains(&name.text) && constant(&name.text).is_none() {
                         let names = known.iter().map(String::as_str);
-                        let help = if found.is_long() { None } else { suggest(&name.text, names, "") };
+                        let help = found.suggest(&name.text, names, "");
                         let problem = Problem::UnknownName { what: "name".into(), name: name.text.clone() };
                         found.push(Diagnostic::new(problem, at.part(name.span.clone())).help(help));
                     }

@@ -4,7 +4,7 @@
 use super::file::FileTables;
 use super::scale::{Scale, Scaling};
 use super::split::{Part, Reach};
-use super::table::{FileKeys, NamedColumns, draw_whole, said};
+use super::table::{FileKeys, NamedColumns, draw_whole, report};
 use super::{Data, DataError, DataShape, Dataset, Reading, Units};
 use crate::keys;
 use crate::random::Draws;
@@ -175,7 +175,7 @@ fn sequences(
     let texts = match columns.file.texts(name) {
         Ok(texts) => texts,
         Err(error) => {
-            found.push(said(&error, *at));
+            report(&columns.file, &error, *at, found);
             return Vec::new();
         }
     };

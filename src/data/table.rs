@@ -10,6 +10,7 @@ use crate::random::Draws;
 use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem, suggest};
 use crate::spec::key::{Choice, Flat, Key, Placed, list, text};
 use crate::spec::source::{Span, path_of};
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -101,7 +102,7 @@ impl NamedColumns {
         let path = reading.sources.folder(at).join(path_of(&keys.path.value));
         let unlabelled = reading.unlabelled;
         let file = tables.read(Path::new(&path), unlabelled);
-        let file = file.map_err(|error| Diagnostics { list: vec![said(&error, at)] })?;
+        let file = file.map_err(|error| Diagnostics { list: vec![said(&error, error.help(), at)] })?;
         let mut found = Diagnostics::default();
         // Their units are fitted already.
         let scaling = if unlabelled { Scaling::None } else { scaling };
@@ -142,8 +143,14 @@ impl NamedColumns {
 }
 
 /// What is wrong with a file, at the place of an experiment that names it.
-pub fn said(error: &TableError, at: Span) -> Diagnostic {
-    Diagnostic::new(Problem::Data(error.to_string()), at).help(error.help())
+fn said(error: &TableError, help: Option<String>, at: Span) -> Diagnostic {
+    Diagnostic::new(Problem::Data(error.to_string()), at).help(help)
+}
+
+/// Adds what is wrong with a column, at the place of an experiment that names it.
+pub fn report(file: &TableFile, error: &TableError, at: Span, found: &mut Diagnostics) {
+    let help = if found.is_long() { None } else { file.help(error) };
+    found.push(said(error, help, at));
 }
 
 /// The columns that a key names.
@@ -159,24 +166,23 @@ fn columns(
         let problem = Problem::OutOfRange { key: key.into() };
         found.push(Diagnostic::new(problem, *at).label("expected at least one column"));
     }
-    let mut columns = Vec::new();
-    for (i, Placed { value: name, at, .. }) in names.iter().enumerate() {
-        if names[..i].iter().any(|other| other.value == *name) {
+    let (mut columns, mut known) = (Vec::new(), HashSet::new());
+    for Placed { value: name, at, .. } in names {
+        if !known.insert(name) {
             let problem = Problem::Duplicate { what: "column".into(), name: name.into() };
             found.push(Diagnostic::new(problem, *at));
         }
         match file.numbers(name) {
             Ok(values) if scaling != Scaling::None && values.iter().all(|value| *value == values[0]) => {
-                let file_merges = file.merges(name);
-                let (file, column, value) = (file.file().to_string(), name.to_string(), values[0].to_string());
-                let error = match file_merges {
-                    true => TableError::Merged { file, column, value },
-                    false => TableError::Constant { file, column, value },
+                let (path, column, value) = (file.file().to_string(), name.to_string(), values[0].to_string());
+                let error = match file.merges(name) {
+                    true => TableError::Merged { file: path, column, value },
+                    false => TableError::Constant { file: path, column, value },
                 };
-                found.push(said(&error, *at));
+                report(file, &error, *at, found);
             }
             Ok(values) => columns.push(values),
-            Err(error) => found.push(said(&error, *at)),
+            Err(error) => report(file, &error, *at, found),
         }
     }
     columns
@@ -208,7 +214,7 @@ fn labels(file: &TableFile, column: &Placed<String>, found: &mut Diagnostics) ->
     let texts = match file.texts(name) {
         Ok(texts) => texts,
         Err(error) => {
-            found.push(said(&error, *at));
+            report(file, &error, *at, found);
             return None;
         }
     };

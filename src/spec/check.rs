@@ -2,7 +2,7 @@
 //! back in their full form, with every default written out.
 
 use super::component::{Components, Kind};
-use super::diagnostic::{Diagnostic, Diagnostics, Problem, nearest, suggest};
+use super::diagnostic::{Diagnostic, Diagnostics, Problem, nearest};
 use super::fields::{Field, Pair, Presence, Range, SEED, Type};
 use super::held::{is_source, parameter_fields};
 use super::key::{Keys, text};
@@ -101,7 +101,7 @@ impl<'a> Checker<'a> {
                 continue;
             }
             let names = fields.clone().map(|field| field.name.as_str());
-            let help = if self.found.is_long() { None } else { suggest(&entry.key, names, "") };
+            let help = self.found.suggest(&entry.key, names, "");
             let label = match (entry.stands, kind) {
                 (Stands::Asked, Some(kind)) => format!("this is asked for, but `{kind}` has no such key"),
                 _ => "no such key here".into(),
@@ -196,7 +196,7 @@ impl<'a> Checker<'a> {
         if options.iter().any(|option| option == text) {
             return Some(node.clone());
         }
-        let help = suggest(text, options.iter().map(String::as_str), "");
+        let help = self.found.suggest(text, options.iter().map(String::as_str), "");
         let problem = Problem::UnknownName { what: key.into(), name: text.into() };
         self.found.push(Diagnostic::new(problem, node.span).help(help));
         None

@@ -144,6 +144,16 @@ impl Diagnostics {
         self.list.len() >= MOST_HELPED
     }
 
+    /// As [`suggest`], and nothing where so much is wrong that nobody reads it.
+    pub fn suggest<'a>(
+        &self,
+        name: &str,
+        among: impl IntoIterator<Item = &'a str> + Clone,
+        more: &str,
+    ) -> Option<String> {
+        if self.is_long() { None } else { suggest(name, among, more) }
+    }
+
     /// What is wrong in one line, of very much the first.
     pub fn in_a_line(&self) -> String {
         let mut texts: Vec<String> = self.list.iter().take(MOST_IN_A_LINE).map(|one| one.problem.to_string()).collect();

@@ -2,7 +2,7 @@
 //!
 //! Tables merge; everything else is replaced. `[[layer]]` replaces the list of layers.
 
-use super::diagnostic::{Diagnostic, Diagnostics, Problem, suggest};
+use super::diagnostic::{Diagnostic, Diagnostics, Problem};
 use super::source::{Sources, Span, path_of, read, text_of};
 use super::tree::{Entry, Node, Stands, Table, Value, parse, parse_value};
 use std::collections::HashMap;
@@ -30,6 +30,9 @@ pub fn replaced_by(path: &str) -> Vec<String> {
 /// Files that extend each other, and parts of a path: more of them are a mistake, and would need as many calls inside of
 /// each other.
 const DEEPEST: usize = 64;
+
+/// Layers that one file patches: each is looked for among all.
+const MOST_PATCHES: usize = 1000;
 
 /// Reads a file and all that it extends, and lays them over each other.
 pub fn load(path: &Path, sources: &mut Sources, found: &mut Diagnostics) -> Option<Table> {
@@ -240,6 +243,11 @@ pub fn forget_inherited(table: &mut Table, but: Option<&Table>) {
 }
 
 fn patch_layers(layers: &mut Vec<Node>, patches: Table, found: &mut Diagnostics) {
+    if let Some(beyond) = patches.entries.get(MOST_PATCHES) {
+        let text = format!("more than {MOST_PATCHES} layers are patched");
+        found.push(Diagnostic::new(Problem::Conflict(text), beyond.key_span).label("none from here on is read"));
+        return;
+    }
     for patch in patches.entries {
         let Value::Table(mut changes) = patch.node.value else {
             let node = Node { value: patch.node.value, ..patch.node };
@@ -260,10 +268,10 @@ fn patch_layers(layers: &mut Vec<Node>, patches: Table, found: &mut Diagnostics)
                 changes.put("name", Node::new(Value::Text(patch.key), patch.key_span));
                 match layers.iter().position(|layer| name_of(layer) == after.node.as_text()) {
                     Some(at) => layers.insert(at + 1, Node::new(Value::Table(changes), patch.key_span)),
-                    None => found.push(unknown_layer(after.node.as_text().unwrap_or(""), after.node.span, layers)),
+                    None => unknown_layer(after.node.as_text().unwrap_or(""), after.node.span, layers, found),
                 }
             }
-            (None, _, _) => found.push(unknown_layer(&patch.key, patch.key_span, layers)),
+            (None, _, _) => unknown_layer(&patch.key, patch.key_span, layers, found),
             (Some(_), remove, after) => {
                 let at = remove.or(after).map_or(patch.key_span, |entry| entry.node.span);
                 let text = "a layer that is there takes changes, or `remove = true`, and nothing beside it";
@@ -277,10 +285,10 @@ fn name_of(layer: &Node) -> Option<&str> {
     layer.as_table().and_then(|table| table.text("name"))
 }
 
-fn unknown_layer(name: &str, at: Span, layers: &[Node]) -> Diagnostic {
+fn unknown_layer(name: &str, at: Span, layers: &[Node], found: &mut Diagnostics) {
     let names: Vec<&str> = layers.iter().filter_map(name_of).collect();
-    let help = suggest(name, names, "a new layer says `after = NAME`");
-    Diagnostic::new(Problem::UnknownName { what: "layer".into(), name: name.into() }, at).help(help)
+    let help = found.suggest(name, names, "a new layer says `after = NAME`");
+    found.push(Diagnostic::new(Problem::UnknownName { what: "layer".into(), name: name.into() }, at).help(help));
 }
 
 /// A value of the wrong type.

@@ -19,8 +19,17 @@ pub struct Overrides {
     pub seeds: Option<String>,
 }
 
+/// Options of one request: each is laid over all that stands.
+const MOST_OPTIONS: usize = 1000;
+
 /// Lays all options over a document.
 pub(super) fn lay(mut document: Table, overrides: &Overrides, sources: &mut Sources, found: &mut Diagnostics) -> Table {
+    if overrides.set.len() + overrides.sweep.len() > MOST_OPTIONS {
+        let text = format!("more than {MOST_OPTIONS} options `--set` and `--sweep`");
+        let help = "write them into a file that `extends` this one".to_string();
+        found.push(Diagnostic::without_place(Problem::Conflict(text)).help(help));
+        return document;
+    }
     let mut set = asked(&overrides.set, sources.next());
     for option in &overrides.set {
         document = merge::set(document, option, sources, found);

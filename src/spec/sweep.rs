@@ -2,7 +2,7 @@
 
 use super::check::{Checker, name_fault};
 use super::component::{Components, Kind};
-use super::diagnostic::{Diagnostic, Diagnostics, Problem, suggest};
+use super::diagnostic::{Diagnostic, Diagnostics, Problem};
 use super::key::{Choice, KeyType, Keys, Placed};
 use super::print::value_toml;
 use super::source::{Sources, Span};
@@ -329,10 +329,7 @@ fn check_name(entry: &Entry, document: &Table, found: &mut Diagnostics) {
     let known: Vec<&str> =
         values.map_or(Vec::new(), |table| table.entries.iter().map(|entry| entry.key.as_str()).collect());
     if !known.contains(&name) {
-        let help = match found.is_long() {
-            true => None,
-            false => suggest(name, known, "anything else is swept by its path, such as \"optimizer.lr\""),
-        };
+        let help = found.suggest(name, known, "anything else is swept by its path, such as \"optimizer.lr\"");
         let help =
             help.unwrap_or("anything but names of `[let]` is swept by its path, such as \"optimizer.lr\"".into());
         let problem = Problem::UnknownName { what: "name".into(), name: name.into() };
@@ -458,12 +455,12 @@ fn objective(sweep: &Table, document: &Table, found: &mut Diagnostics) -> Option
     };
     if name.starts_with("test.") {
         let problem = Problem::Conflict("the test part cannot choose configurations".into());
-        let help = suggest(&name.replacen("test", "validation", 1), known.iter().map(String::as_str), "");
+        let help = found.suggest(&name.replacen("test", "validation", 1), known.iter().map(String::as_str), "");
         found.push(Diagnostic::new(problem, said.at).label("what is tested on may not be chosen by").help(help));
         return None;
     }
     if !known.contains(&name) {
-        let help = suggest(&name, known.iter().map(String::as_str), "`[train] metrics` names what is recorded");
+        let help = found.suggest(&name, known.iter().map(String::as_str), "`[train] metrics` names what is recorded");
         let problem = Problem::UnknownName { what: "objective".into(), name };
         found.push(Diagnostic::new(problem, said.at).label("not the loss, nor a metric here").help(help));
         return None;

@@ -39,7 +39,7 @@ pub fn refuse_unread(document: &Table, read: &BTreeSet<String>, file: usize, fou
         if !read.contains(key) {
             let problem = Problem::Conflict(format!("nothing reads `let.{key}`"));
             let read_by = "a name of `[let]` is read by a formula such as \"=name\"";
-            let near = if found.is_long() { None } else { suggest(key, read.iter().map(String::as_str), read_by) };
+            let near = found.suggest(key, read.iter().map(String::as_str), read_by);
             let help = near.unwrap_or(read_by.into());
             found.push(Diagnostic::new(problem, *key_span).label("it would change nothing").help(help));
         }

@@ -128,7 +128,7 @@ fn a_table_that_is_large_or_wide_is_read_or_refused_within_seconds() {
         let took = bounded(bytes.len(), || match TableFile::read(&file, false) {
             Ok(table) => {
                 for name in ["x", "y", "0"] {
-                    let _ = (table.numbers(name).map_err(|error| error.help()), table.texts(name));
+                    let _ = (table.numbers(name).map_err(|error| table.help(&error)), table.texts(name));
                 }
             }
             Err(error) => {
