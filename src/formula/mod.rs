@@ -232,6 +232,36 @@ impl Expr {
         }
     }
 
+    /// Its operands, with whether a gradient flows back to each: not through what is flat, and not to what is
+    /// multiplied with the number 0 or raised to it.
+    pub fn operands(&self) -> Vec<(&Expr, bool)> {
+        let is_zero = |expr: &Expr| expr.eval(&|_| None).is_ok_and(|value| value == 0.0);
+        match self {
+            Expr::Binary(BinaryOp::Mul, a, b) => vec![(a, !is_zero(b)), (b, !is_zero(a))],
+            Expr::Binary(BinaryOp::Pow, a, b) => vec![(a, !is_zero(b)), (b, true)],
+            Expr::Call(Function::Where, arguments) => {
+                arguments.iter().enumerate().map(|(i, argument)| (argument, i > 0)).collect()
+            }
+            _ => self.children().into_iter().map(|child| (child, !self.is_flat())).collect(),
+        }
+    }
+
+    /// Names that gradients flow back to.
+    pub fn taught(&self) -> Vec<&Name> {
+        match self {
+            Expr::Name(name) => vec![name],
+            _ => self.operands().into_iter().filter(|(_, taught)| *taught).flat_map(|(x, _)| x.taught()).collect(),
+        }
+    }
+
+    /// Whether it is a step of one kind or another, whose derivative is 0.
+    fn is_flat(&self) -> bool {
+        use BinaryOp::{Equal, Greater, GreaterEqual, Less, LessEqual, NotEqual};
+        use Function::{Detach, Floor, Heaviside, Sign, Surrogate};
+        matches!(self, Expr::Binary(Less | LessEqual | Greater | GreaterEqual | Equal | NotEqual, ..))
+            || matches!(self, Expr::Call(Detach | Floor | Heaviside | Sign | Surrogate, _))
+    }
+
     /// How many parts of it, itself among them, are such.
     pub fn count(&self, is_such: &dyn Fn(&Expr) -> bool) -> usize {
         usize::from(is_such(self)) + self.children().into_iter().map(|child| child.count(is_such)).sum::<usize>()
@@ -332,8 +362,7 @@ impl Function {
             (Function::Sin, [x]) => libm::sin(*x),
             (Function::Cos, [x]) => libm::cos(*x),
             (Function::Sigmoid, [x]) => 1.0 / (1.0 + libm::exp(-x)),
-            (Function::Sign, [x]) if *x == 0.0 => 0.0,
-            (Function::Sign, [x]) => x.signum(),
+            (Function::Sign, [x]) => f64::from(u8::from(*x > 0.0)) - f64::from(u8::from(*x < 0.0)),
             (Function::Floor, [x]) => x.floor(),
             (Function::Min, [a, b]) => a.min(*b),
             (Function::Max, [a, b]) => a.max(*b),

@@ -4,7 +4,7 @@ use super::model::{Model, ParamDecl, ProjectionDecl};
 use crate::formula::{self, Expr, Function, Name};
 use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem, suggest};
 use crate::spec::source::{Place, Span};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// What an executor runs: one time step as a list of assignments, and what goes in and out.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,6 +59,19 @@ impl StepProgram {
     pub fn chooses(&self) -> bool {
         let branches = |expr: &Expr| [Function::Where, Function::Min, Function::Max].iter().any(|f| expr.is_call(*f));
         self.body.iter().any(|(_, expr)| expr.count(&branches) > 0)
+    }
+
+    /// Assigned names that gradients flow back to, from the states and from the signals that are `graded`.
+    pub fn taught(&self, graded: &dyn Fn(&str) -> bool) -> HashSet<&str> {
+        let signals = self.outputs.iter().filter(|(signal, _)| graded(signal)).map(|(_, name)| name);
+        let mut taught: HashSet<&str> = self.states.iter().map(|(name, _)| name).chain(signals).map(|n| &**n).collect();
+        // Each stands after those that it needs.
+        for (name, expr) in self.body.iter().rev() {
+            if taught.contains(name.as_str()) {
+                taught.extend(expr.taught().into_iter().map(|name| name.text.as_str()));
+            }
+        }
+        taught
     }
 
     /// Chooses options (`(option, value)`; the first value of those not named) and a surrogate over `x`.

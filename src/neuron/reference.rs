@@ -1,8 +1,8 @@
 //! Reference executor: runs any neuron program, one dfdx operation after the other, on any device.
 //!
 //! It defines what is right; faster executors are held against it. Gradients come from dfdx's tape, except that of a
-//! spike, for which the surrogate stands in: with `y = z detach(d(z))`, `heaviside(z) + (y - detach(y))` has the
-//! value of the spike and the derivative `d(z)`.
+//! spike, for which the surrogate stands in. What no gradient flows back to is not on the tape: there an infinite
+//! derivative times a gradient of 0 would not be a number.
 
 use super::program::{Projection, StepProgram, previous};
 use crate::formula::{BinaryOp, Expr, Function, constant};
@@ -14,6 +14,17 @@ use std::rc::Rc;
 /// States between two segments of time, each `[batch, neurons]`.
 pub type Carry<D> = HashMap<String, Matrix<D>>;
 
+/// What a segment of time is run for.
+#[derive(Clone, Copy)]
+pub struct Pass<'a> {
+    /// No gradient of a state goes back over a step whose number is a multiple of it.
+    pub tbptt: Option<usize>,
+    /// Which signals are gathered.
+    pub wanted: &'a dyn Fn(&str) -> bool,
+    /// To which of them gradients come.
+    pub graded: &'a dyn Fn(&str) -> bool,
+}
+
 /// What a neuron layer gives for a segment of time.
 pub struct Segment<D: Backend> {
     /// The signals that were asked for, each `[time * batch, neurons]`.
@@ -24,16 +35,14 @@ pub struct Segment<D: Backend> {
 
 /// Runs a program over a segment of time.
 ///
-/// `params` are rows `[1, neurons]` or `[1, 1]`, `inputs` sequences `[time * batch, neurons]`; `wanted` says which
-/// signals are gathered. Without `carry` the states start as the model says; with `tbptt` no gradient of a state goes
-/// back over a step whose number is a multiple of it.
+/// `params` are rows `[1, neurons]` or `[1, 1]`, `inputs` sequences `[time * batch, neurons]`. Without `carry` the states
+/// start as the model says.
 pub fn forward<D: Backend>(
     program: &StepProgram,
     params: &HashMap<String, Matrix<D>>,
     inputs: &HashMap<String, Steps<D>>,
     carry: Option<Carry<D>>,
-    tbptt: Option<usize>,
-    wanted: &dyn Fn(&str) -> bool,
+    pass: &Pass,
     recorder: &mut Recorder<D>,
 ) -> Result<Segment<D>, TensorError> {
     let Some(first) = inputs.values().next() else {
@@ -49,15 +58,15 @@ pub fn forward<D: Backend>(
         held.insert(param.name.clone(), LaneValue::from(recorder.expand(&row, shape.0, shape.1)?));
     }
     let mut states = initial_states(program, carry, shape, recorder)?;
-    let guarded = program.chooses();
-    let signals: Vec<&(String, String)> = program.outputs.iter().filter(|(signal, _)| wanted(signal)).collect();
+    let (guarded, taught) = (program.chooses(), program.taught(pass.graded));
+    let signals: Vec<&(String, String)> = program.outputs.iter().filter(|(signal, _)| (pass.wanted)(signal)).collect();
     let mut gathered: Vec<Vec<Matrix<D>>> = vec![Vec::with_capacity(steps); signals.len()];
     for t in 0..steps {
         let mut values = held.clone();
         for (name, sequence) in inputs {
             values.insert(name.clone(), LaneValue::from(recorder.step(sequence, t)?));
         }
-        let cut = tbptt.is_some_and(|every| t.is_multiple_of(every));
+        let cut = pass.tbptt.is_some_and(|every| t.is_multiple_of(every));
         for (name, state) in states {
             let state = match state {
                 LaneValue::Lanes(lanes) if cut => LaneValue::from(recorder.detach(&lanes)?),
@@ -71,7 +80,7 @@ pub fn forward<D: Backend>(
         let mut step = StepValues { values, shape, guarded, surrogate: &program.surrogate, recorder: &mut *recorder };
         for (name, expr) in &program.body {
             debug_assert!(previous(name).is_none());
-            let value = step.eval(expr)?;
+            let value = step.recorded(expr, taught.contains(name.as_str()))?;
             step.values.insert(name.clone(), value);
         }
         states = HashMap::new();
@@ -175,34 +184,30 @@ impl<D: Backend> StepValues<'_, D> {
                 LaneValue::Number(x) => Ok(LaneValue::Number(-x)),
                 LaneValue::Lanes(x) => self.unary(&x, |x| x.try_negate()),
             },
-            Expr::Binary(op, a, b) => {
-                let is_zero = |expr: &Expr| expr.eval(&|_| None).is_ok_and(|value| value == 0.0);
-                // What is multiplied with 0, or raised to it, teaches nothing, whatever its derivative is.
-                let (teaches_a, teaches_b) = match op {
-                    BinaryOp::Mul => (!is_zero(b), !is_zero(a)),
-                    BinaryOp::Pow => (!is_zero(b), true),
-                    _ => (true, true),
-                };
-                let (a, b) = (self.recorded(a, teaches_a)?, self.recorded(b, teaches_b)?);
+            Expr::Binary(op, ..) => {
+                let [a, b] = self.operands(expr)?.try_into().map_err(|_| TensorError("two operands".into()))?;
                 self.binary(*op, a, b)
             }
-            Expr::Call(function, arguments) => {
-                let values = arguments.iter().map(|a| self.eval(a)).collect::<Result<Vec<_>, _>>()?;
+            Expr::Call(function, _) => {
+                let values = self.operands(expr)?;
                 self.call(*function, values)
             }
         }
     }
 
-    /// The value of an expression, from which gradients flow or not.
-    fn recorded(&mut self, expr: &Expr, teaches: bool) -> Result<LaneValue<D>, TensorError> {
-        if teaches {
+    fn operands(&mut self, expr: &Expr) -> Result<Vec<LaneValue<D>>, TensorError> {
+        expr.operands().into_iter().map(|(operand, taught)| self.recorded(operand, taught)).collect()
+    }
+
+    /// The value of an expression, on the tape if a gradient flows back to it.
+    fn recorded(&mut self, expr: &Expr, taught: bool) -> Result<LaneValue<D>, TensorError> {
+        if taught {
             return self.eval(expr);
         }
-        let StepValues { values, shape, guarded, surrogate, recorder } = self;
-        recorder.paused(|recorder| {
-            let (values, shape, guarded) = (values.clone(), *shape, *guarded);
-            StepValues { values, shape, guarded, surrogate, recorder }.eval(expr)
-        })
+        let tape = self.recorder.pause();
+        let value = self.eval(expr);
+        self.recorder.resume(tape);
+        value
     }
 
     fn unary(
@@ -395,6 +400,9 @@ impl<D: Backend> StepValues<'_, D> {
             let call = Expr::Call(function, numbers.into_iter().map(Expr::number).collect());
             return call.eval(&|_| None).map(LaneValue::Number).map_err(|e| TensorError(e.message));
         }
+        if let (Function::Where, LaneValue::Number(condition)) = (function, &arguments[0]) {
+            return Ok(arguments.swap_remove(if *condition != 0.0 { 1 } else { 2 }));
+        }
         let first = self.lanes(arguments.remove(0))?;
         match function {
             Function::Abs => self.curved(&first, |x| x.try_abs(), |x, _| share(x > 0.0, false) - share(x < 0.0, false)),
@@ -448,12 +456,10 @@ impl<D: Backend> StepValues<'_, D> {
     }
 
     fn spike(&mut self, z: &Matrix<D>) -> Result<Matrix<D>, TensorError> {
-        let slope = self.derivative(z)?;
-        let y = self.recorder.binary(z, &slope, |z, slope| z.try_mul(slope))?;
-        let level = self.recorder.detach(&y)?;
-        let nothing = self.recorder.binary(&y, &level, |y, level| y.try_sub(level))?;
-        let spikes = self.heaviside(z)?;
-        self.recorder.binary(&spikes, &nothing, |spikes, nothing| spikes.try_add(nothing))
+        let (spikes, slopes) = (self.heaviside(z)?, self.derivative(z)?);
+        let chain = if self.guarded { Chain::Guarded } else { Chain::Plain };
+        self.recorder.by_slopes(&spikes, vec![(z, slopes.as_vec())], chain);
+        Ok(spikes)
     }
 
     /// The surrogate at `x`, as a number without a gradient.

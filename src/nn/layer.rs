@@ -5,7 +5,7 @@ use super::init::Initialiser;
 use crate::formula::Expr;
 use crate::keys;
 use crate::neuron::StepProgram;
-use crate::neuron::reference::{Carry, Segment};
+use crate::neuron::reference::{Carry, Pass, Segment};
 use crate::spec::Component;
 use crate::tensor::{Backend, Matrix, Recorder, Steps, TensorError};
 use dfdx::prelude::Cpu;
@@ -239,8 +239,7 @@ where
         parameters: &Parameters<D>,
         input: &Steps<D>,
         _: Option<Carry<D>>,
-        _: Option<usize>,
-        _: &dyn Fn(&str) -> bool,
+        _: &Pass,
         recorder: &mut Recorder<D>,
     ) -> Result<Segment<D>, TensorError> {
         let data = (self.function)(parameters, input, recorder)?;
@@ -251,15 +250,13 @@ where
 
 /// A layer on a device. It owns no parameters: they are the network's, by name.
 pub trait Layer<D: Backend>: Send {
-    /// Runs a segment of time. `wanted` says which signals are gathered; with `tbptt` no gradient of a state goes back
-    /// over a step whose number is a multiple of it.
+    /// Runs a segment of time, for what `pass` says.
     fn forward(
         &self,
         parameters: &Parameters<D>,
         input: &Steps<D>,
         carry: Option<Carry<D>>,
-        tbptt: Option<usize>,
-        wanted: &dyn Fn(&str) -> bool,
+        pass: &Pass,
         recorder: &mut Recorder<D>,
     ) -> Result<Segment<D>, TensorError>;
 }

@@ -1,7 +1,7 @@
 //! A network: layers one behind the other, and its parameters by path (`hidden_1.weight`).
 
 use super::layer::{AnyLayer, Layer, LayerPlan, ParameterPlan, Parameters};
-use crate::neuron::reference::Carry;
+use crate::neuron::reference::{Carry, Pass};
 use crate::spec::LayerSpec;
 use crate::tensor::{Backend, Matrix, Recorder, Steps, TensorError};
 use std::collections::HashMap;
@@ -106,24 +106,30 @@ impl<D: Backend> Network<D> {
         self.layers.iter().flat_map(|(plan, _)| plan.paths()).collect()
     }
 
-    /// Runs whole sequences `[time * batch, inputs]`; gives the wanted signals by path. The output is always wanted.
-    /// `look` sees the states of each layer after the last step.
+    /// Runs whole sequences `[time * batch, inputs]`; gives the wanted signals by path. The output is always wanted. To
+    /// what is `graded` a gradient comes from the loss; `look` sees the states of each layer after the last step.
     pub fn forward(
         &self,
         input: &Steps<D>,
         wanted: &dyn Fn(&str) -> bool,
+        graded: &dyn Fn(&str) -> bool,
         look: &mut dyn FnMut(&str, &Carry<D>),
         recorder: &mut Recorder<D>,
     ) -> Result<HashMap<String, Steps<D>>, TensorError> {
         let mut gathered = HashMap::new();
         let mut current = input.clone();
-        for (plan, layer) in &self.layers {
+        for (i, (plan, layer)) in self.layers.iter().enumerate() {
+            let feeds = i + 1 < self.layers.len();
             let of_layer = format!("{}.", plan.name);
             let own: Parameters<D> = (self.parameters.iter())
                 .filter_map(|p| Some((p.path.strip_prefix(&of_layer)?.to_string(), p.values.clone())))
                 .collect();
-            let gather = |signal: &str| signal == plan.output || wanted(&format!("{of_layer}{signal}"));
-            let segment = layer.forward(&own, &current, None, self.tbptt, &gather, recorder)?;
+            let pass = Pass {
+                tbptt: self.tbptt,
+                wanted: &|signal| signal == plan.output || wanted(&format!("{of_layer}{signal}")),
+                graded: &|signal| feeds && signal == plan.output || graded(&format!("{of_layer}{signal}")),
+            };
+            let segment = layer.forward(&own, &current, None, &pass, recorder)?;
             look(&plan.name, &segment.carry);
             for (signal, steps) in segment.signals {
                 if signal == plan.output {

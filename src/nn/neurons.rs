@@ -8,7 +8,7 @@ use crate::formula::Expr;
 use crate::neuron::Model;
 use crate::neuron::model::{ParamDecl, ProjectionDecl};
 use crate::neuron::program::StepProgram;
-use crate::neuron::reference::{self, Carry, Segment};
+use crate::neuron::reference::{self, Carry, Pass, Segment};
 use crate::spec::Component;
 use crate::spec::component::Kind;
 use crate::spec::fields::{Field, Type};
@@ -235,8 +235,7 @@ impl<D: Backend> Layer<D> for NeuronLayer {
         parameters: &Parameters<D>,
         input: &Steps<D>,
         carry: Option<Carry<D>>,
-        tbptt: Option<usize>,
-        wanted: &dyn Fn(&str) -> bool,
+        pass: &Pass,
         recorder: &mut Recorder<D>,
     ) -> Result<Segment<D>, TensorError> {
         let current = project(parameters, input, recorder)?;
@@ -250,6 +249,6 @@ impl<D: Backend> Layer<D> for NeuronLayer {
             };
             inputs.insert(name.clone(), Steps { data, ..current });
         }
-        reference::forward(&self.program, parameters, &inputs, carry, tbptt, wanted, recorder)
+        reference::forward(&self.program, parameters, &inputs, carry, pass, recorder)
     }
 }

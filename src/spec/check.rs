@@ -135,6 +135,9 @@ impl<'a> Checker<'a> {
                 if number.is_some_and(|x| !range.contains(x)) {
                     return self.out_of_range(node, key, &range.describe());
                 }
+                if number.is_some_and(|x| x.abs() > f64::from(f32::MAX)) {
+                    return self.out_of_range(node, key, "a number of single precision, up to 3.4e38");
+                }
                 number.and_then(|x| same(Value::Float(x)))
             }
             Type::CountOr(word) => match node.as_text() {

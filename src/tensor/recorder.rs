@@ -126,8 +126,7 @@ impl<D: Backend> Recorder<D> {
 
     /// A matrix filled with one number, which has no gradient.
     pub fn constant(&self, value: f32, shape: (usize, usize)) -> Result<Matrix<D>, TensorError> {
-        let zeros = self.device.try_zeros_like(&shape).map_err(TensorError::from_device)?;
-        if value == 0.0 { Ok(zeros) } else { zeros.try_add(value).map_err(TensorError::from_device) }
+        self.matrix(vec![value; shape.0 * shape.1], shape)
     }
 
     /// A matrix from numbers of the host, row by row.
@@ -204,10 +203,20 @@ impl<D: Backend> Recorder<D> {
 
     /// Runs `body` without recording.
     pub fn paused<T>(&mut self, body: impl FnOnce(&mut Self) -> T) -> T {
-        let tape = self.tape.take();
+        let tape = self.pause();
         let out = body(self);
-        self.tape = tape;
+        self.resume(tape);
         out
+    }
+
+    /// Stops recording, and gives what was recorded, for [`Recorder::resume`].
+    pub fn pause(&mut self) -> Option<OwnedTape<f32, D>> {
+        self.tape.take()
+    }
+
+    /// Goes on with what was recorded before.
+    pub fn resume(&mut self, tape: Option<OwnedTape<f32, D>>) {
+        self.tape = tape;
     }
 
     fn keep(&mut self, tape: OwnedTape<f32, D>) {

@@ -176,9 +176,9 @@ impl LayerRun {
         let mut recorder = Recorder::recording(Cpu::default());
         let data = recorder.matrix(input.to_vec(), (STEPS * BATCH, plan.inputs))?;
         let input = Steps { data, steps: STEPS, batch: BATCH };
-        let signals = network.forward(&input, &|_| true, &mut |_, _| {}, &mut recorder)?;
-        let shapes = signals.iter().map(|(path, steps)| (path.clone(), *steps.data.shape())).collect();
         let path = format!("{}.{}", plan.name, plan.output);
+        let signals = network.forward(&input, &|_| true, &|read| read == path, &mut |_, _| {}, &mut recorder)?;
+        let shapes = signals.iter().map(|(path, steps)| (path.clone(), *steps.data.shape())).collect();
         let Some(output) = signals.get(&path) else {
             return Ok(LayerRun { output: Vec::new(), shapes, loss: 0.0, gradients: Vec::new() });
         };

@@ -250,6 +250,12 @@ impl Graph {
     }
 
     fn expr(&mut self, expr: &Expr, names: &HashMap<String, OpId>) -> OpId {
+        // Numbers are folded in f64, as the reference executor does.
+        if let Expr::Binary(..) | Expr::Call(..) = expr
+            && let Ok(value) = expr.eval(&|_| None)
+        {
+            return self.constant(value as f32);
+        }
         match expr {
             Expr::Number(x) => self.constant(*x as f32),
             Expr::Name(name) => match names.get(&name.text) {
@@ -262,10 +268,6 @@ impl Graph {
                 self.unary(Unary::Negate, inner)
             }
             Expr::Binary(op, a, b) => {
-                // Numbers are folded in f64, as the reference executor does.
-                if let Ok(value) = expr.eval(&|_| None) {
-                    return self.constant(value as f32);
-                }
                 let (a, b) = (self.expr(a, names), self.expr(b, names));
                 match op {
                     BinaryOp::Add => self.binary(Binary::Add, a, b),

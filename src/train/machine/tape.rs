@@ -94,14 +94,15 @@ impl<D: Backend> Machine for TapeMachine<D> {
         let input = recorder.matrix(batch.inputs.clone(), (rows, batch.inputs.len() / rows))?;
         let input = Steps { data: input, steps: batch.steps, batch: batch.samples };
         let inspects = self.inspects;
-        let needed = |path: &str| inspects || wanted(path) || self.losses.iter().any(|term| term.signal == path);
+        let graded = |path: &str| self.losses.iter().any(|term| term.signal == path);
+        let needed = |path: &str| inspects || wanted(path) || graded(path);
         let mut broken_state = None;
         let mut look = |layer: &str, states: &Carry<D>| {
             if inspects && broken_state.is_none() && states.values().any(|state| !is_finite(&state.as_vec())) {
                 broken_state = Some(format!("a state of `{layer}`"));
             }
         };
-        let signals = self.network.forward(&input, &needed, &mut look, &mut recorder)?;
+        let signals = self.network.forward(&input, &needed, &graded, &mut look, &mut recorder)?;
         if inspects {
             // From the input on: what is broken first breaks the rest.
             let found = |path: &String| signals.get(path).is_some_and(|signal| !is_finite(&signal.to_vec()));
