@@ -10,7 +10,7 @@ use crate::random::Draws;
 use crate::spec::diagnostic::{Diagnostic, Diagnostics, Problem, suggest};
 use crate::spec::key::{Choice, Flat, Key, Placed, list, text};
 use crate::spec::source::{Span, path_of};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -259,10 +259,11 @@ impl TableDataset {
 
 /// Refuses targets that go in: in one row they are known already.
 fn check_targets(keys: &FileKeys, found: &mut Diagnostics) {
+    let inputs: HashMap<&str, Span> = keys.inputs.value.iter().map(|input| (input.value.as_str(), input.at)).collect();
     for target in &keys.targets.value {
-        if let Some(input) = keys.inputs.value.iter().find(|input| input.value == target.value) {
+        if let Some(input) = inputs.get(target.value.as_str()) {
             let text = format!("column `{}` is an input and a target", target.value);
-            let diagnostic = Diagnostic::new(Problem::Conflict(text), target.at).also(input.at, "goes in here");
+            let diagnostic = Diagnostic::new(Problem::Conflict(text), target.at).also(*input, "goes in here");
             let help = "leave it out of one of them; `kind = \"series\"` predicts a column from its own past";
             found.push(diagnostic.label("the network would be given what it is to find").help(help.to_string()));
         }
