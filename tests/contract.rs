@@ -3,7 +3,7 @@
 use runner::data::{Data, DataError, DataShape, Dataset};
 use runner::keys;
 use runner::nn::init::Constant;
-use runner::nn::layer::{Layer, LayerPlan, Memoryless, Recipe};
+use runner::nn::layer::{Inputs, Layer, LayerPlan, Memoryless, Recipe};
 use runner::random::Draws;
 use runner::registry::{Additions, Crate, Registry};
 use runner::search::sampler::{Point, Sampler};
@@ -50,8 +50,8 @@ impl Dataset for Unruly {
 struct Backwards;
 
 impl Recipe for Backwards {
-    fn plan(&self, inputs: usize) -> LayerPlan {
-        LayerPlan::new(inputs, inputs, "current")
+    fn plan(&self, inputs: &Inputs) -> LayerPlan {
+        LayerPlan::new(inputs.width(), inputs.width(), "current")
     }
 
     fn on<D: Backend>(&self) -> Box<dyn Layer<D>> {

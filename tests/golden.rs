@@ -5,7 +5,7 @@ use dfdx::prelude::Cpu;
 use runner::data::Data;
 use runner::data::split::Part;
 use runner::formula::Expr;
-use runner::neuron::reference;
+use runner::neuron::reference::{self, Pass};
 use runner::neuron::{Model, StepProgram};
 use runner::nn::fused::{Form, FusedNetwork, Workspace};
 use runner::nn::init::{Constant, TorchLinear};
@@ -236,7 +236,8 @@ fn by_reference(golden: &Golden, program: &StepProgram, names: &[String]) -> Tra
         };
         inputs.insert(name.clone(), Steps { data, steps, batch });
     }
-    let segment = reference::forward(program, &params, &inputs, None, None, &|_| true, &mut recorder).unwrap();
+    let all = Pass { tbptt: None, wanted: &|_| true, graded: &|_| true };
+    let segment = reference::forward(program, &params, &inputs, None, &all, &mut recorder).unwrap();
     let (spikes, membrane) = (&segment.signals["spikes"], &segment.signals["membrane"]);
     let mut tape = backward(golden, spikes, membrane, recorder, rows, neurons);
     let mut gradients = HashMap::new();
@@ -268,19 +269,18 @@ fn by_fused(golden: &Golden, program: &StepProgram, names: &[String]) -> Traced 
     let layer = |name: &str, signals: Vec<String>, parameters: Vec<ParameterPlan>| LayerPlan {
         name: name.into(),
         kind: name.into(),
-        inputs: neurons,
-        size: neurons,
-        blocks: 1,
         output: signals[0].clone(),
-        signals,
+        weighted: parameters.iter().any(|parameter| parameter.name == "weight"),
         parameters,
+        signals: signals.clone(),
+        ..LayerPlan::new(neurons, neurons, &signals[0])
     };
     let signals = program.outputs.iter().map(|(signal, _)| signal.clone()).collect();
     let layers = vec![layer("in", vec!["current".into()], vec![]), layer("n", signals, parameters.collect())];
     let values = names.iter().map(|name| (format!("n.{name}"), parameter(golden, name).0)).collect();
     let forms = vec![Form::Dense, Form::Neurons(program.clone())];
     let read = ["n.spikes".to_string(), "n.membrane".to_string()];
-    let mut network = FusedNetwork::new(&NetworkPlan { layers }, forms, &read, None).with_values(&values);
+    let mut network = FusedNetwork::new(&NetworkPlan::chain(layers), forms, &read, None).with_values(&values);
     let data = Data { steps, samples, inputs: golden.values("input").to_vec(), ..Data::default() };
     let mut space = Workspace::default();
     network.turn();

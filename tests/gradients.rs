@@ -188,22 +188,6 @@ fn formula() -> impl Strategy<Value = String> {
     let names = prop::sample::select(vec!["prev.u", "prev.v", "current", "p", "q", "0.5", "pi"]);
     names.prop_map(String::from).prop_recursive(3, 12, 2, |inner| {
         let pair = (inner.clone(), inner.clone());
-        let functions = prop::sample::select(vec![
-            "sqrt(#)",
-            "log(#)",
-            "exp(#)",
-            "tanh(#)",
-            "sin(#)",
-            "sigmoid(#)",
-            "spike(#)",
-            "(-#)",
-            "(# > q)",
-            "(0 != #)",
-            "heaviside(#)",
-            "sign(#)",
-            "floor(#)",
-            "detach(#)",
-        ]);
         prop_oneof![
             pair.clone().prop_map(|(a, b)| format!("({a} + {b})")),
             pair.clone().prop_map(|(a, b)| format!("({a} - {b})")),

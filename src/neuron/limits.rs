@@ -21,8 +21,8 @@ const MAX_SPIKES: usize = 16;
 const MAX_COMBINATIONS: usize = 128;
 
 /// Keys of every layer of neurons, which parameters, options and projections stand beside.
-const LAYER_KEYS: [&str; 12] =
-    ["kind", "name", "size", "bias", "init", "weight", "surrogate", "output", "learn", "lr", "after", "remove"];
+const LAYER_KEYS: [&str; 13] =
+    ["kind", "name", "from", "size", "bias", "init", "weight", "surrogate", "output", "learn", "lr", "after", "remove"];
 
 /// Checks sizes and names of a model that was read from a table.
 pub fn check(model: &Model, table: &Table, found: &mut Diagnostics) {

@@ -22,6 +22,52 @@ keys! {
     }
 }
 
+/// What a layer reads: the channels of each of its sources, and what weights of its own are called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inputs {
+    sources: Vec<(String, usize)>,
+}
+
+impl Inputs {
+    /// One source, whose weights are called `weight`.
+    pub fn one(width: usize) -> Inputs {
+        Inputs { sources: vec![("weight".into(), width)] }
+    }
+
+    /// Several, by the names of their weights.
+    pub fn of(sources: Vec<(String, usize)>) -> Inputs {
+        Inputs { sources }
+    }
+
+    /// Channels of its input, if sources are summed; then all of them have as many.
+    pub fn width(&self) -> usize {
+        self.sources.first().map_or(0, |(_, width)| *width)
+    }
+
+    /// Channels of all sources together.
+    pub fn total(&self) -> usize {
+        self.sources.iter().map(|(_, width)| width).fold(0usize, |sum, width| sum.saturating_add(*width))
+    }
+
+    /// The names of weights, each with the channels that it reads.
+    pub fn weights(&self) -> &[(String, usize)] {
+        &self.sources
+    }
+}
+
+/// A signal that a layer reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourcePlan {
+    /// The layer and which of its signals; none for the data.
+    pub from: Option<(usize, usize)>,
+    /// Whole steps by which it comes later; before the first step it is zero.
+    pub delay: usize,
+    /// Its channels.
+    pub width: usize,
+    /// The name of its weights, if it has any.
+    pub weight: String,
+}
+
 /// A layer as it will be, before parameters are drawn.
 #[derive(Clone, PartialEq)]
 pub struct LayerPlan {
@@ -29,7 +75,11 @@ pub struct LayerPlan {
     pub name: String,
     /// Its name in the registry, which the network gives too.
     pub kind: String,
-    /// Inputs a step.
+    /// What it reads, which the network gives, too.
+    pub sources: Vec<SourcePlan>,
+    /// Whether each source has weights of its own; else they are summed as they are.
+    pub weighted: bool,
+    /// Inputs a step, of all sources that have weights of their own, or of the sum of those that have none.
     pub inputs: usize,
     /// Neurons, or outputs.
     pub size: usize,
@@ -49,6 +99,8 @@ impl LayerPlan {
         LayerPlan {
             name: String::new(),
             kind: String::new(),
+            sources: Vec::new(),
+            weighted: false,
             inputs,
             size,
             blocks: 1,
@@ -56,6 +108,11 @@ impl LayerPlan {
             signals: vec![signal.into()],
             parameters: Vec::new(),
         }
+    }
+
+    /// Which of its signals it hands on.
+    pub fn handed_on(&self) -> usize {
+        self.signals.iter().position(|signal| *signal == self.output).unwrap_or(0)
     }
 
     /// Its signals by path.
@@ -141,8 +198,8 @@ pub enum Form {
 
 /// A layer as its keys describe it.
 pub trait Recipe: Send + Sync + 'static {
-    /// The plan for a number of inputs.
-    fn plan(&self, inputs: usize) -> LayerPlan;
+    /// The plan for what it reads.
+    fn plan(&self, inputs: &Inputs) -> LayerPlan;
 
     /// Its fused form. A network that has a layer without one runs on the tape.
     fn fused(&self) -> Option<Form> {
@@ -163,7 +220,7 @@ pub trait Recipe: Send + Sync + 'static {
 /// A recipe whatever it is of, as the registry gives it.
 pub trait AnyLayer: Send + Sync {
     /// As [`Recipe::plan`].
-    fn plan(&self, inputs: usize) -> LayerPlan;
+    fn plan(&self, inputs: &Inputs) -> LayerPlan;
 
     /// As [`Recipe::fused`].
     fn fused(&self) -> Option<Form>;
@@ -180,7 +237,7 @@ pub trait AnyLayer: Send + Sync {
 }
 
 impl<R: Recipe> AnyLayer for R {
-    fn plan(&self, inputs: usize) -> LayerPlan {
+    fn plan(&self, inputs: &Inputs) -> LayerPlan {
         Recipe::plan(self, inputs)
     }
 
@@ -250,7 +307,8 @@ where
 
 /// A layer on a device. It owns no parameters: they are the network's, by name.
 pub trait Layer<D: Backend>: Send {
-    /// Runs a segment of time, for what `pass` says.
+    /// Runs a segment of time, for what `pass` says. `input` is the sum of its sources, each through its weights where
+    /// they have any.
     fn forward(
         &self,
         parameters: &Parameters<D>,

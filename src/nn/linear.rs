@@ -1,13 +1,13 @@
-//! The dense layer `y = x W^T + b`, alone and in front of neurons.
+//! Dense weights, `y = x W^T + b`, alone and in front of neurons.
 
 use super::fused::Form;
 use super::init::Initialiser;
-use super::layer::{Layer, LayerPlan, Learning, Lookup, Memoryless, ParameterPlan, Parameters, Recipe};
+use super::layer::{Inputs, Layer, LayerPlan, Learning, Lookup, Memoryless, ParameterPlan, Recipe};
 use crate::keys;
 use crate::spec::Component;
 use crate::spec::component::Kind;
 use crate::spec::key::Flat;
-use crate::tensor::{Backend, Recorder, Steps, TensorError};
+use crate::tensor::Backend;
 use std::sync::Arc;
 
 keys! {
@@ -47,31 +47,25 @@ impl DenseWeights {
         DenseWeights { bias: keys.bias, begins, learning: learning.clone() }
     }
 
-    /// Weight `[size, inputs]` and bias `[size]`; `fan_in` is what their initial values are scaled by.
-    pub fn parameters(&self, size: usize, inputs: usize, fan_in: usize) -> Vec<ParameterPlan> {
+    /// A weight `[size, channels]` for each source, and a bias `[size]`. Their initial values are scaled by `fan_in`, or
+    /// else by what they sum over: the channels of a source, for the bias all of them.
+    pub fn parameters(&self, size: usize, inputs: &Inputs, fan_in: Option<usize>) -> Vec<ParameterPlan> {
         let [weight, bias] = &self.begins;
-        let plan = |name: &str, shape: Vec<usize>, begins: &Arc<dyn Initialiser>| ParameterPlan {
-            fan_in,
+        let plan = |name: &str, shape: Vec<usize>, sums: usize, begins: &Arc<dyn Initialiser>| ParameterPlan {
+            fan_in: fan_in.unwrap_or(sums),
             ..ParameterPlan::new(name, shape, begins.clone(), &self.learning)
         };
-        let mut list = vec![ParameterPlan { decays: true, ..plan("weight", vec![size, inputs], weight) }];
-        list.extend(self.bias.then(|| plan("bias", vec![size], bias)));
+        let weight = |(name, width): &(String, usize)| ParameterPlan {
+            decays: true,
+            ..plan(name, vec![size, *width], *width, weight)
+        };
+        let mut list: Vec<ParameterPlan> = inputs.weights().iter().map(weight).collect();
+        list.extend(self.bias.then(|| plan("bias", vec![size], inputs.total(), bias)));
         list
     }
 }
 
-/// `x W^T + b` over all steps at once; without a weight the input itself.
-pub fn project<D: Backend>(
-    parameters: &Parameters<D>,
-    input: &Steps<D>,
-    recorder: &mut Recorder<D>,
-) -> Result<Steps<D>, TensorError> {
-    let Some(weight) = parameters.get("weight") else { return Ok(input.clone()) };
-    let data = recorder.dense(&input.data, weight, parameters.get("bias"))?;
-    Ok(Steps { data, ..*input })
-}
-
-/// The dense layer.
+/// The dense layer: what comes through its weights.
 pub struct Linear {
     size: usize,
     dense: DenseWeights,
@@ -85,9 +79,9 @@ impl Linear {
 }
 
 impl Recipe for Linear {
-    fn plan(&self, inputs: usize) -> LayerPlan {
-        let parameters = self.dense.parameters(self.size, inputs, inputs);
-        LayerPlan { parameters, ..LayerPlan::new(inputs, self.size, "current") }
+    fn plan(&self, inputs: &Inputs) -> LayerPlan {
+        let parameters = self.dense.parameters(self.size, inputs, None);
+        LayerPlan { parameters, weighted: true, ..LayerPlan::new(inputs.total(), self.size, "current") }
     }
 
     fn fused(&self) -> Option<Form> {
@@ -95,6 +89,6 @@ impl Recipe for Linear {
     }
 
     fn on<D: Backend>(&self) -> Box<dyn Layer<D>> {
-        Memoryless::boxed("current", |parameters, input, recorder| Ok(project(parameters, input, recorder)?.data))
+        Memoryless::boxed("current", |_, input, _| Ok(input.data.clone()))
     }
 }

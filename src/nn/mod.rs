@@ -1,6 +1,7 @@
 //! Networks with run-time sizes on dfdx tensors: layers, their parameters by name, and how these begin.
 
 pub mod fused;
+pub mod graph;
 pub mod init;
 pub mod layer;
 pub mod linear;
@@ -9,5 +10,5 @@ pub mod neurons;
 pub mod probe;
 
 pub use init::Initialiser;
-pub use layer::{AnyLayer, Layer, LayerPlan, ParameterPlan, Recipe};
+pub use layer::{AnyLayer, Inputs, Layer, LayerPlan, ParameterPlan, Recipe};
 pub use network::{Network, NetworkPlan, Parameter};

@@ -1,20 +1,37 @@
-//! A network: layers one behind the other, and its parameters by path (`hidden_1.weight`).
+//! A network: layers that read each other's signals, and its parameters by path (`hidden_1.weight`).
 
-use super::layer::{AnyLayer, Layer, LayerPlan, ParameterPlan, Parameters};
+use super::layer::{Layer, LayerPlan, ParameterPlan, Parameters, SourcePlan};
 use crate::neuron::reference::{Carry, Pass};
-use crate::spec::LayerSpec;
 use crate::tensor::{Backend, Matrix, Recorder, Steps, TensorError};
+use dfdx::prelude::TryAdd;
 use std::collections::HashMap;
-use std::sync::Arc;
 
 /// A network as it will be, before parameters are drawn.
 #[derive(Clone)]
 pub struct NetworkPlan {
-    /// Its layers, from the input on.
+    /// Its layers as the experiment lists them; the last gives the output.
     pub layers: Vec<LayerPlan>,
+    /// Places of the layers, each behind those that it reads.
+    pub order: Vec<usize>,
 }
 
 impl NetworkPlan {
+    /// Layers one behind the other.
+    pub fn chain(mut layers: Vec<LayerPlan>) -> NetworkPlan {
+        let mut before: Option<(usize, usize)> = None;
+        for (i, layer) in layers.iter_mut().enumerate() {
+            let source = SourcePlan { from: before, delay: 0, width: layer.inputs, weight: "weight".into() };
+            layer.sources = vec![source];
+            before = Some((i, layer.handed_on()));
+        }
+        NetworkPlan { order: (0..layers.len()).collect(), layers }
+    }
+
+    /// Whether a layer reads a signal of another.
+    pub fn is_read(&self, layer: usize, signal: usize) -> bool {
+        self.layers.iter().flat_map(|reader| &reader.sources).any(|source| source.from == Some((layer, signal)))
+    }
+
     /// Every parameter with its path, layer by layer.
     pub fn parameters(&self) -> impl Iterator<Item = (String, &ParameterPlan)> {
         self.layers.iter().flat_map(|layer| {
@@ -50,19 +67,6 @@ impl NetworkPlan {
     }
 }
 
-/// Plans the layers of an experiment for a number of input channels; `recipes` has one a layer.
-pub fn plan(specs: &[LayerSpec], recipes: &[Arc<dyn AnyLayer>], inputs: usize) -> NetworkPlan {
-    let mut width = inputs;
-    let mut layers = Vec::new();
-    for (spec, recipe) in specs.iter().zip(recipes) {
-        let (name, kind) = (spec.name.clone(), spec.component.kind.clone());
-        let plan = LayerPlan { name, kind, ..recipe.plan(width) };
-        width = plan.size;
-        layers.push(plan);
-    }
-    NetworkPlan { layers }
-}
-
 /// A parameter on a device.
 pub struct Parameter<D: Backend> {
     /// Its path.
@@ -75,7 +79,8 @@ pub struct Parameter<D: Backend> {
 
 /// A network on a device.
 pub struct Network<D: Backend> {
-    layers: Vec<(LayerPlan, Box<dyn Layer<D>>)>,
+    plan: NetworkPlan,
+    layers: Vec<Box<dyn Layer<D>>>,
     /// After how many steps gradients stop on their way back; none for never.
     tbptt: Option<usize>,
     /// Its parameters, layer by layer.
@@ -98,12 +103,12 @@ impl<D: Backend> Network<D> {
                 device.try_tensor_from_vec(numbers, parameter.matrix_shape()).map_err(TensorError::from_device)?;
             parameters.push(Parameter { path, values: matrix, plan: parameter.clone() });
         }
-        Ok(Network { layers: plan.layers.iter().cloned().zip(layers).collect(), tbptt, parameters })
+        Ok(Network { plan: plan.clone(), layers, tbptt, parameters })
     }
 
-    /// All signals by path, from the input on.
+    /// All signals by path, each behind what it is computed from.
     pub fn signals(&self) -> Vec<String> {
-        self.layers.iter().flat_map(|(plan, _)| plan.paths()).collect()
+        self.plan.order.iter().flat_map(|layer| self.plan.layers[*layer].paths()).collect()
     }
 
     /// Runs whole sequences `[time * batch, inputs]`; gives the wanted signals by path. The output is always wanted. To
@@ -116,28 +121,63 @@ impl<D: Backend> Network<D> {
         look: &mut dyn FnMut(&str, &Carry<D>),
         recorder: &mut Recorder<D>,
     ) -> Result<HashMap<String, Steps<D>>, TensorError> {
-        let mut gathered = HashMap::new();
-        let mut current = input.clone();
-        for (i, (plan, layer)) in self.layers.iter().enumerate() {
-            let feeds = i + 1 < self.layers.len();
+        let mut gathered: HashMap<String, Steps<D>> = HashMap::new();
+        for &at in &self.plan.order {
+            let (plan, layer) = (&self.plan.layers[at], &self.layers[at]);
             let of_layer = format!("{}.", plan.name);
             let own: Parameters<D> = (self.parameters.iter())
                 .filter_map(|p| Some((p.path.strip_prefix(&of_layer)?.to_string(), p.values.clone())))
                 .collect();
+            let current = self.current(plan, &own, input, &gathered, recorder)?;
+            let read = |signal: &str| {
+                let place = plan.signals.iter().position(|name| name == signal);
+                place.is_some_and(|place| self.plan.is_read(at, place))
+            };
             let pass = Pass {
                 tbptt: self.tbptt,
-                wanted: &|signal| signal == plan.output || wanted(&format!("{of_layer}{signal}")),
-                graded: &|signal| feeds && signal == plan.output || graded(&format!("{of_layer}{signal}")),
+                wanted: &|signal| signal == plan.output || read(signal) || wanted(&format!("{of_layer}{signal}")),
+                graded: &|signal| read(signal) || graded(&format!("{of_layer}{signal}")),
             };
             let segment = layer.forward(&own, &current, None, &pass, recorder)?;
             look(&plan.name, &segment.carry);
-            for (signal, steps) in segment.signals {
-                if signal == plan.output {
-                    current = steps.clone();
-                }
-                gathered.insert(format!("{of_layer}{signal}"), steps);
-            }
+            let signals = segment.signals.into_iter();
+            gathered.extend(signals.map(|(signal, steps)| (format!("{of_layer}{signal}"), steps)));
         }
         Ok(gathered)
+    }
+
+    /// What comes into a layer: the sum of its sources, each late by its delay and through its weights, `x W^T + b`.
+    fn current(
+        &self,
+        plan: &LayerPlan,
+        own: &Parameters<D>,
+        input: &Steps<D>,
+        gathered: &HashMap<String, Steps<D>>,
+        recorder: &mut Recorder<D>,
+    ) -> Result<Steps<D>, TensorError> {
+        let mut sum: Option<Steps<D>> = None;
+        for source in &plan.sources {
+            let mut steps = match source.from {
+                None => input.clone(),
+                Some((layer, signal)) => {
+                    let layer = &self.plan.layers[layer];
+                    let path = format!("{}.{}", layer.name, layer.signals[signal]);
+                    let steps = gathered.get(&path).cloned();
+                    steps.ok_or_else(|| TensorError(format!("no signal `{path}`")))?
+                }
+            };
+            if source.delay > 0 {
+                steps = recorder.late(&steps, source.delay, self.tbptt)?;
+            }
+            if plan.weighted {
+                let bias = if sum.is_none() { own.get("bias") } else { None };
+                steps.data = recorder.dense(&steps.data, &own[&source.weight], bias)?;
+            }
+            sum = Some(match sum {
+                Some(sum) => Steps { data: recorder.binary(&sum.data, &steps.data, |a, b| a.try_add(b))?, ..steps },
+                None => steps,
+            });
+        }
+        sum.ok_or_else(|| TensorError(format!("`{}` reads nothing", plan.name)))
     }
 }

@@ -2,8 +2,8 @@
 
 use super::fused::Form;
 use super::init::{Constant, Initialiser, TorchLinear};
-use super::layer::{Layer, LayerPlan, Learning, Lookup, ParameterPlan, Parameters, Recipe};
-use super::linear::{DenseWeights, WeightKeys, project};
+use super::layer::{Inputs, Layer, LayerPlan, Learning, Lookup, ParameterPlan, Parameters, Recipe};
+use super::linear::{DenseWeights, WeightKeys};
 use crate::formula::Expr;
 use crate::neuron::Model;
 use crate::neuron::model::{ParamDecl, ProjectionDecl};
@@ -191,24 +191,26 @@ fn projected(given: Option<&Component>, dense: bool, bias: bool, parts: &dyn Loo
 }
 
 impl Recipe for Neurons {
-    fn plan(&self, inputs: usize) -> LayerPlan {
+    fn plan(&self, inputs: &Inputs) -> LayerPlan {
         let blocks = self.model.inputs.len();
-        let size = self.size.unwrap_or(inputs / blocks);
+        let size = self.size.unwrap_or(inputs.width() / blocks);
         let params = self.model.params.iter().zip(&self.params);
         let mut parameters: Vec<ParameterPlan> =
             params.map(|(param, (held, init))| self.parameter(param, held, init, size)).collect();
-        if self.size.is_some() {
-            let fan_in = if self.model.fan_in_neurons { size } else { inputs };
+        let weighted = self.size.is_some();
+        if weighted {
+            let fan_in = self.model.fan_in_neurons.then_some(size);
             parameters.extend(self.dense.parameters(blocks * size, inputs, fan_in));
         }
         for (decl, projection) in self.model.projections.iter().zip(&self.projections) {
             parameters.extend(self.projected(decl, projection, size));
         }
         LayerPlan {
-            blocks: if self.size.is_some() { 1 } else { blocks },
+            weighted,
+            blocks: if weighted { 1 } else { blocks },
             signals: self.model.outputs.iter().map(|(signal, _)| signal.clone()).collect(),
             parameters,
-            ..LayerPlan::new(inputs, size, &self.output)
+            ..LayerPlan::new(if weighted { inputs.total() } else { inputs.width() }, size, &self.output)
         }
     }
 
@@ -238,16 +240,15 @@ impl<D: Backend> Layer<D> for NeuronLayer {
         pass: &Pass,
         recorder: &mut Recorder<D>,
     ) -> Result<Segment<D>, TensorError> {
-        let current = project(parameters, input, recorder)?;
         let blocks = self.program.inputs.len();
-        let width = current.width() / blocks;
+        let width = input.width() / blocks;
         let mut inputs = HashMap::new();
         for (i, name) in self.program.inputs.iter().enumerate() {
             let data = match blocks {
-                1 => current.data.clone(),
-                _ => recorder.columns(&current.data, i * width, (i + 1) * width)?,
+                1 => input.data.clone(),
+                _ => recorder.columns(&input.data, i * width, (i + 1) * width)?,
             };
-            inputs.insert(name.clone(), Steps { data, ..current });
+            inputs.insert(name.clone(), Steps { data, ..*input });
         }
         reference::forward(&self.program, parameters, &inputs, carry, pass, recorder)
     }

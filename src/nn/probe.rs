@@ -4,7 +4,7 @@
 //! those of seed 0. Nothing is trained.
 
 use super::fused::{FusedNetwork, Workspace};
-use super::layer::{AnyLayer, LayerPlan};
+use super::layer::{AnyLayer, Inputs, LayerPlan};
 use super::network::NetworkPlan;
 use crate::data::DataView;
 use crate::random::Stream;
@@ -26,8 +26,9 @@ const SPIKES: &str = "spikes";
 impl Probe {
     /// One neuron of a layer; none where that has no fused form.
     pub fn new(layer: &dyn AnyLayer) -> Option<Probe> {
-        let inputs = layer.plan(1).blocks;
-        let plan = NetworkPlan { layers: vec![LayerPlan { name: "probe".into(), ..layer.plan(inputs) }] };
+        let inputs = layer.plan(&Inputs::one(1)).blocks;
+        let plan = LayerPlan { name: "probe".into(), ..layer.plan(&Inputs::one(inputs)) };
+        let plan = NetworkPlan::chain(vec![plan]);
         let form = layer.fused()?;
         let values = plan.parameters().map(|(path, parameter)| {
             let mut stream = Stream::new(0, &format!("init/{path}"));

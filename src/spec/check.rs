@@ -6,7 +6,7 @@ use super::diagnostic::{Diagnostic, Diagnostics, Problem, nearest};
 use super::fields::{Field, Pair, Presence, Range, SEED, Type};
 use super::held::{is_source, parameter_fields};
 use super::key::{Keys, text};
-use super::keys::{SeedsKeys, TermKeys, common_fields};
+use super::keys::{SeedsKeys, SourceKeys, TermKeys, common_fields};
 use super::merge::wrong_type;
 use super::source::Span;
 use super::tree::{Entry, Node, Stands, Table, Value};
@@ -31,6 +31,7 @@ pub struct Checker<'a> {
 // A study with very many configurations checks each of them, so that descriptions which are always the same are made
 // once, and those of components are borrowed.
 static OF_TERMS: LazyLock<Vec<Field>> = LazyLock::new(TermKeys::fields);
+static OF_SOURCES: LazyLock<Vec<Field>> = LazyLock::new(SourceKeys::fields);
 static OF_SEEDS: LazyLock<Vec<Field>> = LazyLock::new(SeedsKeys::fields);
 static OF_KINDS: LazyLock<Vec<(Kind, Vec<Field>)>> =
     LazyLock::new(|| Kind::ALL.iter().map(|kind| (*kind, common_fields(*kind))).collect());
@@ -135,7 +136,7 @@ impl<'a> Checker<'a> {
                 if number.is_some_and(|x| !range.contains(x)) {
                     return self.out_of_range(node, key, &range.describe());
                 }
-                if number.is_some_and(|x| x.abs() > f64::from(f32::MAX)) {
+                if range.max != f64::MAX && number.is_some_and(|x| x.abs() > f64::from(f32::MAX)) {
                     return self.out_of_range(node, key, "a number of single precision, up to 3.4e38");
                 }
                 number.and_then(|x| same(Value::Float(x)))
@@ -154,6 +155,7 @@ impl<'a> Checker<'a> {
             Type::Parameter => return self.parameter(node, key),
             Type::Component(kind) => return self.component(node, key, *kind, &[]),
             Type::Terms(kind) => return self.terms(node, key, *kind),
+            Type::Sources => return self.sources(node, key),
             Type::List(inner) => return self.list(node, key, inner),
             Type::Pair(pair) => return self.pair(node, key, pair),
             Type::Table(fields) => match &node.value {
@@ -308,6 +310,39 @@ impl<'a> Checker<'a> {
         let checked: Vec<Option<Node>> = items.iter().map(|item| self.component(item, key, kind, &OF_TERMS)).collect();
         let items = checked.into_iter().collect::<Option<Vec<Node>>>()?;
         Some(Node { value: Value::Array(items), span: node.span, formula: None })
+    }
+
+    /// Sources in their full form: a list of tables.
+    fn sources(&mut self, node: &Node, key: &str) -> Option<Node> {
+        let items = match &node.value {
+            Value::Array(items) => items.as_slice(),
+            _ => std::slice::from_ref(node),
+        };
+        if items.is_empty() {
+            return self.out_of_range(node, key, "at least one signal");
+        }
+        let checked: Vec<Option<Node>> = items.iter().map(|item| self.source(item, key)).collect();
+        let items = checked.into_iter().collect::<Option<Vec<Node>>>()?;
+        Some(Node { value: Value::Array(items), span: node.span, formula: None })
+    }
+
+    fn source(&mut self, item: &Node, key: &str) -> Option<Node> {
+        let table = match &item.value {
+            Value::Text(_) => Cow::Owned(only("of", item)),
+            Value::Table(table) => Cow::Borrowed(table),
+            Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Array(_) => {
+                self.found.push(wrong_type(key, &Type::Sources.describe(), item));
+                return None;
+            }
+        };
+        let before = self.found.list.len();
+        let mut checked = self.table(&table, &OF_SOURCES, item.span);
+        if self.found.list.len() > before {
+            return None;
+        }
+        // A source that is not late is the same whether it says so or not.
+        checked.entries.retain(|entry| entry.key != "delay" || entry.node.as_int() != Some(0));
+        Some(Node { value: Value::Table(checked), span: item.span, formula: None })
     }
 
     fn seeds(&mut self, node: &Node, key: &str) -> Option<Node> {

@@ -57,6 +57,8 @@ pub enum Type {
     Component(Kind),
     /// A component with `weight` and `of`, or a list of such.
     Terms(Kind),
+    /// A signal, a table with `of`, or a list of such.
+    Sources,
     /// A list.
     List(Box<Type>),
     /// Two numbers with a meaning each, such as `[low, high]`.
@@ -94,6 +96,9 @@ impl Range {
     /// From zero to one.
     pub const UNIT: Range = Range { min: 0.0, max: 1.0, above: false };
 
+    /// Every number that a double holds, where others end with those of single precision.
+    pub const DOUBLE: Range = Range { min: f64::MIN, max: f64::MAX, above: false };
+
     /// Whether a number is one of them.
     pub fn contains(&self, x: f64) -> bool {
         x <= self.max && if self.above { x > self.min } else { x >= self.min }
@@ -101,7 +106,7 @@ impl Range {
 
     /// The range in words.
     pub fn describe(&self) -> String {
-        match (self.min.is_finite(), self.max.is_finite(), self.above) {
+        match (self.min > f64::MIN, self.max < f64::MAX, self.above) {
             (false, false, _) => "a number".into(),
             (true, false, true) => format!("a number above {}", self.min),
             (true, false, false) => format!("a number of at least {}", self.min),
@@ -159,6 +164,7 @@ impl Type {
             Type::Parameter => "a number, a distribution such as { uniform = [0, 1] }, or { value = .. }".into(),
             Type::Component(kind) => format!("the name of {} {kind}, or a table with its `kind`", kind.article()),
             Type::Terms(kind) => format!("{} {kind}, or a list of them", kind.article()),
+            Type::Sources => "a signal such as \"hidden_1.spikes\", a table with `of`, or a list of these".into(),
             Type::List(inner) => format!("a list, each of it {}", inner.describe()),
             Type::Pair(pair) => pair.describe(),
             Type::Table(_) | Type::Free => "a table".into(),

@@ -177,7 +177,25 @@ keys! {
     pub struct LayerKeys {
         /// its name
         pub name: String = name(),
+        /// the signals that it reads, by default what the layer before it hands on
+        pub from: Option<Vec<SourceKeys>> = Key::new(Type::Sources).optional(),
     }
+}
+
+keys! {
+    /// What a layer reads.
+    pub struct SourceKeys {
+        /// the signal, `LAYER.SIGNAL`; a layer alone is what it hands on, and `input` the data
+        pub of: Placed<String> = text_at(),
+        /// whole steps by which it comes later
+        pub delay: Option<usize> = at_least(0).optional(),
+        /// what its weights are called, `weight.NAME`, beside those of other sources
+        pub r#as: Option<Placed<String>> = Key::<Placed<String>>::new(Type::Name).optional(),
+    }
+}
+
+fn text_at() -> Key<Placed<String>> {
+    Key::new(Type::Text)
 }
 
 keys! {
@@ -373,7 +391,10 @@ macro_rules! placed_components {
 
 placed_components! {
     DataSpec: |component| DataSpec { common: DatasetKeys::read(&component.args)?, component, unlabelled: false };
-    LayerSpec: |component| LayerSpec { name: LayerKeys::read(&component.args)?.name, component };
+    LayerSpec: |component| {
+        let LayerKeys { name, from } = LayerKeys::read(&component.args)?;
+        LayerSpec { name, from, component }
+    };
     OptimizerSpec: |component| OptimizerSpec { schedule: OptimizerKeys::read(&component.args)?.schedule, component };
     ScheduleSpec: |component| ScheduleSpec { common: ScheduleKeys::read(&component.args)?, component };
     Term: |component| Term { common: TermKeys::read(&component.args)?, loss: component };

@@ -29,7 +29,7 @@ use diagnostic::{Diagnostic, Diagnostics, Problem};
 use fields::Field;
 use key::{Keys, Placed};
 use keys::{DatasetKeys, Document, InitKeys, RandomKeys, RunKeys, ScheduleKeys, SeedList, TermKeys};
-pub use keys::{EarlyStop, GeneratorName, Save, Select, TrainSpec};
+pub use keys::{EarlyStop, GeneratorName, Save, Select, SourceKeys, TrainSpec};
 pub use options::Overrides;
 use source::{Sources, Span};
 use std::collections::{HashMap, HashSet};
@@ -199,6 +199,8 @@ pub struct ScheduleSpec {
 pub struct LayerSpec {
     /// Its name, unique in the network.
     pub name: String,
+    /// What it reads, where it says so.
+    pub from: Option<Vec<SourceKeys>>,
     /// The layer or neuron, with its keys.
     pub component: Component,
 }
@@ -379,7 +381,8 @@ fn checked_layers(layers: &mut Node, checker: &mut Checker<'_>) {
             }
         }
         let node = checker.component(item, "layer", Kind::Layer, &[]);
-        checked.extend(node.map(|node| Node { value: name_first(node.value), ..node }));
+        let before = checked.last().and_then(Node::as_table).map(said_sources);
+        checked.extend(node.map(|node| Node { value: of_layer(node.value, before), ..node }));
     }
     *layers = Node::new(Value::Array(checked), layers.span);
 }
@@ -402,10 +405,24 @@ fn drop_patches(layers: &mut [Node], found: &mut Diagnostics) {
     }
 }
 
-fn name_first(value: Value) -> Value {
+/// How a layer may be named as the source of the next, which is its source anyway.
+fn said_sources(layer: &Table) -> Vec<String> {
+    let [name, output] = ["name", "output"].map(|key| layer.text(key).unwrap_or_default());
+    vec![name.into(), format!("{name}.{output}")]
+}
+
+/// A layer with its name first; that it reads the layer before goes without saying.
+fn of_layer(value: Value, before: Option<Vec<String>>) -> Value {
     let Value::Table(mut table) = value else { return value };
     if let Some(name) = table.remove("name") {
         table.entries.insert(0, name);
+    }
+    let usual = before.unwrap_or(vec!["input".into()]);
+    if let [only] = table.nodes("from")
+        && let Some(source) = only.as_table().filter(|source| source.entries.len() == 1)
+        && source.text("of").is_some_and(|of| usual.iter().any(|name| name == of))
+    {
+        table.remove("from");
     }
     Value::Table(table)
 }

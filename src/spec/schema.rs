@@ -7,7 +7,7 @@ use super::component::{Components, Kind};
 use super::fields::{Field, Presence, Range, Type};
 use super::held::parameter_fields;
 use super::key::Keys;
-use super::keys::{Document, SeedsKeys, TermKeys, common_fields};
+use super::keys::{Document, SeedsKeys, SourceKeys, TermKeys, common_fields};
 use super::sweep::{RangeKeys, SweepKeys};
 use serde_json::{Map, Value as Json, json};
 
@@ -79,6 +79,10 @@ impl Maker<'_> {
             Type::Component(kind) => self.component(*kind),
             Type::Terms(kind) => {
                 let one = self.term(*kind);
+                json!({ "anyOf": [one, { "type": "array", "items": one, "minItems": 1 }] })
+            }
+            Type::Sources => {
+                let one = json!({ "anyOf": [{ "type": "string" }, self.object(&SourceKeys::fields(), None)] });
                 json!({ "anyOf": [one, { "type": "array", "items": one, "minItems": 1 }] })
             }
             Type::List(inner) => json!({ "type": "array", "items": { "anyOf": [self.ty(inner), formula()] } }),
@@ -173,10 +177,10 @@ fn formula() -> Json {
 fn number(range: &Range) -> Json {
     let mut schema = Map::new();
     schema.insert("type".into(), json!("number"));
-    if range.min.is_finite() {
+    if range.min > f64::MIN {
         schema.insert(if range.above { "exclusiveMinimum" } else { "minimum" }.into(), json!(range.min));
     }
-    if range.max.is_finite() {
+    if range.max < f64::MAX {
         schema.insert("maximum".into(), json!(range.max));
     }
     Json::Object(schema)

@@ -158,15 +158,15 @@ keys! {
     /// The keys of a range of numbers.
     pub struct RangeKeys {
         /// the smallest value
-        low: f64 = number(Range::ANY),
+        low: f64 = number(Range::DOUBLE),
         /// the largest value
-        high: f64 = number(Range::ANY),
+        high: f64 = number(Range::DOUBLE),
         /// whether differences or ratios are even
         scale: Evenly = one_of().or(Evenly::Linear),
         /// whole numbers alone
         int: bool = flag().or(false),
         /// from one value to the next; a ratio on a log scale
-        step: Option<f64> = number(Range::POSITIVE).optional(),
+        step: Option<f64> = number(Range { min: 0.0, above: true, ..Range::DOUBLE }).optional(),
     }
 }
 

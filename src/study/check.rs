@@ -181,6 +181,14 @@ pub fn check_shapes(spec: &Spec, network: &NetworkPlan, data: &DataShape, found:
             found.push(Diagnostic::new(Problem::Shape(text), layer.component.span).help(help));
         }
     }
+    for layer in &spec.layers {
+        let late = layer.from.iter().flatten().filter(|source| source.delay.is_some_and(|delay| delay >= data.steps));
+        for source in late {
+            let (of, delay, steps) = (&source.of.value, source.delay.unwrap_or(0), data.steps);
+            let text = format!("layer `{}`: `{of}` comes {delay} steps later, but there are {steps} steps", layer.name);
+            found.push(Diagnostic::new(Problem::Shape(text), source.of.at).label("it would never arrive"));
+        }
+    }
     for term in &spec.train.loss {
         let Some(Placed { value: signal, at, .. }) = &term.common.of else { continue };
         match network.width(signal) {

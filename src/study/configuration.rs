@@ -8,8 +8,8 @@ use crate::data::DataShape;
 use crate::data::prepared::Prepared;
 use crate::data::split::Part;
 use crate::nn::NetworkPlan;
+use crate::nn::graph;
 use crate::nn::layer::AnyLayer;
-use crate::nn::network::plan as plan_network;
 use crate::registry::Registry;
 use crate::spec::diagnostic::Diagnostics;
 use crate::spec::key::Placed;
@@ -114,7 +114,7 @@ impl Configuration {
         let dataset = read.dataset(&spec.data, place)?;
         let data = dataset.shape();
         let layers: Vec<_> = spec.layers.iter().map(|layer| registry.layer(&layer.component)).collect();
-        let network = plan_network(&spec.layers, &layers, data.inputs.len());
+        let network = graph::plan(&spec.layers, &layers, data.inputs.len())?;
         check_sizes(&spec, &network, &data, &mut found);
         check_shapes(&spec, &network, &data, &mut found);
         let generator = generator(&spec, &network, &mut found);

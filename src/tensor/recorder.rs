@@ -195,6 +195,29 @@ impl<D: Backend> Recorder<D> {
         Ok(Steps { data, steps: parts.len(), batch })
     }
 
+    /// A sequence `delay` steps later, zero before. With `tbptt` no gradient goes back over a step whose number is a
+    /// multiple of it.
+    pub fn late(&mut self, of: &Steps<D>, delay: usize, tbptt: Option<usize>) -> Result<Steps<D>, TensorError> {
+        let row = of.batch * of.width();
+        let delay = delay.min(of.steps);
+        let mut values = vec![0.0; delay * row];
+        values.extend(&of.to_vec()[..(of.steps - delay) * row]);
+        let data = self.matrix(values, *of.data.shape())?;
+        if let Some(tape) = &mut self.tape {
+            let (late, early, steps) = (data.ghost(), of.data.ghost(), of.steps);
+            let crosses = move |to: usize| tbptt.is_some_and(|every| to / every * every > to - delay);
+            tape.add_backward_op(move |gradients| {
+                let mut gradient = D::read(gradients.get_or_alloc_mut(&late)?)?;
+                gradient.rotate_left(delay * row);
+                for step in (0..steps).filter(|step| step + delay >= steps || crosses(step + delay)) {
+                    gradient[step * row..(step + 1) * row].fill(0.0);
+                }
+                D::accumulate(gradients.get_or_alloc_mut(&early)?, &gradient)
+            });
+        }
+        Ok(Steps { data, ..*of })
+    }
+
     /// Gradients of a loss with respect to all that it was computed from.
     pub fn backward(mut self, loss: &Scalar<D>) -> Result<Gradients<f32, D>, TensorError> {
         let tape = self.tape.take().unwrap_or_default();

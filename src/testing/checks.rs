@@ -1,7 +1,7 @@
 //! What each kind of component promises.
 
 use crate::nn::network::{Network, NetworkPlan};
-use crate::nn::{LayerPlan, Parameter, ParameterPlan, init};
+use crate::nn::{Inputs, LayerPlan, Parameter, ParameterPlan, init};
 use crate::random::{Draws, Stream};
 use crate::registry::{OnDevice, Registry};
 use crate::search::pruner::{Contest, Pruner};
@@ -81,8 +81,8 @@ pub fn dataset(registry: &Registry, sources: &Sources, component: Component, rep
 /// and its gradients are those of differences.
 pub fn layer(registry: &Registry, info: &Info, component: &Component, report: Reporter<'_>) {
     let recipe = registry.layer(component);
-    let blocks = recipe.plan(CHANNELS).blocks.max(1);
-    let plan = LayerPlan { name: "layer".into(), ..recipe.plan(CHANNELS * blocks) };
+    let blocks = recipe.plan(&Inputs::one(CHANNELS)).blocks.max(1);
+    let plan = LayerPlan { name: "layer".into(), ..recipe.plan(&Inputs::one(CHANNELS * blocks)) };
     if let Some(why) = wrong_plan(&plan) {
         return report(why);
     }
@@ -99,7 +99,7 @@ pub fn layer(registry: &Registry, info: &Info, component: &Component, report: Re
     }
     let run = |values: &HashMap<String, Vec<f32>>, input: &[f32]| {
         let layers = vec![Cpu::layer(recipe.as_ref())];
-        let network = NetworkPlan { layers: vec![plan.clone()] };
+        let network = NetworkPlan::chain(vec![plan.clone()]);
         LayerRun::new(Network::build(&network, layers, values, &Cpu::default(), None)?, &plan, input)
     };
     let input = normal("input", STEPS * BATCH * plan.inputs);

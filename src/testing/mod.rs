@@ -150,6 +150,7 @@ impl Suite {
                 Value::Float(fits.unwrap_or(0.0))
             }
             Type::Text | Type::Path | Type::Name => text("test"),
+            Type::Sources => text("input"),
             Type::Choice(options) => text(options.first().map_or("", String::as_str)),
             Type::Parameter => Value::Float(0.5),
             Type::Component(kind) | Type::Terms(kind) => text(self.registry.names(*kind).first().unwrap_or(&"")),

@@ -9,6 +9,7 @@ mod faults;
 mod finite;
 mod folder;
 mod foreign_folders;
+mod graph;
 mod half_written;
 mod held;
 mod kept_weights;

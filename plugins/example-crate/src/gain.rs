@@ -2,16 +2,16 @@
 
 use runner::dfdx::prelude::TryMul;
 use runner::nn::init::Constant;
-use runner::nn::layer::{Layer, LayerPlan, Learning, Memoryless, ParameterPlan, Recipe};
+use runner::nn::layer::{Inputs, Layer, LayerPlan, Learning, Memoryless, ParameterPlan, Recipe};
 use runner::tensor::Backend;
 
 /// The layer, which has the keys of every layer that learns.
 pub struct Gain(pub Learning);
 
 impl Recipe for Gain {
-    fn plan(&self, inputs: usize) -> LayerPlan {
-        let gain = ParameterPlan::new("gain", vec![inputs], Constant::of(1.0), &self.0);
-        LayerPlan { parameters: vec![gain], ..LayerPlan::new(inputs, inputs, "current") }
+    fn plan(&self, inputs: &Inputs) -> LayerPlan {
+        let gain = ParameterPlan::new("gain", vec![inputs.width()], Constant::of(1.0), &self.0);
+        LayerPlan { parameters: vec![gain], ..LayerPlan::new(inputs.width(), inputs.width(), "current") }
     }
 
     fn on<D: Backend>(&self) -> Box<dyn Layer<D>> {

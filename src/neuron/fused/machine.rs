@@ -5,7 +5,7 @@ use super::code::Code;
 use super::code::Operand;
 use super::interpret::{Backward, Forward, Window};
 #[cfg(target_arch = "x86_64")]
-use super::jit::{Carried, Layout, MachineFunction, Offset, Pass, Site, TABLE};
+use super::jit::{Carried, Layout, MachineFunction, Offset, Site, TABLE, Walk};
 
 /// How many arrays a kernel has.
 #[derive(Debug, Clone, Copy)]
@@ -230,7 +230,7 @@ impl<'a> Addresses<'a> {
         if to == from {
             return;
         }
-        let run = Pass { first: if back { to - 1 } else { from }, steps: to - from, back, stride, lanes };
+        let run = Walk { first: if back { to - 1 } else { from }, steps: to - from, back, stride, lanes };
         // SAFETY: `check` held every array against the steps and lanes of the window, the registers were begun with
         // room for whole tiles, and the order of the entries is that of the function's layout. Only the states of a
         // forward pass are both read and written, in different rows of a step.

@@ -5,6 +5,39 @@ use crate::tensor::product::{
 };
 use std::ops::Range;
 
+/// What a source brings: `[time * batch, width]`, and the same as bits where sums of rows pay.
+#[derive(Clone, Copy)]
+pub struct Input<'a> {
+    /// The values.
+    pub values: &'a [f32],
+    /// The same as bits.
+    pub spikes: Option<&'a Spikes>,
+}
+
+/// Spikes denser than this are multiplied as a dense matrix. Decided by counts, so that it is the same everywhere.
+const DENSE_FROM: f64 = 0.4;
+
+/// A signal of spikes as bits.
+#[derive(Default)]
+pub struct SpikeBits {
+    spikes: Spikes,
+    /// Whether they are few enough for sums of rows.
+    sparse: bool,
+}
+
+impl SpikeBits {
+    /// Reads rows `[rows, width]` of zeros and ones.
+    pub fn read(&mut self, values: &[f32], width: usize) {
+        self.spikes.read(values, width);
+        self.sparse = self.spikes.density() < DENSE_FROM;
+    }
+
+    /// The bits, where sums of rows pay.
+    pub fn sparse(&self) -> Option<&Spikes> {
+        self.sparse.then_some(&self.spikes)
+    }
+}
+
 /// Dense weights in the flat buffers.
 pub struct Dense {
     /// The weights, `[blocks, inputs, outputs]`.
@@ -28,20 +61,26 @@ impl Dense {
         Some(start..start + self.outputs)
     }
 
+    /// `out += x W^T` for a block, whose bias was added before; `room` is as large as `out`.
+    pub fn add_forward(&self, block: usize, values: &[f32], x: Input<'_>, room: &mut [f32], out: &mut [f32]) {
+        self.forward(block, values, x, room);
+        out.iter_mut().zip(room).for_each(|(out, more)| *out += *more);
+    }
+
     /// `out = x W^T + b` for a block; `x` is `[rows, inputs]`.
-    pub fn forward(&self, block: usize, values: &[f32], x: &[f32], spikes: Option<&Spikes>, out: &mut [f32]) {
+    pub fn forward(&self, block: usize, values: &[f32], x: Input<'_>, out: &mut [f32]) {
         let (weight, bias) = (&values[self.weight(block)], self.bias(block).map(|range| &values[range]));
         if self.inputs == 1 {
-            return outer(x, weight, bias, out);
+            return outer(x.values, weight, bias, out);
         }
-        if let Some(spikes) = spikes {
+        if let Some(spikes) = x.spikes {
             return spikes.times(weight, bias, out);
         }
         match bias {
             Some(bias) => out.chunks_exact_mut(self.outputs).for_each(|row| row.copy_from_slice(bias)),
             None => out.fill(0.0),
         }
-        add_product(x, weight, self.inputs, self.outputs, out);
+        add_product(x.values, weight, self.inputs, self.outputs, out);
     }
 
     /// Turns the weights for [`Dense::backward`].

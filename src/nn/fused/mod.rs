@@ -2,9 +2,11 @@
 //!
 //! The function is that of `nn::network` with the reference executor; only the order in which products are summed
 //! differs. `dense` holds weights, transposed, a block for each input of the neurons, so that a product with spikes is
-//! a sum of rows; `stage` is a layer; this file the network.
+//! a sum of rows; `late` a source that comes later; `stage` is a layer; this file the network.
 
+mod cuts;
 mod dense;
+mod late;
 pub mod size;
 mod stage;
 
@@ -13,15 +15,14 @@ use super::layer::ParameterPlan;
 use super::network::NetworkPlan;
 use crate::data::DataView;
 use crate::tensor::Aligned;
-use crate::tensor::product::{Spikes, transposed};
+use crate::tensor::product::transposed;
+use cuts::Cuts;
+use dense::Input;
 use size::Size;
-use stage::{Back, Cuts, Room, Stage};
+use stage::{Back, Room, Stage, StageSource};
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
-
-/// Spikes denser than this are multiplied as a dense matrix. Decided by counts, so that it is the same everywhere.
-const DENSE_FROM: f64 = 0.4;
 
 /// A parameter in the flat buffers.
 pub struct FlatPart {
@@ -110,10 +111,8 @@ impl FusedNetwork {
                 start = Aligned::next_line(start + parameter.len());
             }
         }
-        let last = plan.layers.len().saturating_sub(1);
         let size = Size::of(plan, &forms, losses);
-        let stages = plan.layers.iter().zip(forms).enumerate();
-        let stages = stages.map(|(i, (layer, form))| Stage::new(layer, form, &parts, losses, i == last)).collect();
+        let stages = plan.order.iter().map(|&layer| Stage::new(plan, layer, &forms[layer], &parts, losses)).collect();
         let (values, turned) = (Aligned::zeros(start), Aligned::zeros(start));
         FusedNetwork { stages, parts: parts.into(), values, turned, size, tbptt }
     }
@@ -157,25 +156,22 @@ impl FusedNetwork {
         let rooms = space.rooms();
         for (i, stage) in self.stages.iter().enumerate() {
             let (before, after) = rooms.split_at_mut(i);
-            let input = self.input(i, before, batch);
-            stage.forward(&self.values, input, batch.steps, carry.map(|carry| carry[i].as_slice()), &mut after[0]);
-            if stage.spikes && i + 1 < self.stages.len() {
-                let room = &mut after[0];
-                let mut bits = std::mem::take(&mut room.spikes);
-                bits.read(stage.signal(room), stage.plan.size);
-                room.sparse = bits.density() < DENSE_FROM;
-                room.spikes = bits;
-            }
-            // Losses add to these; what comes from the next layer is added, too.
+            let inputs = |source: &StageSource| self.input(source, before, batch);
+            stage.forward(&self.values, &inputs, batch.steps, carry.map(|carry| carry[i].as_slice()), &mut after[0]);
+            stage.read_bits(&mut after[0]);
+            // Losses add to these; what comes from other layers is added, too.
             after[0].gradients.iter_mut().flatten().for_each(|gradient| gradient.fill(0.0));
         }
     }
 
-    /// What a layer reads, also as bits where sums of rows pay.
-    fn input<'a>(&self, stage: usize, before: &'a [Room], batch: DataView<'a>) -> (&'a [f32], Option<&'a Spikes>) {
-        match stage.checked_sub(1) {
-            Some(previous) => (self.stages[previous].signal(&before[previous]), before[previous].spikes()),
-            None => (batch.inputs, None),
+    /// What a source brings before any delay.
+    fn input<'a>(&self, source: &StageSource, before: &'a [Room], batch: DataView<'a>) -> Input<'a> {
+        match source.from {
+            Some((stage, signal)) => {
+                let room = &before[stage];
+                Input { values: self.stages[stage].signal_at(room, signal), spikes: room.bits(signal) }
+            }
+            None => Input { values: batch.inputs, spikes: None },
         }
     }
 
@@ -225,8 +221,9 @@ impl FusedNetwork {
 
     /// Prepares backward passes with the parameters as they are now.
     pub fn turn(&mut self) {
-        for (i, stage) in self.stages.iter().enumerate() {
-            if let Some(dense) = stage.dense.as_ref().filter(|_| i > 0) {
+        for stage in self.stages.iter() {
+            let read = stage.sources.iter().filter(|source| source.from.is_some());
+            for dense in read.filter_map(|source| source.dense.as_ref()) {
                 dense.turn(stage.blocks(), &self.values, &mut self.turned);
             }
             let Some(neurons) = &stage.neurons else { continue };
@@ -260,17 +257,17 @@ impl FusedNetwork {
             let (before, after) = rooms.split_at_mut(i);
             let carry = back.get(i).map(Vec::as_slice);
             stage.backward_neurons(weights, carry, cuts, &mut after[0], gradients);
-            stage.add_dense_gradients(self.input(i, before, batch), &after[0], gradients);
-            if let Some(previous) = i.checked_sub(1) {
-                let output = self.stages[previous].output;
-                if let Some(gradient) = &mut before[previous].gradients[output] {
-                    stage.backward_dense(weights, &after[0], gradient);
+            let inputs = |source: &StageSource| self.input(source, before, batch);
+            stage.add_dense_gradients(&inputs, &after[0], gradients);
+            for (place, source) in stage.sources.iter().enumerate() {
+                let Some((from, signal)) = source.from else { continue };
+                if let Some(gradient) = &mut before[from].gradients[signal] {
+                    stage.backward_source(place, weights, carry, cuts, &mut after[0], gradient);
                 }
             }
         }
         if *first > 0 {
-            let of = |room: &Room| room.memory.as_ref().map_or(Vec::new(), |memory| memory.state_gradients.clone());
-            *back = rooms.iter().map(of).collect();
+            *back = rooms.iter().map(Room::state_gradients).collect();
         }
     }
 }

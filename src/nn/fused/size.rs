@@ -25,19 +25,33 @@ pub struct Size {
 impl Size {
     /// Counts a network; `losses` are the signals that losses read.
     pub fn of(plan: &NetworkPlan, forms: &[Form], losses: &[String]) -> Size {
-        let last = plan.layers.len().saturating_sub(1);
         let mut size = Size::default();
         for (i, (layer, form)) in plan.layers.iter().zip(forms).enumerate() {
             let numbers = layer.parameters.iter().map(|parameter| product(&parameter.shape));
             let lines = numbers.map(|len| if len > usize::MAX / 2 { len } else { Aligned::next_line(len) });
             size.parameters = lines.fold(size.parameters, usize::saturating_add);
-            let (blocks, step, sample) = of_neuron(layer, form, losses, i == last);
+            let graded = layer.signals.iter().enumerate().filter(|(place, signal)| {
+                plan.is_read(i, *place) || losses.contains(&format!("{}.{signal}", layer.name))
+            });
+            let (blocks, step, sample) = of_neuron(layer, form, graded.count());
+            size.of_sources(layer);
             size.width = size.width.saturating_add(layer.size.saturating_mul(blocks + 4));
             size.step = size.step.saturating_add(layer.size.saturating_mul(step));
             size.sample = size.sample.saturating_add(layer.size.saturating_mul(sample));
             size.recurs |= matches!(form, Form::Neurons(program) if program.projections.iter().any(|p| p.dense));
         }
         size
+    }
+
+    /// Counts what is kept of sources that come later, with their gradients, and the room in which several are summed.
+    fn of_sources(&mut self, layer: &LayerPlan) {
+        for source in layer.sources.iter().filter(|source| source.delay > 0) {
+            self.step = self.step.saturating_add(source.width.saturating_mul(2));
+            self.sample = self.sample.saturating_add(product(&[source.width, source.delay, 2]));
+        }
+        if layer.weighted && layer.sources.len() > 1 {
+            self.step = self.step.saturating_add(layer.size);
+        }
     }
 
     /// Samples that are worked on together, so that what a layer keeps of them for so many steps stays in the
@@ -60,11 +74,8 @@ impl Size {
     }
 }
 
-/// Of a neuron: its inputs, the numbers kept of each step, and those kept whatever the steps are.
-fn of_neuron(layer: &LayerPlan, form: &Form, losses: &[String], last: bool) -> (usize, usize, usize) {
-    let is_graded =
-        |signal: &&String| !last && **signal == layer.output || losses.contains(&format!("{}.{signal}", layer.name));
-    let graded = layer.signals.iter().filter(is_graded).count();
+/// Of a neuron with so many signals that gradients come to: its inputs, the numbers kept of each step, and those kept whatever the steps are.
+fn of_neuron(layer: &LayerPlan, form: &Form, graded: usize) -> (usize, usize, usize) {
     match form {
         Form::Dense => (1, 1 + layer.signals.len(), 0),
         Form::Neurons(program) => {

@@ -1,11 +1,13 @@
 //! A layer of a fused network: dense weights, neurons with their projections, and what they keep of a pass.
 
-use super::dense::Dense;
+use super::cuts::Cuts;
+use super::dense::{Dense, Input, SpikeBits};
+use super::late::Late;
 use super::{FlatPart, Form};
 use crate::data::DataView;
 use crate::neuron::StepProgram;
 use crate::neuron::fused::{Kernel, Memory, Shape};
-use crate::nn::LayerPlan;
+use crate::nn::{LayerPlan, NetworkPlan};
 use crate::tensor::product::Spikes;
 use crate::tensor::{Aligned, is_finite};
 use std::ops::Range;
@@ -18,41 +20,26 @@ pub enum Back {
     OneToOne(Range<usize>),
 }
 
-/// Where gradients stop on their way back in time (truncated BPTT): before every step whose number is a multiple.
-/// Source: Williams & Peng 1990, Neural Computation 2(4), 490-501.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Cuts {
-    /// Number of the segment's first step.
-    pub first: usize,
-    /// The multiple; none to go back to the beginning.
-    pub every: Option<usize>,
-}
-
-impl Cuts {
-    /// Whether gradients stop before a step of the segment.
-    fn at(self, step: usize) -> bool {
-        self.every.is_some_and(|every| (self.first + step).is_multiple_of(every))
-    }
-
-    /// The first step that the gradients of the steps before `end` come to.
-    fn before(self, end: usize) -> usize {
-        let Some(every) = self.every else { return 0 };
-        ((self.first + end - 1) / every * every).saturating_sub(self.first)
-    }
-}
-
 /// A layer.
 pub struct Stage {
     /// Its plan.
     pub plan: LayerPlan,
-    /// Its weights, if it has any.
-    pub dense: Option<Dense>,
+    /// What it reads.
+    pub sources: Vec<StageSource>,
     /// Its neurons, if it has any.
     pub neurons: Option<NeuronStage>,
-    /// Which of its signals it hands on.
-    pub output: usize,
-    /// Whether that signal is made of spikes.
-    pub spikes: bool,
+    /// Signals of spikes that others read.
+    read_spikes: Vec<usize>,
+}
+
+/// A source of a layer.
+pub struct StageSource {
+    /// The layer, by its place in the order of the pass, and its signal; none for the data.
+    pub from: Option<(usize, usize)>,
+    /// Its weights, if it has any.
+    pub dense: Option<Dense>,
+    delay: usize,
+    width: usize,
 }
 
 /// The neurons of a layer.
@@ -77,24 +64,33 @@ pub struct Room {
     projected: Vec<Aligned>,
     /// Gradients of the signals that have any.
     pub gradients: Vec<Option<Aligned>>,
-    /// Spikes of its output as bits.
-    pub spikes: Spikes,
-    /// Whether they are few enough for sums of rows.
-    pub sparse: bool,
+    /// Each signal of spikes that others read, as bits.
+    bits: Vec<(usize, SpikeBits)>,
+    /// Each source that comes later.
+    late: Vec<Late>,
+    /// What a source brings that is added to others, `[time, lanes]`.
+    extra: Aligned,
     /// Parameters after clamping.
     held: Vec<Vec<f32>>,
 }
 
 impl Room {
-    /// Its output as bits, where sums of rows pay.
-    pub fn spikes(&self) -> Option<&Spikes> {
-        self.sparse.then_some(&self.spikes)
+    /// A signal as bits, where sums of rows pay.
+    pub fn bits(&self, signal: usize) -> Option<&Spikes> {
+        self.bits.iter().find(|(other, _)| *other == signal)?.1.sparse()
+    }
+
+    /// Gradients that go back to an earlier segment of time: of the states, then of the last steps of late sources.
+    pub fn state_gradients(&self) -> Vec<Aligned> {
+        let states = self.memory.iter().flat_map(|memory| &memory.state_gradients);
+        states.chain(self.late.iter().map(|late| &late.tail_gradient)).cloned().collect()
     }
 }
 
 impl Stage {
-    /// Plans a layer; `last` says that nothing comes behind it.
-    pub fn new(layer: &LayerPlan, form: Form, parts: &[FlatPart], losses: &[String], last: bool) -> Stage {
+    /// Plans the layer at a place of a network.
+    pub fn new(network: &NetworkPlan, at: usize, form: &Form, parts: &[FlatPart], losses: &[String]) -> Stage {
+        let layer = &network.layers[at];
         let part = |name: &str| {
             let path = format!("{}.{name}", layer.name);
             parts.iter().find(|part| part.path == path)
@@ -104,13 +100,13 @@ impl Stage {
             let bias = part(&format!("{name}bias")).map(FlatPart::range);
             Some(Dense { weight: weight.range(), bias, inputs, outputs: layer.size })
         };
-        let output = layer.signals.iter().position(|signal| *signal == layer.output).unwrap_or(0);
         let graded: Vec<bool> = (layer.signals.iter().enumerate())
-            .map(|(i, signal)| !last && i == output || losses.contains(&format!("{}.{signal}", layer.name)))
+            .map(|(i, signal)| network.is_read(at, i) || losses.contains(&format!("{}.{signal}", layer.name)))
             .collect();
         let neurons = match form {
             Form::Dense => None,
             Form::Neurons(program) => {
+                let program = program.clone();
                 let learned: Vec<bool> =
                     program.params.iter().map(|p| part(&p.name).is_some_and(|part| part.plan.learn)).collect();
                 let params = program.params.iter().filter_map(|p| part(&p.name).map(FlatPart::range)).collect();
@@ -132,13 +128,29 @@ impl Stage {
                 })
             }
         };
-        let spikes = neurons.as_ref().is_some_and(|neurons| neurons.kernel.is_spikes(output));
-        Stage { plan: layer.clone(), dense: dense_of("", layer.inputs), neurons, output, spikes }
+        let are_spikes = |i: usize| neurons.as_ref().is_some_and(|neurons: &NeuronStage| neurons.kernel.is_spikes(i));
+        let read_spikes = (0..layer.signals.len()).filter(|i| network.is_read(at, *i) && are_spikes(*i)).collect();
+        let place = |layer: usize| network.order.iter().position(|other| *other == layer).unwrap_or(0);
+        let sources = layer.sources.iter().enumerate().map(|(i, source)| {
+            let dense = part(&source.weight).filter(|_| layer.weighted).map(|weight| Dense {
+                weight: weight.range(),
+                bias: part("bias").filter(|_| i == 0).map(FlatPart::range),
+                inputs: source.width,
+                outputs: layer.size,
+            });
+            let from = source.from.map(|(layer, signal)| (place(layer), signal));
+            StageSource { from, dense, delay: source.delay, width: source.width }
+        });
+        Stage { plan: layer.clone(), sources: sources.collect(), neurons, read_spikes }
     }
 
     /// Inputs of a neuron, each with a block of weights.
     pub fn blocks(&self) -> usize {
         self.neurons.as_ref().map_or(1, |neurons| neurons.program.inputs.len())
+    }
+
+    fn late_sources(&self) -> impl Iterator<Item = &StageSource> {
+        self.sources.iter().filter(|source| source.delay > 0)
     }
 
     /// Room for a batch.
@@ -155,15 +167,11 @@ impl Stage {
             currents: vec![Aligned::zeros(all); self.blocks()],
             projected: vec![Aligned::zeros(all); names],
             gradients: (0..self.plan.signals.len()).map(|i| graded(i).then(|| Aligned::zeros(all))).collect(),
-            spikes: Spikes::default(),
-            sparse: false,
+            bits: self.read_spikes.iter().map(|signal| (*signal, SpikeBits::default())).collect(),
+            late: self.late_sources().map(|source| Late::new(source.width, source.delay, batch)).collect(),
+            extra: Aligned::zeros(if self.plan.weighted && self.sources.len() > 1 { all } else { 0 }),
             held: Vec::new(),
         }
-    }
-
-    /// The values of its output after a forward pass, `[time, batch, size]`.
-    pub fn signal<'a>(&self, room: &'a Room) -> &'a [f32] {
-        self.signal_at(room, self.output)
     }
 
     /// The values of a signal.
@@ -179,21 +187,29 @@ impl Stage {
         }
     }
 
-    /// Runs a segment of time; `input` is `[time * batch, inputs]`, `spikes` the same as bits, `carry` the states
-    /// that a segment before it left.
-    pub fn forward(
+    /// Runs a segment of time; `inputs` is what each source brings, `carry` what a segment before it left.
+    pub fn forward<'a>(
         &self,
         values: &[f32],
-        (input, spikes): (&[f32], Option<&Spikes>),
+        inputs: &dyn Fn(&StageSource) -> Input<'a>,
         steps: usize,
         carry: Option<&[Aligned]>,
         room: &mut Room,
     ) {
+        let tails = carry.map(|carry| &carry[carry.len() - room.late.len()..]);
+        for (i, (late, source)) in room.late.iter_mut().zip(self.late_sources()).enumerate() {
+            late.read(inputs(source), tails.map(|tails| &*tails[i]));
+        }
         let blocks = self.blocks();
-        for (block, current) in room.currents.iter_mut().enumerate() {
-            match &self.dense {
-                Some(dense) => dense.forward(block, values, input, spikes, current),
-                None => copy_block(input, block, blocks, self.plan.size, current),
+        let Room { currents, late, extra, .. } = &mut *room;
+        for (block, current) in currents.iter_mut().enumerate() {
+            for (i, (source, input)) in self.sources.iter().zip(self.arriving(inputs, late)).enumerate() {
+                match &source.dense {
+                    Some(dense) if i == 0 => dense.forward(block, values, input, current),
+                    Some(dense) => dense.add_forward(block, values, input, extra, current),
+                    None if i == 0 => copy_block(input.values, block, blocks, self.plan.size, current),
+                    None => sum_block(input.values, block, blocks, self.plan.size, current),
+                }
             }
         }
         let (Some(neurons), Some(memory)) = (&self.neurons, &mut room.memory) else { return };
@@ -212,6 +228,28 @@ impl Stage {
         }
     }
 
+    /// What comes in from each source, late ones as they arrive.
+    fn arriving<'a: 'b, 'b>(
+        &'b self,
+        inputs: &'b dyn Fn(&StageSource) -> Input<'a>,
+        late: &'b [Late],
+    ) -> impl Iterator<Item = Input<'b>> {
+        let mut late = late.iter();
+        self.sources.iter().map(move |source| match source.delay {
+            0 => inputs(source),
+            _ => late.next().map_or_else(|| inputs(source), Late::input),
+        })
+    }
+
+    /// Reads the spikes of the last forward pass that others read.
+    pub fn read_bits(&self, room: &mut Room) {
+        let mut all = std::mem::take(&mut room.bits);
+        for (signal, bits) in &mut all {
+            bits.read(self.signal_at(room, *signal), self.plan.size);
+        }
+        room.bits = all;
+    }
+
     /// A signal or state of the last forward pass that is not finite, in words.
     pub fn broken(&self, room: &Room) -> Option<String> {
         let signals = self.plan.signals.iter().enumerate();
@@ -224,11 +262,13 @@ impl Stage {
         states.any(|values| !is_finite(values)).then(|| format!("a state of `{}`", self.plan.name))
     }
 
-    /// Copies the states after the last step.
+    /// Copies the states after the last step, and the last steps of late sources.
     pub fn carry(&self, room: &Room, to: &mut Vec<Aligned>) {
-        if let (Some(neurons), Some(memory)) = (&self.neurons, &room.memory) {
-            neurons.kernel.carry(memory, to);
+        match (&self.neurons, &room.memory) {
+            (Some(neurons), Some(memory)) => neurons.kernel.carry(memory, to),
+            _ => to.clear(),
         }
+        to.extend(room.late.iter().map(|late| late.next_tail.clone()));
     }
 
     /// From the gradients of the signals to those of the currents and of the neurons' own parameters. `carry` are
@@ -271,18 +311,49 @@ impl Stage {
     }
 
     /// Adds to the gradients of the weights.
-    pub fn add_dense_gradients(&self, (input, spikes): (&[f32], Option<&Spikes>), room: &Room, gradients: &mut [f32]) {
-        let Some(dense) = &self.dense else { return };
-        for block in 0..self.blocks() {
-            dense.add_gradients(block, input, spikes, self.current_gradient(room, block), gradients);
+    pub fn add_dense_gradients<'a>(
+        &self,
+        inputs: &dyn Fn(&StageSource) -> Input<'a>,
+        room: &Room,
+        gradients: &mut [f32],
+    ) {
+        for (source, input) in self.sources.iter().zip(self.arriving(inputs, &room.late)) {
+            let Some(dense) = &source.dense else { continue };
+            for block in 0..self.blocks() {
+                dense.add_gradients(block, input.values, input.spikes, self.current_gradient(room, block), gradients);
+            }
         }
     }
 
-    /// Adds the gradient of the input to what losses put there.
-    pub fn backward_dense(&self, [values, turned]: [&[f32]; 2], room: &Room, to: &mut [f32]) {
+    /// Adds the gradient of a source's signal to what losses and other layers put there. `carry` are gradients that come
+    /// back from the segment after this one; none go over a step of `cuts`.
+    pub fn backward_source(
+        &self,
+        place: usize,
+        weights: [&[f32]; 2],
+        carry: Option<&[Aligned]>,
+        cuts: Cuts,
+        room: &mut Room,
+        to: &mut [f32],
+    ) {
+        let source = &self.sources[place];
+        if source.delay == 0 {
+            return self.add_source_gradient(source, weights, room, to);
+        }
+        let i = self.sources[..place].iter().filter(|source| source.delay > 0).count();
+        let tails = carry.map(|carry| &carry[carry.len() - room.late.len()..]);
+        let mut gradient = std::mem::take(&mut room.late[i].gradient);
+        gradient.fill(0.0);
+        self.add_source_gradient(source, weights, room, &mut gradient);
+        room.late[i].gradient = gradient;
+        room.late[i].backward(cuts, tails.map(|tails| &*tails[i]), to);
+    }
+
+    /// Adds the gradient of what comes in from a source.
+    fn add_source_gradient(&self, source: &StageSource, [values, turned]: [&[f32]; 2], room: &Room, to: &mut [f32]) {
         for block in 0..self.blocks() {
             let gradient = self.current_gradient(room, block);
-            match &self.dense {
+            match &source.dense {
                 Some(dense) => dense.backward(block, values, turned, gradient, to),
                 None => add_block(gradient, block, self.blocks(), self.plan.size, to),
             }
@@ -294,6 +365,13 @@ impl Stage {
 fn copy_block(input: &[f32], block: usize, blocks: usize, size: usize, to: &mut [f32]) {
     for (row, to) in input.chunks_exact(blocks * size).zip(to.chunks_exact_mut(size)) {
         to.copy_from_slice(&row[block * size..(block + 1) * size]);
+    }
+}
+
+/// Adds the columns of a block of another input.
+fn sum_block(input: &[f32], block: usize, blocks: usize, size: usize, to: &mut [f32]) {
+    for (row, to) in input.chunks_exact(blocks * size).zip(to.chunks_exact_mut(size)) {
+        to.iter_mut().zip(&row[block * size..(block + 1) * size]).for_each(|(to, x)| *to += x);
     }
 }
 
@@ -325,7 +403,7 @@ impl NeuronStage {
             for (block, to) in projected[first..first + projection.to.len()].iter_mut().enumerate() {
                 let to = &mut to[t * lanes..(t + 1) * lanes];
                 match back {
-                    Back::Dense(dense) => dense.forward(block, values, state, None, to),
+                    Back::Dense(dense) => dense.forward(block, values, Input { values: state, spikes: None }, to),
                     Back::OneToOne(weight) => {
                         let weights = values[weight.clone()].iter().cycle();
                         to.iter_mut().zip(state).zip(weights).for_each(|((to, s), w)| *to = s * w);

@@ -85,7 +85,7 @@ type EntryPoint = unsafe extern "sysv64" fn(*const *mut f32, isize, isize, usize
 
 /// The steps and lanes of a run.
 #[derive(Debug, Clone, Copy)]
-pub struct Pass {
+pub struct Walk {
     /// The first step that is computed.
     pub first: usize,
     /// How many.
@@ -139,7 +139,7 @@ impl MachineFunction {
     /// Every entry of the table that the layout names must point to an array in which all steps and lanes of the run
     /// lie, entry 0 to the registers of a tile that were begun; those that are written to must not be read through
     /// another entry at the same step.
-    pub unsafe fn run(&self, table: &[*mut f32; TABLE], run: Pass) {
+    pub unsafe fn run(&self, table: &[*mut f32; TABLE], run: Walk) {
         let row = (run.stride * size_of::<f32>()) as isize;
         let stride = if run.back { -row } else { row };
         let mut lane = 0;
